@@ -1,0 +1,161 @@
+"""Folds: patients split so that cancer, site and machine are spread evenly, and no patient stands on both sides."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rsna.dataset.table import TableError
+from rsna.files import atomic_path
+from rsna.settings import digest, require
+
+COLUMNS = ("patient_id", "image_id", "fold")
+
+
+@dataclass(frozen=True)
+class FoldSettings:
+    """How patients are split for cross-validation."""
+
+    n_folds: int = 4
+    """Number of folds; each patient is validated in exactly one."""
+    seed: int = 0
+    """Seed of the shuffle within a stratum."""
+    file: str = ""
+    """CSV with patient_id, image_id, fold to use instead of making folds."""
+
+    def __post_init__(self) -> None:
+        require(2 <= self.n_folds <= 100, f"n_folds: {self.n_folds} is not between 2 and 100")
+        require(self.seed >= 0, f"seed: {self.seed} is below 0")
+
+
+def make_folds(frame: pd.DataFrame, n_folds: int = 4, seed: int = 0) -> pd.DataFrame:
+    """Splits the patients of an image table, stratified by cancer × site × machine.
+
+    Patients are sorted by stratum, shuffled within it and dealt to the folds in turn. So the number of patients
+    differs by one at most between folds in every stratum, and, because strata with cancer lie side by side, the
+    number of positive patients does too. The result depends on the set of rows, not on their order.
+
+    Args:
+        frame: Image table with patient_id, image_id; cancer, site_id, machine_id where there are any.
+        n_folds: Number of folds.
+        seed: Seed of the shuffle.
+
+    Returns:
+        patient_id, image_id (str), fold (int, 0 to n_folds − 1), in the order of ``frame``.
+
+    Raises:
+        TableError: Fewer patients than folds.
+    """
+    patients = pd.DataFrame({"patient_id": sorted(frame["patient_id"].unique())})
+    if len(patients) < n_folds:
+        raise TableError(f"folds.n_folds: {n_folds} folds need as many patients, the table has {len(patients)}")
+    strata = [column for column in ("cancer", "site_id", "machine_id") if column in frame.columns]
+    # A patient with cancer in one breast is positive; one seen on two machines counts under the first by number.
+    by_patient = frame.groupby("patient_id")[strata].agg({c: "max" if c == "cancer" else "min" for c in strata})
+    patients = patients.join(by_patient, on="patient_id")
+    patients["shuffle"] = np.random.default_rng(seed).permutation(len(patients))
+    dealt = patients.sort_values([*strata, "shuffle"])["patient_id"]
+    fold_of = {patient: i % n_folds for i, patient in enumerate(dealt)}
+    folds = frame[["patient_id", "image_id"]].copy()
+    folds["fold"] = folds["patient_id"].map(fold_of).astype(np.int64)
+    return folds.reset_index(drop=True)
+
+
+def load_folds(file: str | Path, frame: pd.DataFrame) -> pd.DataFrame:
+    """Reads folds from a CSV and holds them against the image table.
+
+    Returns:
+        Folds in the order of ``frame``; see :func:`make_folds`.
+
+    Raises:
+        TableError: Missing columns, images without a fold, a patient in two folds, folds not numbered 0, 1, ….
+    """
+    folds = _read(file)
+    missing = [column for column in COLUMNS if column not in folds.columns]
+    if missing:
+        raise TableError(f"{file}: has no column {', '.join(missing)}; expected {', '.join(COLUMNS)}")
+    leaks = leaking_patients(folds)
+    if leaks:
+        raise TableError(f"{file}: {len(leaks)} patients stand in more than one fold (first: {', '.join(leaks[:5])})")
+    fold_of = folds.drop_duplicates("image_id").set_index("image_id")["fold"]
+    lost = frame.loc[~frame["image_id"].isin(fold_of.index), "image_id"]
+    if len(lost):
+        raise TableError(f"{file}: {len(lost)} images have no fold (first: {', '.join(lost.head(5))})")
+    matched = frame[["patient_id", "image_id"]].copy()
+    matched["fold"] = matched["image_id"].map(fold_of).astype(np.int64)
+    numbers = sorted(matched["fold"].unique())
+    if numbers != list(range(len(numbers))) or len(numbers) < 2:
+        raise TableError(f"{file}: folds are numbered {numbers}; expected 0, 1, … without a gap, two at least")
+    return matched.reset_index(drop=True)
+
+
+def folds_for(frame: pd.DataFrame, settings: FoldSettings) -> pd.DataFrame:
+    """The folds of a table: from ``settings.file`` where one is given, else made."""
+    if settings.file:
+        return load_folds(settings.file, frame)
+    return make_folds(frame, settings.n_folds, settings.seed)
+
+
+def folds_hash(folds: pd.DataFrame) -> str:
+    """12 hexadecimal characters over image and fold: the *folds* hash. It does not depend on the rows' order."""
+    return digest(sorted(f"{image}|{fold}" for image, fold in zip(folds["image_id"], folds["fold"], strict=True)))
+
+
+def write_folds(folds: pd.DataFrame, out: str | Path) -> None:
+    """Writes patient_id, image_id, fold as CSV, atomically."""
+    with atomic_path(out) as temporary:
+        folds[list(COLUMNS)].to_csv(temporary, index=False)
+
+
+def leaking_patients(splits: pd.DataFrame) -> list[str]:
+    """Patients that stand in more than one fold, sorted.
+
+    Args:
+        splits: Columns patient_id and fold.
+    """
+    counts = splits.groupby("patient_id")["fold"].nunique()
+    return sorted(counts.index[counts > 1])
+
+
+def check_splits(splits: str | Path = "", train: str | Path = "", valid: str | Path = "") -> list[str]:
+    """Patients that leak in anybody's split files.
+
+    Args:
+        splits: A CSV with patient_id and fold; or else
+        train: a CSV with the patient_id of the training rows, and
+        valid: one of the validation rows.
+
+    Raises:
+        TableError: A file without patient_id or fold.
+    """
+    if splits:
+        frame = _with_columns(splits, ("patient_id", "fold"))
+    else:
+        sides = [_with_columns(train, ("patient_id",)), _with_columns(valid, ("patient_id",))]
+        frame = pd.concat([side.assign(fold=i) for i, side in enumerate(sides)])
+    return leaking_patients(frame)
+
+
+def summarise(folds: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    """Per fold: images, patients and, where labels are known, positive images and positive patients."""
+    joined = folds.reset_index(drop=True).assign(cancer=frame["cancer"].to_numpy() if "cancer" in frame else np.nan)
+    rows = []
+    for fold, part in joined.groupby("fold"):
+        positive = part[part["cancer"] == 1]
+        rows.append((fold, len(part), part["patient_id"].nunique(), len(positive), positive["patient_id"].nunique()))
+    return pd.DataFrame(rows, columns=["fold", "images", "patients", "positive images", "positive patients"])
+
+
+def _read(file: str | Path) -> pd.DataFrame:
+    if not Path(file).is_file():
+        raise TableError(f"{file}: there is no such file")
+    return pd.read_csv(file, dtype={"patient_id": str, "image_id": str})
+
+
+def _with_columns(file: str | Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    frame = _read(file)
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        raise TableError(f"{file}: has no column {', '.join(missing)}; it has {', '.join(frame.columns)}")
+    return frame

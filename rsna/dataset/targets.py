@@ -1,0 +1,76 @@
+"""Targets: what the network learns, and how each is read from the columns of a table."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from rsna.settings import ConfigError
+
+
+@dataclass(frozen=True)
+class Target:
+    """One thing to predict for an image."""
+
+    name: str
+    """Name of the head, and of the column unless it says otherwise."""
+    column: str
+    """Column of the table that it is read from."""
+    classes: tuple[str, ...]
+    """Values in the order of the outputs; two classes are one output, the probability of the second."""
+
+    @property
+    def outputs(self) -> int:
+        """Logits that the head gives: 1 for two classes, else one a class."""
+        return 1 if len(self.classes) == 2 else len(self.classes)
+
+    def read(self, table: pd.DataFrame) -> npt.NDArray[np.float32]:
+        """Class indices, (N,) float32; NaN where the table has no value, or one that is not among the classes.
+
+        A view other than MLO and CC (AT, LM, ML, …) is such a value: it counts as missing.
+        """
+        if self.column not in table.columns:
+            return np.full(len(table), np.nan, dtype=np.float32)
+        index = {name: float(i) for i, name in enumerate(self.classes)}
+        return table[self.column].map(_as_class).map(index).to_numpy(dtype=np.float32, na_value=np.nan)
+
+
+TARGETS: dict[str, Target] = {
+    target.name: target
+    for target in (
+        Target("cancer", "cancer", ("0", "1")),
+        Target("biopsy", "biopsy", ("0", "1")),
+        Target("invasive", "invasive", ("0", "1")),
+        Target("difficult_negative_case", "difficult_negative_case", ("0", "1")),
+        Target("BIRADS", "BIRADS", ("0", "1", "2")),
+        Target("density", "density", ("A", "B", "C", "D")),
+        Target("view", "view", ("CC", "MLO")),
+    )
+}
+"""Every target by name. BIRADS 0 asks for a recall, 1 is negative, 2 benign; densities are those of BI-RADS."""
+
+
+def get_targets(names: tuple[str, ...]) -> tuple[Target, ...]:
+    """The targets of these names, in this order.
+
+    Raises:
+        ConfigError: None, an unknown one, or one named twice.
+    """
+    if not names:
+        raise ConfigError(f"targets: name at least one of {', '.join(TARGETS)}")
+    for name in names:
+        if name not in TARGETS:
+            raise ConfigError(f"targets: {name!r} is not one of {', '.join(TARGETS)}")
+        if names.count(name) > 1:
+            raise ConfigError(f"targets: {name!r} is named {names.count(name)} times")
+    return tuple(TARGETS[name] for name in names)
+
+
+def _as_class(value: object) -> str | None:
+    """``1.0``, ``True`` and ``"1"`` are the same class."""
+    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+        return None
+    if isinstance(value, (bool, np.bool_, float, int, np.integer)) and float(value).is_integer():
+        return str(int(value))
+    return str(value)
