@@ -1,0 +1,1 @@
+"""Networks: a timm backbone, a pooling, one linear layer. torch and timm, nothing else."""
