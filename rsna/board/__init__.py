@@ -1,0 +1,1 @@
+"""Run directories in, rankings and pages out."""

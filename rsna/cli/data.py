@@ -1,0 +1,151 @@
+"""Verbs on files and tables: table, audit, prepare, folds, browse."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rsna.cli.verb import ConfiguredVerb, Verb
+from rsna.settings import require
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """Options of `rsna table`."""
+
+    input: str
+    """Folder of DICOM files, of any depth."""
+    out: str = ""
+    """CSV to write; empty is <input>/train.csv, where training looks for it."""
+    labels: str = ""
+    """CSV with labels, joined on image_id, or patient_id and laterality, or patient_id."""
+
+
+@dataclass(frozen=True)
+class FoldsMakeOptions:
+    """Options of `rsna folds make`."""
+
+    labels: str
+    """CSV with patient_id, image_id, laterality and cancer, as the competition's train.csv."""
+    out: str = "folds.csv"
+    """CSV to write: patient_id, image_id, fold."""
+    n_folds: int = 4
+    """Number of folds."""
+    seed: int = 0
+    """Seed of the shuffle."""
+
+
+@dataclass(frozen=True)
+class FoldsCheckOptions:
+    """Options of `rsna folds check`."""
+
+    splits: str = ""
+    """CSV with patient_id and fold; or give the two sides of one split:"""
+    train: str = ""
+    """CSV with the patient_id of the rows trained on."""
+    valid: str = ""
+    """CSV with the patient_id of the rows validated on."""
+
+    def __post_init__(self) -> None:
+        one, two = bool(self.splits), bool(self.train) and bool(self.valid)
+        require(one != two, "splits: give splits=FILE, or train=FILE and valid=FILE")
+
+
+def _table(options: TableOptions) -> int:
+    from rsna.dataset.archive import scan_archive
+    from rsna.files import atomic_path
+
+    folder = Path(options.input).expanduser()
+    out = Path(options.out).expanduser() if options.out else folder / "train.csv"
+    archive = scan_archive(folder, Path(options.labels) if options.labels else None)
+    frame = archive.frame.copy()
+    # Paths are relative to the table, so that table and images can be moved together.
+    frame["path"] = [os.path.relpath(folder / path, out.parent) for path in frame["path"]]
+    with atomic_path(out) as temporary:
+        frame.to_csv(temporary, index=False)
+    views = ", ".join(f"{view or 'without view'} {n:,}" for view, n in frame["view"].value_counts().items())
+    print(f"{out}: {len(frame):,} images of {frame['patient_id'].nunique():,} patients ({views})")
+    if archive.others:
+        print(f"{archive.others:,} files are no DICOM")
+    for path, reason in archive.skipped.head(10).itertuples(index=False):
+        print(f"left out: {path}: {reason}")
+    if len(archive.skipped) > 10:
+        print(f"left out: {len(archive.skipped) - 10:,} more")
+    return 0
+
+
+def _prepare(overrides: Sequence[str]) -> int:
+    from rsna.config import compose
+    from rsna.dataset.source import load_data
+    from rsna.training.fold_data import cache_for
+    from rsna.training.run import prepare
+
+    config = compose(overrides)
+    table = load_data(config.data)
+    prepare(config, table, cache_for(config, table))
+    return 0
+
+
+def _browse(overrides: Sequence[str]) -> int:
+    raise NotImplementedError
+
+
+def _folds_make(options: FoldsMakeOptions) -> int:
+    from rsna.dataset.folds import FoldSettings, folds_hash, make_folds, summarise, write_folds
+    from rsna.dataset.table import check_frame, read_csv
+
+    FoldSettings(options.n_folds, options.seed)
+    frame = check_frame(read_csv(options.labels), options.labels)
+    folds = make_folds(frame, options.n_folds, options.seed)
+    write_folds(folds, options.out)
+    print(summarise(folds, frame).to_string(index=False))
+    print(f"{options.out}: {len(folds):,} images, folds hash {folds_hash(folds)}")
+    return 0
+
+
+def _folds_check(options: FoldsCheckOptions) -> int:
+    from rsna.dataset.folds import check_splits
+
+    leaks = check_splits(options.splits, options.train, options.valid)
+    if leaks:
+        print(f"{len(leaks)} patients stand on both sides (first: {', '.join(leaks[:5])})")
+        return 1
+    print("no patient stands on both sides")
+    return 0
+
+
+VERBS: tuple[Verb | ConfiguredVerb, ...] = (
+    Verb(
+        "table",
+        "Build train.csv from any folder of DICOM files.",
+        TableOptions,
+        _table,
+        ("rsna table input=/archive labels=labels.csv", "python train.py data.root=/archive fold=0"),
+    ),
+    ConfiguredVerb(
+        "prepare",
+        "Decode, crop and scale every image of a set into the cache; resumes, and lists what failed.",
+        _prepare,
+        ("rsna prepare", "rsna prepare data.root=/archive preprocess.size=[2048,1024] preprocess.bits=16"),
+    ),
+    ConfiguredVerb(
+        "browse",
+        "Contact sheets (PNG) of originals beside prepared images.",
+        _browse,
+        ("rsna browse", "rsna browse data.root=/archive preprocess.crop=none"),
+    ),
+    Verb(
+        "folds make",
+        "Split patients into folds, stratified by cancer, site and machine.",
+        FoldsMakeOptions,
+        _folds_make,
+        ("rsna folds make labels=train.csv out=folds.csv n_folds=4", "python train.py folds.file=folds.csv fold=all"),
+    ),
+    Verb(
+        "folds check",
+        "Say whether any patient leaks in anybody's split files; exit code 1 if so.",
+        FoldsCheckOptions,
+        _folds_check,
+        ("rsna folds check splits=folds.csv", "rsna folds check train=train.csv valid=valid.csv"),
+    ),
+)

@@ -1,0 +1,69 @@
+"""Finds the verb, runs it, and turns what went wrong into words and an exit code."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from rsna.cli import data, scoring, training
+from rsna.cli.verb import ConfiguredVerb, Verb
+
+VERBS: dict[str, Verb | ConfiguredVerb] = {verb.name: verb for verb in (*training.VERBS, *data.VERBS, *scoring.VERBS)}
+
+_DEBUG = "RSNA_DEBUG"
+"""Environment variable that shows where an error came from."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs ``rsna VERB key=value …``.
+
+    Returns:
+        Exit code: 0 done, 1 an answer of no (a leak, a failed check) or something wrong with data, 2 wrong usage,
+        130 interrupted.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help", "help"):
+        print(_usage())
+        return 0 if given else 2
+    name, *rest = given
+    # `folds make` and `folds check` are two words.
+    if f"{name} {rest[0] if rest else ''}" in VERBS:
+        name, rest = f"{name} {rest[0]}", rest[1:]
+    if name not in VERBS:
+        near = [verb for verb in VERBS if verb.startswith(name[:3])]
+        print(f"rsna: there is no verb {name!r}; {_hint(near)}", file=sys.stderr)
+        return 2
+    verb = VERBS[name]
+    if any(argument in ("-h", "--help") for argument in rest) and name != "train":
+        print(verb.help())
+        return 0
+    try:
+        return verb(rest)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if os.environ.get(_DEBUG) or not _speaks_for_itself(error):
+            raise
+        print(f"rsna {name}: {error}", file=sys.stderr)
+        return 2 if type(error).__name__ == "ConfigError" else 1
+
+
+def _speaks_for_itself(error: Exception) -> bool:
+    """The project's own errors say what, where and how to mend; anything else is a defect and shows its traceback."""
+    if isinstance(error, ModuleNotFoundError):
+        extra = {"hydra", "pytorch_lightning", "albumentations", "mlflow", "matplotlib", "rich", "omegaconf"}
+        if error.name in extra:
+            error.args = (f"{error.name} is not installed; pip install 'rsna-mammography[train]'",)
+            return True
+    return type(error).__module__.startswith("rsna.") or isinstance(error, OSError)
+
+
+def _hint(near: Sequence[str]) -> str:
+    return f"did you mean {' or '.join(near)}?" if near else f"verbs: {', '.join(VERBS)}"
+
+
+def _usage() -> str:
+    width = max(map(len, VERBS))
+    rows = "\n".join(f"  {verb.name:<{width}}  {verb.summary}" for verb in VERBS.values())
+    head = "rsna VERB key=value …    (rsna VERB --help for its keys and examples)"
+    return f"{head}\n\n{rows}\n\nFor research, not a medical device."

@@ -1,0 +1,50 @@
+"""What a verb of the command line is."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rsna.settings import describe, from_mapping, parse_assignments
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb with options of its own, given as key=value."""
+
+    name: str
+    summary: str
+    """One line for the list of verbs."""
+    options: type[Any]
+    """Settings class: keys, defaults, docstrings."""
+    run: Callable[[Any], int]
+    """Takes the options, returns the exit code."""
+    examples: tuple[str, ...] = ()
+
+    def __call__(self, arguments: Sequence[str]) -> int:
+        return self.run(from_mapping(self.options, parse_assignments(list(arguments))))
+
+    def help(self) -> str:
+        """What `rsna VERB --help` prints."""
+        parts = [f"rsna {self.name} key=value …\n\n{self.summary}", f"Keys:\n{describe(self.options)}"]
+        if self.examples:
+            parts.append("Examples:\n" + "\n".join(f"  {example}" for example in self.examples))
+        return "\n\n".join(parts)
+
+
+@dataclass(frozen=True)
+class ConfiguredVerb:
+    """A verb that works on the whole configuration, composed from conf/ with overrides, as train.py does."""
+
+    name: str
+    summary: str
+    run: Callable[[Sequence[str]], int]
+    """Takes the overrides, returns the exit code."""
+    examples: tuple[str, ...] = ()
+
+    def __call__(self, arguments: Sequence[str]) -> int:
+        return self.run(arguments)
+
+    def help(self) -> str:
+        """What `rsna VERB --help` prints."""
+        text = f"rsna {self.name} key=value …\n\n{self.summary}\n\nKeys: those of `rsna train --help`."
+        return text + "\n\nExamples:\n" + "\n".join(f"  {example}" for example in self.examples)

@@ -1,0 +1,1 @@
+"""Weights and images in, probabilities and a submission out. Runs on the base install."""

@@ -1,0 +1,67 @@
+"""What is to be predicted: the images of a test set, or of any folder of DICOM files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from rsna.dataset.archive import scan_archive
+from rsna.dataset.table import REQUIRED, TableError, list_files, read_csv
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """Images and the breasts that a submission must name."""
+
+    images: pd.DataFrame
+    """patient_id, image_id, laterality, prediction_id, path ('' where no file is)."""
+    prediction_ids: tuple[str, ...]
+    """Every breast, in the order of test.csv."""
+    notes: tuple[str, ...]
+    """What a person should know: files without rows, files left out."""
+
+
+def load_test_set(root: str | Path) -> TestSet:
+    """Reads ``<root>/test.csv`` and ``<root>/test_images``, or any folder of DICOM files without a test.csv.
+
+    A row without a file and a file without a row are no errors here: a submission is always complete.
+
+    Raises:
+        TableError: No folder, a test.csv that lacks columns, a folder without any mammogram.
+    """
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise TableError(f"input={root}: there is no such folder")
+    if (root / "test.csv").is_file():
+        return _competition(root)
+    archive = scan_archive(root)
+    frame = archive.frame.assign(
+        path=[str(root / path) for path in archive.frame["path"]],
+        prediction_id=archive.frame["patient_id"] + "_" + archive.frame["laterality"],
+    )
+    notes = [f"{path} is left out: {reason}" for path, reason in archive.skipped.itertuples(index=False)]
+    if archive.others:
+        notes.append(f"{archive.others} files are no DICOM and are left out")
+    return TestSet(frame, tuple(dict.fromkeys(frame["prediction_id"])), tuple(notes))
+
+
+def _competition(root: Path) -> TestSet:
+    csv, folder = root / "test.csv", root / "test_images"
+    frame = read_csv(csv)
+    missing = [column for column in REQUIRED if column not in frame.columns]
+    if missing:
+        raise TableError(f"{csv}: has no column {', '.join(missing)}; it has {', '.join(frame.columns)}")
+    if "prediction_id" not in frame.columns:
+        frame["prediction_id"] = frame["patient_id"] + "_" + frame["laterality"]
+    found = list_files(folder) if folder.is_dir() else {}
+    keys = list(zip(frame["patient_id"], frame["image_id"], strict=True))
+    frame["path"] = [found.get(key, "") for key in keys]
+    rowless = sorted(found.keys() - set(keys))
+    notes = []
+    if rowless:
+        notes.append(f"{len(rowless)} files have no row in test.csv and are left out (first: {'/'.join(rowless[0])})")
+    doubled = frame["image_id"].duplicated()
+    if doubled.any():
+        notes.append(f"{int(doubled.sum())} rows of test.csv repeat an image_id; each image counts once")
+    prediction_ids = tuple(dict.fromkeys(frame["prediction_id"]))
+    return TestSet(frame[~doubled].reset_index(drop=True), prediction_ids, tuple(notes))

@@ -1,0 +1,1 @@
+"""A configuration in, trained folds with out-of-fold predictions out."""

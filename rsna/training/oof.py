@@ -1,0 +1,81 @@
+"""Out-of-fold predictions: every image by the fold whose training set lacks its patient."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from safetensors.torch import load_file
+
+from rsna.config import Config
+from rsna.dataset.cache import Cache
+from rsna.dataset.targets import Target
+from rsna.evaluation.breasts import ATTRIBUTES
+from rsna.files import atomic_path
+from rsna.inference.ensemble import Ensemble
+from rsna.model.heads import output_count, probabilities
+from rsna.model.network import build_model
+from rsna.training.fit import WEIGHTS
+from rsna.training.fold_data import FoldData
+
+OOF = "oof.parquet"
+
+_KEPT = ("image_id", "patient_id", "prediction_id", "laterality", "view", *ATTRIBUTES, "cancer", "biopsy", "invasive")
+
+
+def predict_fold(config: Config, fold: int, folder: Path, data: FoldData) -> pd.DataFrame:
+    """Predicts the validation images of a fold once each and writes ``oof.parquet``.
+
+    In one process, whatever number of devices trained: no sampler pads here, so nothing is predicted twice.
+
+    Returns:
+        A row an image: ids, labels, fold, probability (of cancer, where it is a target), and one column
+        ``p_<target>`` a target, or ``p_<target>_<class>`` a class where there are more than two.
+    """
+    settings = replace(config.model, pretrained=False, weights="", gradient_checkpointing=False)
+    network = build_model(settings, output_count(data.targets))
+    network.load_state_dict(load_file(folder / WEIGHTS))
+    ensemble = Ensemble([network])
+    logits = predict_cached(
+        ensemble, data.cache, data.validation["image_id"].tolist(), config.batch_size_per_device * 2
+    )[0]
+    frame = with_probabilities(data.validation, logits, data.targets).assign(fold=fold)
+    with atomic_path(folder / OOF) as temporary:
+        frame.to_parquet(temporary, index=False)
+    return frame
+
+
+def predict_cached(ensemble: Ensemble, cache: Cache, image_ids: list[str], batch_size: int) -> npt.NDArray[np.float32]:
+    """(networks, N, outputs) float32 logits of prepared images; reading overlaps with the network."""
+    starts = range(0, len(image_ids), batch_size)
+    predicted = []
+    with ThreadPoolExecutor(4) as readers:
+
+        def batch(start: int) -> list[Any]:
+            return [readers.submit(cache.read, image_id) for image_id in image_ids[start : start + batch_size]]
+
+        pending = batch(0)
+        for start in starts:
+            images = np.stack([future.result() for future in pending])
+            pending = batch(start + batch_size)
+            predicted.append(ensemble.logits(images))
+    return np.concatenate(predicted, axis=1)
+
+
+def with_probabilities(
+    frame: pd.DataFrame, logits: npt.NDArray[np.float32], targets: tuple[Target, ...]
+) -> pd.DataFrame:
+    """Adds the columns that :func:`predict_fold` describes to the rows that were predicted."""
+    result = frame[[column for column in _KEPT if column in frame.columns]].copy()
+    for target, p in zip(targets, probabilities(logits, targets).values(), strict=True):
+        if p.ndim == 1:
+            result[f"p_{target.name}"] = p
+        else:
+            for i, name in enumerate(target.classes):
+                result[f"p_{target.name}_{name}"] = p[:, i]
+    if "p_cancer" in result:
+        result["probability"] = result["p_cancer"]
+    return result

@@ -1,0 +1,172 @@
+"""From a configuration to trained folds, out-of-fold predictions and pooled figures."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rsna.config import Config
+from rsna.dataset.cache import Cache
+from rsna.dataset.folds import folds_for
+from rsna.dataset.prepare_table import PrepareReport, prepare_table
+from rsna.dataset.source import load_data
+from rsna.dataset.table import ImageTable
+from rsna.evaluation.metrics import evaluate
+from rsna.evaluation.targets import score_targets, targets_table
+from rsna.files import atomic_path, write_json
+from rsna.training import hardware
+from rsna.training.fit import WEIGHTS
+from rsna.training.fold_data import FoldData, cache_for, fold_data, kept_targets
+from rsna.training.launch import launch_fold
+from rsna.training.oof import OOF, predict_fold
+from rsna.training.run_directory import hashes_of, open_run
+from rsna.training.tracking import track_cv, track_fold
+
+METRICS = "metrics.json"
+
+
+def train(config: Config) -> Path:
+    """Prepares the images, trains the folds that are asked for, and, once every fold is there, scores them together.
+
+    What is finished is kept, what is half done goes on.
+
+    Returns:
+        The run folder.
+    """
+    table = load_data(config.data)
+    _say_set(config, table)
+    folds = folds_for(table.frame, config.folds)
+    run = open_run(config, table, folds)
+    cache = cache_for(config, table)
+    if hardware.is_first_rank():
+        prepare(config, table, cache)
+    numbers = sorted(int(fold) for fold in folds["fold"].unique())
+    for fold in numbers if config.fold == "all" else [config.fold]:
+        assert isinstance(fold, int)
+        _train_fold(config, table, folds, fold, cache, run)
+    if hardware.is_first_rank():
+        _pool(config, table, folds, run, numbers)
+    return run
+
+
+def prepare(config: Config, table: ImageTable, cache: Cache) -> PrepareReport:
+    """Fills the cache of a set, says what failed, and goes on unless it is too much.
+
+    Raises:
+        PrepareError: More than ``prepare.max_failed`` of the images failed, or the disk is full.
+    """
+    options = config.prepare
+    report = prepare_table(
+        table.images,
+        config.preprocess,
+        cache,
+        workers=options.workers,
+        file_timeout=options.file_timeout,
+        max_failed=options.max_failed,
+    )
+    _print(
+        f"cache {cache.directory}: {report.n_kept + report.n_done:,} prepared images "
+        f"({report.n_done:,} now in {report.seconds:.0f} s), {len(report.failures):,} failed"
+    )
+    for row in report.failures.head(5).itertuples():
+        _print(f"failed: {row.image_id}: {row.message}")
+    return report
+
+
+def _train_fold(config: Config, table: ImageTable, folds: pd.DataFrame, fold: int, cache: Cache, run: Path) -> None:
+    folder = run / f"fold{fold}"
+    if (folder / METRICS).exists():
+        _print(f"fold {fold}: finished before, kept ({folder / METRICS})")
+        return
+    data = fold_data(config, table, folds, fold, cache)
+    started = time.monotonic()
+    if not (folder / WEIGHTS).exists():
+        folder.mkdir(exist_ok=True)
+        launch_fold(config, fold, folder, data)
+    if not hardware.is_first_rank():
+        return
+    oof = predict_fold(config, fold, folder, data)
+    metrics = _score(config, table, oof, data) | {
+        "fold": fold,
+        "hashes": hashes_of(config, table, folds),
+        "hardware": _hardware(config),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    write_json(folder / METRICS, metrics)
+    track_fold(config, run, fold)
+
+
+def _pool(config: Config, table: ImageTable, folds: pd.DataFrame, run: Path, numbers: list[int]) -> None:
+    """Scores all folds together once each has its predictions."""
+    missing = [fold for fold in numbers if not (run / f"fold{fold}" / METRICS).exists()]
+    if missing:
+        _print(f"{len(missing)} folds are not trained yet ({', '.join(map(str, missing))}); "
+               f"the pooled figures come with the last one, or with fold=all")  # fmt: skip
+        return
+    oof = pd.concat([pd.read_parquet(run / f"fold{fold}" / OOF) for fold in numbers], ignore_index=True)
+    lost = table.frame.loc[~table.frame["image_id"].isin(oof["image_id"]), "image_id"]
+    if len(lost):
+        _print(f"{len(lost)} images have no prediction: they could not be prepared, see failures.csv in the cache")
+    data = fold_data(config, table, folds, numbers[0], cache_for(config, table))
+    cv = run / "cv"
+    metrics = _score(config, table, oof, data) | {"hashes": hashes_of(config, table, folds), "missing": lost.tolist()}
+    with atomic_path(cv / OOF) as temporary:
+        oof.to_parquet(temporary, index=False)
+    write_json(cv / METRICS, metrics)
+    track_cv(config, run)
+    _print(f"figures and predictions: {cv}")
+
+
+def _score(config: Config, table: ImageTable, oof: pd.DataFrame, data: FoldData) -> dict[str, Any]:
+    """Prints the figures of out-of-fold predictions and returns them for metrics.json."""
+    metrics: dict[str, Any] = {"checkpoint": config.checkpoint, "data": table.name}
+    if config.checkpoint == "best":
+        _print("note: checkpoint=best chose the epoch on the very fold that is reported: figures are too good by that")
+    if "probability" in oof and oof["cancer"].eq(1).any():
+        evaluation = evaluate(
+            oof, config.evaluation.aggregate, sampling=table.sampling, resamples=config.evaluation.resamples
+        )
+        _print(evaluation.table())
+        metrics["breasts"] = evaluation.to_dict()
+    others = tuple(target for target in data.targets if target.name != "cancer")
+    if others:
+        scores = score_targets(oof, others, config.evaluation.resamples)
+        _print(targets_table(scores))
+        metrics["targets"] = {name: score.to_dict() for name, score in scores.items()}
+    return metrics
+
+
+def _say_set(config: Config, table: ImageTable) -> None:
+    frame = table.frame
+    positives = frame.loc[frame["cancer"] == 1, "prediction_id"].nunique()
+    extra = f", and {len(table.extra):,} images only to train on" if table.extra is not None else ""
+    _print(
+        f"data {table.name} ({table.root}): {len(frame):,} images, {frame['patient_id'].nunique():,} patients, "
+        f"{frame['prediction_id'].nunique():,} breasts, {positives:,} positive{extra}"
+    )
+    if config.data.demo:
+        height, width = config.preprocess.size
+        start = "from scratch" if not config.model.pretrained and not config.model.weights else "from given weights"
+        _print(
+            f"data {table.name}: simulated mammograms with a recipe of their own: {height}×{width} pixels, "
+            f"{config.trainer.epochs} epochs, {start}"
+        )
+    kept = {target.name for target in kept_targets(config, table)}
+    for name in config.targets:
+        if name not in kept:
+            _print(f"target {name}: the table has no label for it, so it is dropped")
+
+
+def _hardware(config: Config) -> str:
+    accelerator = hardware.choose_accelerator(config.trainer)
+    world = int(os.environ.get("WORLD_SIZE", "0"))
+    return hardware.describe(
+        accelerator, world or hardware.choose_devices(config.trainer, accelerator, config.global_batch_size)
+    )
+
+
+def _print(text: str) -> None:
+    if hardware.is_first_rank():
+        print(text, flush=True)

@@ -1,0 +1,73 @@
+"""MLflow as a mirror of run directories: parameters, curves, figures, artifacts."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rsna.config import Config
+from rsna.files import read_json
+from rsna.settings import flatten, to_mapping
+
+STORE = "mlflow.db"
+
+
+def track_fold(config: Config, run: Path, fold: int) -> None:
+    """Mirrors a finished fold: its curves, figures and small files."""
+    if config.tracking == "none":
+        return
+    folder = run / f"fold{fold}"
+    with _mlflow_run(config, run, f"{run.name}/fold{fold}") as mlflow:
+        history = pd.read_csv(folder / "history.csv")
+        for row in history.to_dict("records"):
+            figures = {str(k): float(v) for k, v in row.items() if k not in ("epoch", "step") and pd.notna(v)}
+            mlflow.log_metrics(figures, step=int(row["epoch"]))
+        _log_figures(mlflow, read_json(folder / "metrics.json"))
+        for name in ("history.csv", "metrics.json", "oof.parquet"):
+            mlflow.log_artifact(str(folder / name))
+
+
+def track_cv(config: Config, run: Path) -> None:
+    """Mirrors the pooled figures of a whole cross-validation."""
+    if config.tracking == "none":
+        return
+    with _mlflow_run(config, run, f"{run.name}/cv") as mlflow:
+        _log_figures(mlflow, read_json(run / "cv" / "metrics.json"))
+        mlflow.log_artifact(str(run / "cv" / "metrics.json"))
+
+
+@contextmanager
+def _mlflow_run(config: Config, run: Path, name: str) -> Iterator[Any]:
+    # Set before the import: MLflow reads them once, and its telemetry would wait for a network.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    import logging
+
+    import mlflow
+    from filelock import FileLock
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    root = run.parent.resolve()
+    # Two processes on a fresh store race in its first migration.
+    with FileLock(root / f".{STORE}.lock"):
+        mlflow.set_tracking_uri(f"sqlite:///{root / STORE}")
+        experiment = mlflow.get_experiment_by_name(config.name)
+        if experiment is None:
+            mlflow.create_experiment(config.name, artifact_location=(root / "mlflow").as_uri())
+        mlflow.set_experiment(config.name)
+    with mlflow.start_run(run_name=name, tags={"run": str(run), "data": config.data_name}):
+        parameters = {key: str(value) for key, value in flatten(to_mapping(config)).items()}
+        mlflow.log_params(parameters)
+        yield mlflow
+
+
+def _log_figures(mlflow: Any, metrics: Mapping[str, Any]) -> None:
+    pooled = metrics.get("breasts", {}).get("pooled", {})
+    mlflow.log_metrics({name: float(v) for name, v in pooled.items() if isinstance(v, (int, float))})
+    for name, score in metrics.get("targets", {}).items():
+        if score["auroc"] is not None:
+            mlflow.log_metric(f"auroc_{name}", score["auroc"])

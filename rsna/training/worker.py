@@ -1,0 +1,22 @@
+"""One rank of a fold, started by torchrun: ``python -m rsna.training.worker FOLD_FOLDER FOLD``."""
+
+import sys
+from pathlib import Path
+
+from rsna.dataset.folds import load_folds
+from rsna.dataset.source import load_data
+from rsna.training.fit import fit_fold
+from rsna.training.fold_data import cache_for, fold_data
+from rsna.training.run_directory import FOLDS, read_config
+
+
+def main(folder: Path, fold: int) -> None:
+    """Reads what the launching process wrote and trains."""
+    config = read_config(folder / "config.yaml")
+    table = load_data(config.data)
+    folds = load_folds(folder.parent / FOLDS, table.frame)
+    fit_fold(config, fold, folder, fold_data(config, table, folds, fold, cache_for(config, table)))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,41 @@
+"""The loss is a sum over targets divided by the batch; missing labels add nothing."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from rsna.dataset.targets import get_targets
+from rsna.training.losses import target_loss
+
+NAN = math.nan
+
+
+def test_it_equals_pytorchs_losses_where_all_labels_are_there():
+    torch.manual_seed(0)
+    targets = get_targets(("cancer", "BIRADS"))
+    logits, labels = torch.randn(6, 4), torch.tensor([[0, 2], [1, 0], [1, 1], [0, 0], [1, 2], [0, 1]]).float()
+    expected = functional.binary_cross_entropy_with_logits(logits[:, 0], labels[:, 0])
+    expected = expected + functional.cross_entropy(logits[:, 1:], labels[:, 1].long())
+    torch.testing.assert_close(target_loss(logits, labels, targets), expected)
+
+
+def test_missing_labels_add_neither_loss_nor_gradient():
+    targets = get_targets(("cancer", "biopsy"))
+    logits = torch.randn(4, 2, requires_grad=True)
+    labels = torch.tensor([[1, NAN], [0, NAN], [NAN, NAN], [NAN, 1.0]])
+    target_loss(logits, labels, targets).backward()
+    assert logits.grad is not None
+    assert torch.equal(logits.grad.eq(0), labels.isnan())
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_parts_of_a_batch_average_to_the_whole_however_labels_are_missing(parts):
+    targets = get_targets(("cancer", "density"))
+    logits = torch.randn(8, 5)
+    labels = torch.stack([torch.randint(0, 2, (8,)), torch.randint(0, 4, (8,))], 1).float()
+    labels[torch.rand(8, 2) < 0.4] = NAN
+    whole = target_loss(logits, labels, targets)
+    chunks = zip(logits.chunk(parts), labels.chunk(parts), strict=True)
+    torch.testing.assert_close(torch.stack([target_loss(*chunk, targets) for chunk in chunks]).mean(), whole)
