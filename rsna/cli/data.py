@@ -22,6 +22,22 @@ class TableOptions:
 
 
 @dataclass(frozen=True)
+class BrowseOptions:
+    """Options of `rsna browse`."""
+
+    out: str = "browse"
+    """Folder for the sheets."""
+    n: int = 24
+    """Images to draw at random; 0 shows all."""
+    seed: int = 0
+    """Seed of the draw."""
+
+    def __post_init__(self) -> None:
+        require(self.n >= 0, f"n: {self.n} is below 0")
+        require(self.seed >= 0, f"seed: {self.seed} is below 0")
+
+
+@dataclass(frozen=True)
 class FoldsMakeOptions:
     """Options of `rsna folds make`."""
 
@@ -74,7 +90,7 @@ def _table(options: TableOptions) -> int:
     return 0
 
 
-def _prepare(overrides: Sequence[str]) -> int:
+def _prepare(overrides: Sequence[str], _: None) -> int:
     from rsna.config import compose
     from rsna.dataset.source import load_data
     from rsna.training.fold_data import cache_for
@@ -86,8 +102,18 @@ def _prepare(overrides: Sequence[str]) -> int:
     return 0
 
 
-def _browse(overrides: Sequence[str]) -> int:
-    raise NotImplementedError
+def _browse(overrides: Sequence[str], options: BrowseOptions) -> int:
+    from rsna.config import compose
+    from rsna.dataset.browse import browse
+    from rsna.dataset.source import load_data
+
+    config = compose(overrides)
+    table = load_data(config.data)
+    report = browse(table.frame, config.preprocess, options.out, n=options.n or None, seed=options.seed)
+    for image_id, reason in report.failures:
+        print(f"cannot be shown: {image_id}: {reason}")
+    print(f"{report.n_shown} images on {', '.join(map(str, report.sheets)) or 'no sheet'}")
+    return 0
 
 
 def _folds_make(options: FoldsMakeOptions) -> int:
@@ -126,13 +152,14 @@ VERBS: tuple[Verb | ConfiguredVerb, ...] = (
         "prepare",
         "Decode, crop and scale every image of a set into the cache; resumes, and lists what failed.",
         _prepare,
-        ("rsna prepare", "rsna prepare data.root=/archive preprocess.size=[2048,1024] preprocess.bits=16"),
+        examples=("rsna prepare", "rsna prepare data.root=/archive preprocess.size=[2048,1024] preprocess.bits=16"),
     ),
     ConfiguredVerb(
         "browse",
         "Contact sheets (PNG) of originals beside prepared images.",
         _browse,
-        ("rsna browse", "rsna browse data.root=/archive preprocess.crop=none"),
+        BrowseOptions,
+        ("rsna browse", "rsna browse data.root=/archive preprocess.crop=none n=0 out=sheets"),
     ),
     Verb(
         "folds make",

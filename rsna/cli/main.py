@@ -4,10 +4,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from rsna.cli import data, scoring, training
+from rsna.cli import board, data, evaluation, inference, training
 from rsna.cli.verb import ConfiguredVerb, Verb
 
-VERBS: dict[str, Verb | ConfiguredVerb] = {verb.name: verb for verb in (*training.VERBS, *data.VERBS, *scoring.VERBS)}
+VERBS: dict[str, Verb | ConfiguredVerb] = {
+    verb.name: verb for verb in (*training.VERBS, *data.VERBS, *evaluation.VERBS, *inference.VERBS, *board.VERBS)
+}
 
 _DEBUG = "RSNA_DEBUG"
 """Environment variable that shows where an error came from."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from rsna.cli.verb import ConfiguredVerb
 
 
-def _train(arguments: Sequence[str]) -> int:
+def _train(arguments: Sequence[str], _: None) -> int:
     import hydra
     from omegaconf import DictConfig
 
@@ -36,6 +36,6 @@ VERBS = (
         "train",
         "Train folds of an experiment, predict them out of fold, score pF1 by breast.",
         _train,
-        ("rsna train fold=0", "rsna train experiment=demo fold=all", "rsna train -m fold=0,1"),
+        examples=("rsna train fold=0", "rsna train experiment=demo fold=all", "rsna train -m fold=0,1"),
     ),
 )

@@ -1,5 +1,6 @@
 """What a verb of the command line is."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,14 +38,25 @@ class ConfiguredVerb:
 
     name: str
     summary: str
-    run: Callable[[Sequence[str]], int]
-    """Takes the overrides, returns the exit code."""
+    run: Callable[[Sequence[str], Any], int]
+    """Takes the overrides and its own options, returns the exit code."""
+    options: type[Any] | None = None
+    """Settings class of the keys that are this verb's own, if any."""
     examples: tuple[str, ...] = ()
 
     def __call__(self, arguments: Sequence[str]) -> int:
-        return self.run(arguments)
+        if self.options is None:
+            return self.run(arguments, None)
+        own = {field.name for field in dataclasses.fields(self.options)}
+        mine = [argument for argument in arguments if argument.partition("=")[0] in own]
+        overrides = [argument for argument in arguments if argument not in mine]
+        return self.run(overrides, from_mapping(self.options, parse_assignments(mine)))
 
     def help(self) -> str:
         """What `rsna VERB --help` prints."""
-        text = f"rsna {self.name} key=value …\n\n{self.summary}\n\nKeys: those of `rsna train --help`."
-        return text + "\n\nExamples:\n" + "\n".join(f"  {example}" for example in self.examples)
+        parts = [f"rsna {self.name} key=value …\n\n{self.summary}"]
+        if self.options:
+            parts.append(f"Keys of its own:\n{describe(self.options)}")
+        parts.append("Keys of the configuration: those of `rsna train --help`.")
+        parts.append("Examples:\n" + "\n".join(f"  {example}" for example in self.examples))
+        return "\n\n".join(parts)

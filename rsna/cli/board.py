@@ -1,10 +1,9 @@
-"""Verbs that predict and score: infer, evaluate, leaderboard."""
+"""Verbs on many runs: leaderboard."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from rsna.cli.verb import Verb
-from rsna.inference.options import InferOptions
 
 
 @dataclass(frozen=True)
@@ -15,13 +14,6 @@ class LeaderboardOptions:
     """Folder that holds run folders."""
 
 
-def _infer(options: InferOptions) -> int:
-    from rsna.inference.infer import infer
-
-    infer(options)
-    return 0
-
-
 def _leaderboard(options: LeaderboardOptions) -> int:
     from rsna.board.leaderboard import leaderboard, render
 
@@ -30,16 +22,6 @@ def _leaderboard(options: LeaderboardOptions) -> int:
 
 
 VERBS = (
-    Verb(
-        "infer",
-        "Predict a test set, or any folder of DICOM files, with every fold of a run; write a complete submission.",
-        InferOptions,
-        _infer,
-        (
-            "rsna infer run=runs/demo input=data/demo",
-            "python infer.py run=runs/b3-rsna input=/exams submit=probability",
-        ),
-    ),
     Verb(
         "leaderboard",
         "Rank run folders by nested pF1, each dataset and split of folds apart.",
