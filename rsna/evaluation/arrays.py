@@ -1,0 +1,42 @@
+"""The arrays that every metric takes, checked once."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+
+def as_labels(labels: ArrayLike) -> Bools:
+    """(n,) of 0 and 1, whatever their type → (n,) bool. ValueError for any other value, NaN included."""
+    values = np.asarray(labels)
+    if values.ndim != 1:
+        raise ValueError(f"labels must have one dimension, not shape {values.shape}")
+    positive = np.asarray(values == 1, dtype=np.bool_)
+    wrong = np.flatnonzero(~(positive | (values == 0)))
+    if wrong.size:
+        raise ValueError(f"labels must be 0 or 1: {wrong.size} are not, first {values[wrong[0]]} at row {wrong[0]}")
+    return positive
+
+
+def as_scores(scores: ArrayLike, rows: int, name: str = "probabilities") -> Floats:
+    """(rows,) finite numbers → (rows,) float64. ValueError for another length, NaN or infinity."""
+    values = np.asarray(scores, dtype=np.float64)
+    if values.shape != (rows,):
+        raise ValueError(f"{name} must have shape ({rows},) like the labels, not {values.shape}")
+    wrong = np.flatnonzero(~np.isfinite(values))
+    if wrong.size:
+        raise ValueError(f"{name} must be finite: {wrong.size} are not, first {values[wrong[0]]} at row {wrong[0]}")
+    return values
+
+
+def as_weights(weights: ArrayLike | None, rows: int) -> Floats:
+    """(rows,) numbers ≥ 0, or None for ones → (rows,) float64."""
+    if weights is None:
+        return np.ones(rows)
+    values = as_scores(weights, rows, "weights")
+    wrong = np.flatnonzero(values < 0)
+    if wrong.size:
+        raise ValueError(f"weights must be ≥ 0: {wrong.size} are not, first {values[wrong[0]]} at row {wrong[0]}")
+    return values

@@ -1,0 +1,97 @@
+"""Images → breasts, the unit that is scored."""
+
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from rsna.evaluation.errors import PredictionError, offenders
+
+Aggregate = Literal["mean", "max", "top2"]
+"""How a breast's probability comes from its images: their mean, the highest, or the mean of the two highest."""
+
+ATTRIBUTES = ("site_id", "machine_id", "age", "density", "implant", "BIRADS", "difficult_negative_case")
+"""Columns of the competition's table that travel along where they are there (first value given within a breast)."""
+
+
+def to_breasts(images: pd.DataFrame, aggregate: Aggregate = "mean") -> pd.DataFrame:
+    """One row a breast, in the order of `prediction_id`.
+
+    Args:
+        images: one row an image (or a breast already): prediction_id, patient_id, cancer (0/1), probability in
+            [0, 1]; image_id and fold where there are any; views where a row stands for several images; the columns
+            of ATTRIBUTES where known.
+        aggregate: see `Aggregate`.
+
+    Returns:
+        prediction_id, patient_id, fold (int, where given), cancer (int 0/1), probability (float64), views (images of
+        the breast) and the ATTRIBUTES that came.
+
+    Raises:
+        PredictionError: a column is missing; duplicate image_id; NaN or values outside [0, 1]; two labels, patients
+            or folds for one breast; a patient in two folds.
+    """
+    check_images(images)
+    groups = images.groupby("prediction_id", sort=True)
+    constant = [c for c in ("patient_id", "fold", "cancer") if c in images]
+    must_agree(images, "prediction_id", constant)
+    if "fold" in images:
+        must_agree(images, "patient_id", ["fold"])
+    breasts = groups[constant + [c for c in ATTRIBUTES if c in images]].first()
+    breasts.insert(len(constant), "probability", breast_probabilities(images, aggregate))
+    breasts.insert(len(constant) + 1, "views", groups["views"].sum() if "views" in images else groups.size())
+    for column in ("fold", "cancer"):
+        if column in breasts:
+            breasts[column] = breasts[column].astype(np.int64)
+    return breasts.reset_index()
+
+
+def breast_probabilities(images: pd.DataFrame, aggregate: Aggregate) -> "pd.Series[float]":
+    """prediction_id → probability, in the order of the ids; the part of `to_breasts` that needs no labels.
+
+    Args:
+        images: prediction_id and probability, one row an image.
+        aggregate: see `Aggregate`.
+    """
+    if aggregate not in get_args(Aggregate):
+        raise ValueError(f"aggregate must be one of {', '.join(get_args(Aggregate))}, not {aggregate!r}")
+    scores = images[["prediction_id", "probability"]].astype({"probability": np.float64})
+    if aggregate == "top2":
+        scores = scores.sort_values("probability", ascending=False, kind="stable").groupby("prediction_id").head(2)
+    grouped = scores.groupby("prediction_id", sort=True)["probability"]
+    return grouped.max() if aggregate == "max" else grouped.mean()
+
+
+def check_images(images: pd.DataFrame) -> None:
+    """Raises PredictionError unless the frame can be scored: what `to_breasts` says of single rows."""
+    missing = [c for c in ("prediction_id", "patient_id", "cancer", "probability") if c not in images]
+    if missing:
+        raise PredictionError(f"predictions lack the columns {missing}; they have {list(images.columns)}")
+    if images.empty:
+        raise PredictionError("predictions have no rows")
+    key = "image_id" if "image_id" in images else "prediction_id"
+    _refuse(images, key, images[key].duplicated(), f"are duplicate {key}")
+    probability = images["probability"].to_numpy(dtype=np.float64, na_value=np.nan)
+    _refuse(images, key, np.isnan(probability), "have no probability (NaN)")
+    _refuse(images, key, (probability < 0) | (probability > 1), "have a probability outside [0, 1]")
+    for column in ("prediction_id", "patient_id", *(["fold"] if "fold" in images else [])):
+        _refuse(images, key, images[column].isna(), f"have no {column}")
+    _refuse(images, key, ~images["cancer"].isin([0, 1, False, True]), "have a label other than 0 or 1")
+    if "fold" in images:
+        _refuse(
+            images, key, pd.to_numeric(images["fold"], errors="coerce") % 1 != 0, "have a fold that is no whole number"
+        )
+
+
+def _refuse(images: pd.DataFrame, key: str, wrong: "pd.Series[bool] | np.ndarray", what: str) -> None:
+    mask = np.asarray(wrong, dtype=np.bool_)
+    if mask.any():
+        raise PredictionError(f"{offenders(images.loc[mask, key], len(images))} rows {what}")
+
+
+def must_agree(images: pd.DataFrame, unit: str, columns: list[str]) -> None:
+    distinct = images.groupby(unit, sort=True)[columns].nunique()
+    for column in columns:
+        several = distinct.index[distinct[column] > 1]
+        if len(several):
+            raise PredictionError(f"{offenders(several, len(distinct))} {unit} have more than one {column}")

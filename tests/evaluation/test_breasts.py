@@ -1,0 +1,92 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from rsna.evaluation.breasts import breast_probabilities, to_breasts
+from rsna.evaluation.errors import PredictionError
+
+
+def images(**columns):
+    """Three images of breast 1_L, one of 1_R, two of 2_L."""
+    frame = pd.DataFrame(
+        {
+            "image_id": ["a", "b", "c", "d", "e", "f"],
+            "prediction_id": ["2_L", "2_L", "1_L", "1_L", "1_L", "1_R"],
+            "patient_id": ["2", "2", "1", "1", "1", "1"],
+            "cancer": [0, 0, 1, 1, 1, 0],
+            "probability": [0.2, 0.4, 0.1, 0.9, 0.5, 0.3],
+        }
+    )
+    return frame.assign(**columns)
+
+
+@pytest.mark.parametrize(
+    ("aggregate", "expected"), [("mean", [0.5, 0.3, 0.3]), ("max", [0.9, 0.3, 0.4]), ("top2", [0.7, 0.3, 0.3])]
+)
+def test_images_become_breasts(aggregate, expected):
+    breasts = to_breasts(images(), aggregate)
+    assert breasts["prediction_id"].tolist() == ["1_L", "1_R", "2_L"]
+    assert breasts["probability"].tolist() == pytest.approx(expected)
+    assert breasts["cancer"].tolist() == [1, 0, 0]
+    assert breasts["views"].tolist() == [3, 1, 2]
+    assert "fold" not in breasts
+
+
+def test_folds_and_the_competitions_columns_travel_along():
+    breasts = to_breasts(images(fold=[1, 1, 0, 0, 0, 0], age=[50, 50, np.nan, 61, 61, 61], laterality="L"))
+    assert breasts["fold"].tolist() == [0, 0, 1]
+    assert breasts["age"].tolist() == [61, 61, 50]
+    assert "laterality" not in breasts
+
+
+def test_breasts_can_be_aggregated_again_without_change():
+    once = to_breasts(images(), "max")
+    pd.testing.assert_frame_equal(to_breasts(once, "mean"), once)
+
+
+def test_labels_are_not_needed_for_the_probabilities_alone():
+    bare = images().drop(columns=["cancer", "patient_id"])
+    assert breast_probabilities(bare, "top2").to_dict() == pytest.approx({"1_L": 0.7, "1_R": 0.3, "2_L": 0.3})
+
+
+def test_predictions_in_single_precision_are_averaged_in_double():
+    frame = images(probability=np.float32([0.2, 0.4, 0.1, 0.9, 0.5, 0.3]))
+    assert to_breasts(frame)["probability"].dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"probability": [0.2, np.nan, 0.1, np.nan, 0.5, 0.3]}, r"2 of 6 \(b, d\) rows have no probability"),
+        ({"probability": [0.2, 1.4, 0.1, 0.9, -0.1, 0.3]}, r"2 of 6 \(b, e\) rows have a probability outside"),
+        ({"image_id": ["a", "a", "c", "d", "e", "f"]}, r"1 of 6 \(a\) rows are duplicate image_id"),
+        ({"cancer": [0, 0, 1, 1, 2, 0]}, r"1 of 6 \(e\) rows have a label other than 0 or 1"),
+        ({"cancer": [0, 0, 1, 1, np.nan, 0]}, r"1 of 6 \(e\) rows have a label other than 0 or 1"),
+        ({"cancer": [0, 0, 1, 0, 1, 0]}, r"1 of 3 \(1_L\) prediction_id have more than one cancer"),
+        ({"patient_id": ["2", "2", "1", "3", "1", "1"]}, r"1 of 3 \(1_L\) prediction_id have more than one patient"),
+        ({"patient_id": ["2", None, "1", "1", "1", "1"]}, r"1 of 6 \(b\) rows have no patient_id"),
+        ({"fold": [1, 1, 0, 0, 0, 1]}, r"1 of 2 \(1\) patient_id have more than one fold"),
+        ({"fold": [1, 1, 0, 0, 1, 0]}, r"1 of 3 \(1_L\) prediction_id have more than one fold"),
+        ({"fold": [1, np.nan, 0, 0, 0, 0]}, r"1 of 6 \(b\) rows have no fold"),
+        ({"fold": [1, 1, 0.5, 0, 0, 0]}, r"1 of 6 \(c\) rows have a fold that is no whole number"),
+    ],
+)
+def test_what_cannot_be_scored_is_counted_and_named(columns, message):
+    with pytest.raises(PredictionError, match=message):
+        to_breasts(images(**columns))
+
+
+def test_missing_columns_and_rows_are_named():
+    with pytest.raises(PredictionError, match=r"lack the columns \['patient_id', 'cancer'\]"):
+        to_breasts(images().drop(columns=["patient_id", "cancer"]))
+    with pytest.raises(PredictionError, match="no rows"):
+        to_breasts(images().iloc[:0])
+
+
+def test_an_unknown_aggregate_is_refused():
+    with pytest.raises(ValueError, match="mean, max, top2"):
+        to_breasts(images(), "median")
+
+
+def test_labels_may_be_booleans():
+    assert to_breasts(images(cancer=images()["cancer"].astype(bool)))["cancer"].tolist() == [1, 0, 0]

@@ -1,0 +1,125 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+
+from rsna.evaluation.calibration import (
+    CLIP,
+    HOTTEST,
+    calibrate,
+    calibration_table,
+    fit_temperature,
+    logit,
+    reliability,
+    sigmoid,
+    with_temperature,
+)
+from rsna.evaluation.metrics import evaluate
+from rsna.evaluation.scores import calibration_error
+from tests.evaluation.simulate import simulate_images
+
+
+def overconfident(rows=4000, temperature=2.5, seed=0):
+    """Labels drawn from probabilities, and the probabilities sharpened by a known temperature."""
+    rng = np.random.default_rng(seed)
+    z = rng.normal(-1, 1.5, rows)
+    return rng.random(rows) < sigmoid(z), sigmoid(z * temperature)
+
+
+@given(st.floats(CLIP, 1 - CLIP))
+def test_sigmoid_undoes_logit(p):
+    assert sigmoid(logit(p)) == pytest.approx(p)
+
+
+def test_certain_probabilities_stay_finite():
+    assert np.isfinite(logit([0.0, 1.0])).all()
+    assert np.isfinite(sigmoid([-1e9, 1e9])).all()
+
+
+def test_the_temperature_that_sharpened_is_found_again():
+    labels, p = overconfident()
+    assert fit_temperature(labels, p) == pytest.approx(2.5, rel=0.1)
+
+
+def test_the_temperature_is_that_of_a_logistic_regression_without_intercept():
+    labels, p = overconfident(500, 0.7, seed=1)
+    weights = np.random.default_rng(0).random(500)
+    slope = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-10, max_iter=1000)
+    slope.fit(logit(p)[:, None], labels, sample_weight=weights)
+    assert fit_temperature(labels, p, weights) == pytest.approx(1 / slope.coef_[0, 0], rel=1e-4)
+
+
+def test_extreme_sets_stay_within_bounds():
+    assert fit_temperature([0, 1], [0.1, 0.9]) == pytest.approx(1 / HOTTEST)  # separated
+    assert fit_temperature([1, 0], [0.1, 0.9]) == pytest.approx(HOTTEST)  # upside down
+    assert fit_temperature([1, 0], [0.5, 0.5]) == 1.0
+
+
+def test_temperature_keeps_the_order_and_the_middle():
+    p = np.array([0.01, 0.3, 0.5, 0.8])
+    cooled = with_temperature(p, 3.0)
+    assert (np.diff(cooled) > 0).all()
+    assert cooled[2] == 0.5
+    assert (np.abs(cooled - 0.5) <= np.abs(p - 0.5)).all()
+
+
+def test_reliability_counts_every_row_once_and_agrees_with_the_calibration_error():
+    labels, p = overconfident(1000)
+    table = reliability(labels, p, bins=10)
+    assert len(table) == 10
+    assert table["breasts"].sum() == 1000
+    assert table["positives"].sum() == labels.sum()
+    assert (table["low"] <= table["predicted"]).all()
+    assert (table["predicted"] <= table["high"]).all()
+    assert (table["high"].to_numpy()[:-1] < table["low"].to_numpy()[1:]).all()
+    error = np.average(np.abs(table["predicted"] - table["observed"]), weights=table["breasts"])
+    assert error == pytest.approx(calibration_error(labels, p, bins=10))
+
+
+@pytest.fixture(scope="module")
+def evaluation():
+    images = simulate_images(patients=600, prevalence=0.2)
+    return evaluate(images.assign(probability=with_temperature(images["probability"], 0.3)), resamples=0)
+
+
+def test_calibrators_mend_overconfidence(evaluation):
+    given_, temperature, isotonic = calibrate(evaluation)
+    assert [one.calibrator for one in (given_, temperature, isotonic)] == ["as given", "temperature", "isotonic"]
+    assert given_.figures["brier"] == pytest.approx(evaluation.pooled.brier)
+    for mended in (temperature, isotonic):
+        assert mended.figures["log_loss"] < given_.figures["log_loss"]
+        assert mended.figures["calibration_error"] < given_.figures["calibration_error"]
+        assert ((mended.probability >= 0) & (mended.probability <= 1)).all()
+
+
+def test_a_fold_is_calibrated_by_the_others_alone(evaluation):
+    before = {one.calibrator: one for one in calibrate(evaluation)}
+    here = (evaluation.breasts["part"] == 1).to_numpy()
+    cancer = evaluation.breasts["cancer"]
+    turned = replace(evaluation, breasts=evaluation.breasts.assign(cancer=np.where(here, 1 - cancer, cancer)))
+    after = {one.calibrator: one for one in calibrate(turned)}
+    for name in ("temperature", "isotonic"):
+        np.testing.assert_array_equal(before[name].probability[here], after[name].probability[here])
+        assert not np.array_equal(before[name].probability[~here], after[name].probability[~here])
+    assert before["temperature"].temperatures[1] == after["temperature"].temperatures[1]
+
+
+def test_folds_whose_others_lack_a_class_cannot_be_calibrated():
+    images = simulate_images(patients=20)
+    only = images.assign(cancer=(images["prediction_id"] == "10000_L").astype(int))
+    with pytest.raises(ValueError, match="folds other than 0 lack"):
+        calibrate(evaluate(only, resamples=0))
+
+
+def test_calibration_is_json_and_text(evaluation):
+    found = calibrate(evaluation)
+    back = json.loads(json.dumps([one.to_dict() for one in found], allow_nan=False))
+    assert back[0]["reliability"].keys() == {"low", "high", "breasts", "positives", "predicted", "observed"}
+    assert back[1]["temperatures"].keys() == {"0", "1", "2", "3"}
+    assert [line.split("  ")[0] for line in calibration_table(found).splitlines()[1:]] == [
+        "as given", "temperature", "isotonic",
+    ]  # fmt: skip

@@ -1,0 +1,62 @@
+import json
+
+import numpy as np
+import pytest
+
+from rsna.evaluation.compare import compare
+from rsna.evaluation.errors import PredictionError
+from rsna.evaluation.ledger import FIGURES
+from rsna.evaluation.metrics import evaluate
+from rsna.evaluation.scores import OperatingPoints
+from tests.evaluation.simulate import simulate_images
+
+
+@pytest.fixture(scope="module")
+def images():
+    return simulate_images(patients=200)
+
+
+def noisier(images, amount=2.0):
+    z = np.log(images["probability"] / (1 - images["probability"]))
+    noise = np.random.default_rng(9).normal(0, amount, len(images))
+    return images.assign(probability=1 / (1 + np.exp(-z - noise)))
+
+
+def test_the_difference_is_that_of_the_figures_and_its_interval_is_paired(images):
+    good, bad = evaluate(images, resamples=0), evaluate(noisier(images), resamples=0)
+    found = compare(good, bad, resamples=300)
+    assert set(found.differences) == set(FIGURES)
+    for name, gap in found.differences.items():
+        assert gap.value == pytest.approx(getattr(good.pooled, name) - getattr(bad.pooled, name)), name
+    auroc = found.differences["auroc"]
+    assert 0 < auroc.interval.low < auroc.value < auroc.interval.high
+    assert auroc.p < 0.05
+
+
+def test_the_order_of_rows_does_not_matter(images):
+    shuffled = images.sample(frac=1, random_state=0)
+    found = compare(evaluate(images, resamples=0), evaluate(shuffled, resamples=0), resamples=20)
+    assert all(gap.value == 0 and gap.p == 1 for gap in found.differences.values())
+
+
+def test_runs_over_other_breasts_labels_or_patients_are_refused(images):
+    whole = evaluate(images, resamples=0)
+    with pytest.raises(PredictionError, match=r"1 \(10000_R\) breasts are in one run only"):
+        compare(whole, evaluate(images[images["prediction_id"] != "10000_R"], resamples=0))
+    flipped = images.assign(cancer=images["cancer"].where(images["prediction_id"] != "10000_L", 0))
+    with pytest.raises(PredictionError, match=r"1 of 400 \(10000_L\) breasts differ in cancer"):
+        compare(whole, evaluate(flipped, resamples=0))
+
+
+def test_runs_evaluated_differently_are_refused(images):
+    other = evaluate(images, points=OperatingPoints(beta=2), resamples=0)
+    with pytest.raises(ValueError, match="evaluated differently"):
+        compare(evaluate(images, resamples=0), other)
+
+
+def test_the_comparison_is_json_and_text(images):
+    found = compare(evaluate(images, resamples=0), evaluate(noisier(images), resamples=0), resamples=50)
+    back = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert back["differences"]["pf1_nested"].keys() == {"value", "interval", "p"}
+    line = next(line for line in found.table().splitlines() if line.startswith("AUROC"))
+    assert f"{found.differences['auroc'].value:+.4f}" in line

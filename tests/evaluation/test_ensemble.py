@@ -1,0 +1,149 @@
+import json
+
+import numpy as np
+import pytest
+
+from rsna.evaluation.calibration import logit, sigmoid
+from rsna.evaluation.ensemble import STEPS, combine, ensemble, fit_weights
+from rsna.evaluation.errors import PredictionError
+from rsna.evaluation.metrics import evaluate
+from tests.evaluation.simulate import simulate_images
+
+
+def members(patients=250, folds=4):
+    """Two runs of equal worth with noise of their own, and one that knows nothing."""
+    images = simulate_images(patients=patients, folds=folds)
+    rng = np.random.default_rng(4)
+
+    def noisy(amount, signal=1.0):
+        z = signal * logit(images["probability"]) + rng.normal(0, amount, len(images))
+        return images.assign(probability=sigmoid(z))
+
+    return {"one": noisy(1.5), "two": noisy(1.5), "noise": noisy(2.0, signal=0.0)}
+
+
+def test_averages_are_what_they_say():
+    scores = np.array([[0.1, 0.5, 0.9], [0.3, 0.5, 0.2]])
+    np.testing.assert_allclose(combine(scores, "mean"), [0.2, 0.5, 0.55])
+    np.testing.assert_allclose(combine(scores, "logit_mean"), sigmoid((logit(scores[0]) + logit(scores[1])) / 2))
+    np.testing.assert_allclose(
+        combine(scores, "rank_mean"), [(1 / 6 + 3 / 6) / 2, (3 / 6 + 5 / 6) / 2, (5 / 6 + 1 / 6) / 2]
+    )
+    np.testing.assert_allclose(combine(scores, "weights", [1, 0]), scores[0])
+
+
+def test_tied_rows_share_their_rank():
+    np.testing.assert_allclose(combine([[0.2, 0.2, 0.7, 0.1]], "rank_mean"), [0.5, 0.5, 0.875, 0.125])
+
+
+@pytest.mark.parametrize(
+    ("scores", "method", "weights", "message"),
+    [
+        ([0.1, 0.2], "mean", None, "shape"),
+        (np.empty((2, 0)), "mean", None, "shape"),
+        ([[0.1]], "median", None, "mean, logit_mean, rank_mean, weights"),
+        ([[0.1]], "mean", [1.0], "weights belong"),
+        ([[0.1]], "weights", None, "weights belong"),
+    ],
+)
+def test_what_cannot_be_combined_is_refused(scores, method, weights, message):
+    with pytest.raises(ValueError, match=message):
+        combine(scores, method, weights)
+
+
+def test_weights_go_to_members_that_know_something():
+    rng = np.random.default_rng(0)
+    labels = rng.random(2000) < 0.1
+    useful = sigmoid(rng.normal(-2 + 2 * labels, 1))
+    weights = fit_weights(labels, [rng.random(2000), useful])
+    assert weights.sum() == pytest.approx(1)
+    assert weights[1] > 0.8
+    assert np.allclose(weights * STEPS, np.round(weights * STEPS))
+
+
+def test_of_equal_members_the_first_is_taken():
+    labels = np.arange(20) < 5
+    same = np.linspace(0.9, 0.1, 20)
+    assert fit_weights(labels, [same, same]).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("method", ["mean", "logit_mean", "rank_mean", "weights"])
+def test_two_runs_with_noise_of_their_own_gain_by_joining(method):
+    runs = members()
+    found = ensemble({name: runs[name] for name in ("one", "two")}, method, resamples=100)
+    for name, member in found.members.items():
+        assert found.joint.pooled.auroc > member.pooled.auroc
+        assert found.gains[name].differences["auroc"].value == pytest.approx(
+            found.joint.pooled.auroc - member.pooled.auroc
+        )
+    assert found.joint.pooled.breasts == found.members["one"].pooled.breasts
+    assert found.correlation.loc["one", "one"] == pytest.approx(1)
+    assert 0 < found.correlation.loc["one", "two"] < 1
+
+
+def test_members_are_scored_as_they_are_alone():
+    runs = members()
+    found = ensemble(runs, "mean", "max", resamples=0)
+    for name, images in runs.items():
+        assert found.members[name].pooled == evaluate(images, "max", resamples=0).pooled
+    assert found.gains == {}
+
+
+def test_a_folds_weights_come_from_the_other_folds():
+    runs = members(patients=150)
+    found = ensemble(runs, "weights", resamples=0)
+    assert list(found.weights.index) == ["0", "1", "2", "3", "all"]
+    np.testing.assert_allclose(found.weights.sum(axis=1), 1)
+    # In one fold the noise turns into the truth: what that fold itself is given must not follow.
+    here = runs["noise"]["fold"] == 2
+    truth = 0.01 + 0.98 * runs["noise"]["cancer"]
+    lucky = runs | {"noise": runs["noise"].assign(probability=runs["noise"]["probability"].mask(here, truth))}
+    other = ensemble(lucky, "weights", resamples=0)
+    assert other.weights.loc["2"].tolist() == found.weights.loc["2"].tolist()
+    for fold in ("0", "1", "3", "all"):
+        assert other.weights.loc[fold, "noise"] > found.weights.loc[fold, "noise"]
+
+
+def test_fitting_weights_among_noise_reports_no_gain_that_is_not_there():
+    rng = np.random.default_rng(1)
+    images = simulate_images(patients=200, prevalence=0.1)
+    noise = {str(i): images.assign(probability=rng.random(len(images))) for i in range(6)}
+    joint = ensemble(noise, "weights", resamples=300).joint.pooled
+    assert joint.intervals["auroc"].low < 0.5 < joint.intervals["auroc"].high
+
+
+def test_members_without_folds_take_those_of_the_others():
+    runs = members(patients=100)
+    runs["two"] = runs["two"].drop(columns="fold")
+    found = ensemble(runs, resamples=0)
+    assert not any(member.crossfitted for member in (*found.members.values(), found.joint))
+
+
+def test_members_of_other_folds_are_crossfitted_alike():
+    runs = members(patients=100)
+    runs["two"] = runs["two"].assign(fold=(runs["two"]["fold"] + 1) % 4)
+    found = ensemble(runs, resamples=0)
+    assert all(member.crossfitted for member in (*found.members.values(), found.joint))
+    assert found.members["one"].breasts["part"].tolist() == found.members["two"].breasts["part"].tolist()
+
+
+def test_members_over_other_breasts_are_refused():
+    runs = members(patients=50)
+    runs["two"] = runs["two"][runs["two"]["prediction_id"] != "10003_L"]
+    with pytest.raises(PredictionError, match=r"1 \(10003_L\) breasts are in one run only"):
+        ensemble(runs, resamples=0)
+
+
+def test_one_member_is_no_ensemble():
+    with pytest.raises(ValueError, match="two members or more"):
+        ensemble({"one": simulate_images()})
+
+
+def test_the_ensemble_is_json_and_text():
+    found = ensemble(members(patients=80), "weights", resamples=30)
+    back = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert back["members"].keys() == back["gains"].keys() == back["correlation"].keys() == {"one", "two", "noise"}
+    assert back["weights"]["all"].keys() == {"one", "two", "noise"}
+    table = found.table()
+    for text in ("together (weights)", "rank correlation", f"{found.joint.pooled.pf1_nested:.4f}"):
+        assert text in table
