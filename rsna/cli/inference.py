@@ -1,4 +1,4 @@
-"""Verbs that predict: infer."""
+"""Verbs that predict: infer, predict, bundle, export."""
 
 from rsna.cli.verb import Verb
 from rsna.inference.options import InferOptions

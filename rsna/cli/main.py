@@ -1,5 +1,6 @@
 """Finds the verb, runs it, and turns what went wrong into words and an exit code."""
 
+import difflib
 import os
 import sys
 from collections.abc import Sequence
@@ -31,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if f"{name} {rest[0] if rest else ''}" in VERBS:
         name, rest = f"{name} {rest[0]}", rest[1:]
     if name not in VERBS:
-        near = [verb for verb in VERBS if verb.startswith(name[:3])]
+        # A misspelt word, or the first of two.
+        near = [*(verb for verb in VERBS if verb.split()[0] == name), *difflib.get_close_matches(name, VERBS, n=2)]
         print(f"rsna: there is no verb {name!r}; {_hint(near)}", file=sys.stderr)
         return 2
     verb = VERBS[name]
@@ -55,7 +57,7 @@ def _speaks_for_itself(error: Exception) -> bool:
     if isinstance(error, ModuleNotFoundError):
         extra = {"hydra", "pytorch_lightning", "albumentations", "mlflow", "matplotlib", "rich", "omegaconf"}
         if error.name in extra:
-            error.args = (f"{error.name} is not installed; pip install 'rsna-mammography[train]'",)
+            error.msg = f"{error.name} is not installed; pip install 'rsna-mammography[train]'"
             return True
     return type(error).__module__.startswith("rsna.") or isinstance(error, OSError)
 
