@@ -1,0 +1,241 @@
+"""Images per second, from file to prepared 1024×512 and decoding alone: this package beside its peers.
+
+    python benchmarks/decode.py --data DIR [--json FILE] [--repeats 3]
+
+Each reader has a process of its own, on one core, and is measured in seconds of that core; files are warm in memory.
+Peers are written as people write them: decode at full size, window through pydicom, stretch, invert MONOCHROME1, make
+it 8 bits, find the breast by Otsu's threshold, crop, resize. Peers that are not installed are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import cv2
+import imagecodecs
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.encaps import get_frame
+from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
+
+from rsna.dataset.geometry import Geometry
+from rsna.dataset.prepare import PreprocessSettings, prepare_image
+from rsna.dicom import open_mammogram
+from rsna.dicom.decode import HEAP
+
+SETTINGS = PreprocessSettings(size=(1024, 512), bits=8)
+SYNTAXES = {
+    "1.2.840.10008.1.2.4.90": "jpeg2000",
+    "1.2.840.10008.1.2.4.91": "jpeg2000",
+    "1.2.840.10008.1.2.4.57": "jpeg_lossless",
+    "1.2.840.10008.1.2.4.70": "jpeg_lossless",
+}
+# The fastest plugin of pydicom under a permissive licence.
+PLUGINS = {"jpeg2000": "pylibjpeg", "jpeg_lossless": "gdcm"}
+MODULES = {"rsna": "rsna", "pydicom": "openjpeg", "gdcm": "gdcm", "dicomsdl": "dicomsdl", "imagecodecs": "imagecodecs"}
+PACKAGES = {
+    "pydicom": ("pydicom", "pylibjpeg-openjpeg"),
+    "gdcm": ("python-gdcm",),
+    "dicomsdl": ("dicomsdl",),
+    "imagecodecs": ("imagecodecs",),
+}
+
+Decoder = Callable[[Path, str], NDArray[Any]]
+"""(path, syntax) → (H, W) stored values at full size."""
+
+
+def decode_rsna(path: Path, syntax: str) -> NDArray[Any]:
+    """This package, at full size."""
+    return open_mammogram(path).decode()
+
+
+def decode_pydicom(path: Path, syntax: str) -> NDArray[Any]:
+    """pydicom with a plugin."""
+    return pixel_array(pydicom.dcmread(path), decoding_plugin=PLUGINS[syntax])
+
+
+def decode_gdcm(path: Path, syntax: str) -> NDArray[Any]:
+    """GDCM's own reader."""
+    import gdcm
+
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(path))
+    if not reader.Read():
+        raise RuntimeError(f"GDCM cannot read {path}")
+    image = reader.GetImage()
+    columns, rows = image.GetDimensions()[:2]
+    data = image.GetBuffer().encode("utf-8", errors="surrogateescape")
+    return np.frombuffer(data, np.uint16 if image.GetPixelFormat().GetBitsAllocated() == 16 else np.uint8).reshape(
+        rows, columns
+    )
+
+
+def decode_dicomsdl(path: Path, syntax: str) -> NDArray[Any]:
+    """dicomsdl, as its manual shows."""
+    import dicomsdl
+
+    return dicomsdl.open(str(path)).pixelData(storedvalue=True)
+
+
+def decode_imagecodecs(path: Path, syntax: str) -> NDArray[Any]:
+    """pydicom for the header, imagecodecs for the codestream."""
+    frame = get_frame(pydicom.dcmread(path).PixelData, 0, number_of_frames=1)
+    return imagecodecs.jpeg2k_decode(frame) if syntax == "jpeg2000" else imagecodecs.jpeg8_decode(frame)
+
+
+DECODERS: dict[str, Decoder] = {
+    "rsna": decode_rsna,
+    "pydicom": decode_pydicom,
+    "gdcm": decode_gdcm,
+    "dicomsdl": decode_dicomsdl,
+    "imagecodecs": decode_imagecodecs,
+}
+
+
+def prepare_as_people_do(path: Path, syntax: str, decoder: Decoder, geometry: Geometry) -> NDArray[np.uint8]:
+    """(1024, 512) uint8 of a peer: windowed as pydicom documents it, then as the competition's notebooks go on."""
+    dataset = pydicom.dcmread(path, stop_before_pixels=True)
+    image = apply_voi_lut(apply_modality_lut(decoder(path, syntax), dataset), dataset)
+    image = (image - image.min()) / (image.max() - image.min())
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        image = 1 - image
+    image = (image * 255).astype(np.uint8)
+    _, bright = cv2.threshold(cv2.GaussianBlur(image, (5, 5), 0), 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    outlines, _ = cv2.findContours(bright, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    cv2.boundingRect(max(outlines, key=cv2.contourArea))
+    x0, y0, x1, y1 = geometry.box  # The same crop for everyone, so that all resize the same pixels.
+    image = cv2.resize(image[y0:y1, x0:x1], geometry.fitted[::-1], interpolation=cv2.INTER_AREA)
+    prepared = np.zeros(geometry.size, np.uint8)
+    prepared[geometry.content] = image[:, ::-1] if geometry.flipped else image
+    return prepared
+
+
+def seconds(function: Callable[[], object], repeats: int) -> float:
+    """Of the fastest of some runs, in the time that the processor spent: a busy neighbour is not the reader's cost."""
+    fastest = float("inf")
+    for _ in range(repeats):
+        start = time.process_time()
+        function()
+        fastest = min(fastest, time.process_time() - start)
+    return fastest
+
+
+def measure(reader: str, files: list[tuple[Path, str]], repeats: int) -> list[dict[str, Any]]:
+    """One reader over every file; a row for each syntax."""
+    decoder = DECODERS[reader]
+    whole: dict[str, list[float]] = defaultdict(list)
+    alone: dict[str, list[float]] = defaultdict(list)
+    for path, syntax in files:
+        expected, geometry = prepare_image(path, SETTINGS)
+        if reader == "rsna":
+            whole[syntax].append(seconds(lambda p=path: prepare_image(p, SETTINGS), repeats))
+        else:
+            arguments = path, syntax, decoder, geometry
+            check_alike(expected, prepare_as_people_do(*arguments), f"{reader}, {path}")
+            whole[syntax].append(seconds(lambda a=arguments: prepare_as_people_do(*a), repeats))
+        alone[syntax].append(seconds(lambda p=path, s=syntax: decoder(p, s), repeats))
+    return [
+        {
+            "syntax": syntax,
+            "reader": reader,
+            "images_per_s": round(len(times) / sum(times), 2),
+            "decode_images_per_s": round(len(times) / sum(alone[syntax]), 2),
+        }
+        for syntax, times in whole.items()
+    ]
+
+
+def measure_apart(reader: str, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """The rows of one reader from a process of its own; this package's is set up like a worker of `rsna prepare`."""
+    command = [sys.executable, __file__, "--data", str(options.data), "--repeats", str(options.repeats)]
+    environment = os.environ | (HEAP if reader == "rsna" else {})
+    result = subprocess.run([*command, "--reader", reader], env=environment, stdout=subprocess.PIPE, check=True)
+    rows: list[dict[str, Any]] = json.loads(result.stdout)
+    return rows
+
+
+def check_alike(expected: NDArray[Any], other: NDArray[Any], where: str) -> None:
+    """A peer that makes another picture must not be compared.
+
+    Only roughly: it stretches each image to its own range, and keeps what lies around the breast.
+    """
+    shown = expected > 0
+    alike = np.corrcoef(expected[shown], other[shown])[0, 1]
+    if alike < 0.99:
+        raise RuntimeError(f"{where}: another picture, correlation {alike:.3f}")
+
+
+def find_files(data: Path) -> list[tuple[Path, str]]:
+    """(path, syntax) of every DICOM file below `data` that one of the two syntaxes codes."""
+    files = []
+    for path in sorted(data.rglob("*.dcm")):
+        syntax = SYNTAXES.get(open_mammogram(path).tags.transfer_syntax)
+        if syntax:
+            files.append((path, syntax))
+    return files
+
+
+def versions(reader: str) -> str:
+    """The packages that a reader stands on."""
+    found = []
+    for package in PACKAGES.get(reader, ()):
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            found.append(f"{package} –")
+    return ", ".join(found)
+
+
+def main() -> None:
+    """Measure each reader in its own process, print a table, write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with DICOM files, searched through")
+    parser.add_argument("--json", type=Path, help="where the rows go")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of every file, of which the fastest counts")
+    parser.add_argument("--reader", choices=list(DECODERS), help="measure this one alone, and print its rows as JSON")
+    options = parser.parse_args()
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    cv2.setNumThreads(1)
+    files = find_files(options.data)
+    if not files:
+        raise SystemExit(f"{options.data}: no JPEG 2000 or JPEG Lossless file with the ending .dcm")
+    if options.reader:
+        print(json.dumps(measure(options.reader, files, options.repeats)))
+        return
+    readers = [reader for reader in DECODERS if find_spec(MODULES[reader]) is not None]
+    rows = [row for reader in readers for row in measure_apart(reader, options)]
+    rows.sort(key=lambda row: (row["syntax"], -row["images_per_s"]))
+    print(f"{len(files)} files, {processor()}, one core, {time.strftime('%Y-%m-%d')}")
+    print(f"{'syntax':<14} {'reader':<12} {'images/s':>9} {'decode/s':>9}  versions")
+    for row in rows:
+        print(
+            f"{row['syntax']:<14} {row['reader']:<12} {row['images_per_s']:>9.2f} {row['decode_images_per_s']:>9.2f}"
+            f"  {versions(row['reader'])}"
+        )
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def processor() -> str:
+    """The processor's name, as Linux knows it."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""One file → pixels: `open_mammogram` for whoever needs the parts, `read_mammogram` for whoever wants the image."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from rsna.dicom.decode import Frame, Stored, decode_frame, read_frame
+from rsna.dicom.errors import CorruptHeader, CorruptPixels, NoSuchLevel, located
+from rsna.dicom.frame import Header, header_of, read_header
+from rsna.dicom.grayscale import Grayscale, read_grayscale
+from rsna.dicom.render import render
+from rsna.dicom.tags import Tags, read_tags
+
+MAX_PIXELS = 1 << 26
+"""8192 × 8192: twice the largest detector's image."""
+
+
+class Mammogram:
+    """An opened file: its header is read, its pixels are decoded when they are asked for."""
+
+    def __init__(self, header: Header, tags: Tags, grayscale: Grayscale, name: str) -> None:
+        self.tags = tags
+        self.grayscale = grayscale
+        self.name = name
+        self._pixels = header.pixels
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(rows, columns) at full size, as the header says."""
+        return self.tags.rows, self.tags.columns
+
+    @property
+    def levels(self) -> int:
+        """How many times the image can be halved while decoding: 0 except for JPEG 2000.
+
+        Raises:
+            DicomError: the pixels cannot be read.
+        """
+        return self._frame.levels
+
+    def size_at(self, level: int) -> tuple[int, int]:
+        """(rows, columns) of what `decode(level)` returns."""
+        codestream = self._frame.codestream
+        if not 0 <= level <= self.levels:
+            error = NoSuchLevel(f"level {level} does not exist, the file has levels 0 to {self.levels}")
+            error.where = self.name
+            raise error
+        return codestream.size(level) if codestream else self.size
+
+    @cached_property
+    def _frame(self) -> Frame:
+        with located(self.name, CorruptPixels):
+            return read_frame(self._pixels, self.tags)
+
+    def decode(self, level: int = 0) -> Stored:
+        """Decode the stored values.
+
+        Args:
+            level: how often the image is halved; 0 is full size, `levels` the smallest.
+
+        Returns:
+            (H, W) uint8, uint16 or int16 stored values, of size `size_at(level)`.
+
+        Raises:
+            DicomError: the pixels cannot be read, or not at this level.
+        """
+        size = self.size_at(level)
+        with located(self.name, CorruptPixels):
+            stored = decode_frame(self._frame, self.tags, self._pixels, level)
+            if stored.shape != size:
+                raise CorruptPixels(f"decoded {stored.shape}, expected {size}")
+        return stored
+
+    def display(
+        self,
+        stored: Stored | int = 0,
+        *,
+        window: int | str | None = 0,
+        box: tuple[int, int, int, int] | None = None,
+    ) -> NDArray[np.float32]:
+        """Turn stored values into what a radiologist sees: modality LUT, window, padding, inversion.
+
+        Args:
+            stored: what `decode` returned, or the level to decode.
+            window: index or explanation of a window or VOI LUT of the file; None for the full stored range by
+                the header. A file without any has its full stored range at index 0.
+            box: (x0, y0, x1, y1) in pixels of `stored`, x1 and y1 past the end; None for the whole image.
+
+        Returns:
+            (y1 - y0, x1 - x0) float32 in [0, 1], dense tissue bright, padding 0.
+
+        Raises:
+            NoSuchWindow, DicomError
+        """
+        if isinstance(stored, int):
+            stored = self.decode(stored)
+        codestream = self._frame.codestream
+        lossy = codestream is not None and codestream.lossy
+        with located(self.name, CorruptHeader):
+            return render(stored, self.grayscale, window, box, reduced=stored.shape != self.size, lossy=lossy)
+
+
+def open_mammogram(source: str | Path | bytes | Dataset, *, max_pixels: int = MAX_PIXELS) -> Mammogram:
+    """Read the header of a mammogram; its pixels stay in the file until they are asked for.
+
+    Args:
+        source: a file, its bytes, or a data set with pixels, which is not changed.
+        max_pixels: rows × columns beyond which a file is refused.
+
+    Raises:
+        DicomError: one class for each thing that can be wrong, see `rsna.dicom.errors`.
+        OSError: the file cannot be opened.
+    """
+    if isinstance(source, Dataset):
+        name = str(source.get("SOPInstanceUID", "a data set"))
+    else:
+        name = f"{len(source)} bytes" if isinstance(source, bytes) else str(source)
+    with located(name, CorruptHeader):
+        if isinstance(source, Dataset):
+            header = header_of(source)
+        else:
+            header = read_header(source if isinstance(source, bytes) else Path(source), max_pixels)
+        tags = read_tags(header.dataset, header.transfer_syntax, max_pixels)
+        grayscale = read_grayscale(header.dataset, tags, header.pixels.big_endian)
+        return Mammogram(header, tags, grayscale, name)
+
+
+def read_mammogram(
+    source: str | Path | bytes | Dataset, window: int | str | None = 0, level: int = 0
+) -> NDArray[np.float32]:
+    """Read a mammogram as it is displayed.
+
+    Args:
+        source: a file, its bytes, or a data set with pixels.
+        window: index or explanation of a window or VOI LUT; None for the full stored range.
+        level: how often a JPEG 2000 image is halved while decoding; 0 is full size.
+
+    Returns:
+        (H, W) float32 in [0, 1], dense tissue bright.
+
+    Raises:
+        DicomError: one class for each thing that can be wrong, see `rsna.dicom.errors`.
+    """
+    return open_mammogram(source).display(level, window=window)

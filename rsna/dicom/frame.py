@@ -1,0 +1,216 @@
+"""A file's header, and the bytes of its one frame: native or encapsulated in fragments (PS3.5 8, A.4, A.5)."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
+
+from rsna.dicom.errors import CorruptPixels, NoPixels, NotDicom, TooLarge, Truncated, UnsupportedPixels
+from rsna.dicom.tags import NEEDED_TAGS
+
+_UNDEFINED = 0xFFFFFFFF
+_ITEM, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
+_FLOAT_PIXELS, _DOUBLE_PIXELS, _PIXELS = 0x7FE00008, 0x7FE00009, 0x7FE00010
+# What a header may take beside its pixels when a deflated data set is inflated: bytes.
+_HEADER_ALLOWANCE = 1 << 24
+
+
+@dataclass(frozen=True)
+class PixelData:
+    """Where (7FE0,0010) Pixel Data stands, and how it is written."""
+
+    source: Path | bytes
+    """The file, or bytes that hold the value."""
+    offset: int
+    """Of the value in the source."""
+    length: int | None
+    """Bytes; None where it is encapsulated."""
+    big_endian: bool = False
+    as_words: bool = False
+    """The VR is OW: big-endian writers swap pairs of 8-bit pixels, too."""
+
+    @property
+    def encapsulated(self) -> bool:
+        """The value is a sequence of fragments, not bytes of a known length."""
+        return self.length is None
+
+    def read(self, limit: int) -> bytes:
+        """The native pixels, or the codestream of the one frame.
+
+        Args:
+            limit: bytes beyond which the value is not read.
+
+        Raises:
+            Truncated, TooLarge, CorruptPixels
+        """
+        with io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source.open("rb") as stream:
+            stream.seek(self.offset)
+            if self.length is None:
+                return _join_fragments(stream, limit)
+            value = stream.read(min(self.length, limit))
+            if len(value) < min(self.length, limit):
+                raise Truncated(f"(7FE0,0010) Pixel Data has {len(value)} of {self.length} bytes")
+            return value
+
+
+def _join_fragments(stream: BinaryIO, limit: int) -> bytes:
+    """PS3.5 A.4: an item with the offset table, then fragments up to a delimiter."""
+    fragments: list[bytes] = []
+    total = 0
+    while len(head := stream.read(8)) == 8:
+        group, element, length = struct.unpack("<HHI", head)
+        tag = group << 16 | element
+        if tag == _SEQUENCE_END:
+            break
+        if tag != _ITEM:
+            raise CorruptPixels(f"(7FE0,0010) Pixel Data: ({group:04X},{element:04X}) where a fragment should start")
+        total += length
+        if total > limit:
+            raise TooLarge(f"(7FE0,0010) Pixel Data: fragments of more than {limit:,} bytes")
+        fragments.append(stream.read(length))
+        if len(fragments[-1]) < length:
+            missing = length - len(fragments[-1])
+            raise Truncated(f"(7FE0,0010) Pixel Data: fragment {len(fragments) - 1} lacks {missing} bytes")
+    if len(fragments) < 2:
+        raise Truncated("(7FE0,0010) Pixel Data holds no fragment")
+    return fragments[1] if len(fragments) == 2 else b"".join(fragments[1:])
+
+
+@dataclass(frozen=True)
+class Header:
+    """The data set up to its pixels."""
+
+    dataset: Dataset
+    transfer_syntax: str
+    pixels: PixelData
+
+
+def read_header(source: Path | bytes, max_pixels: int) -> Header:
+    """Read a file's header and find its pixels, which stay unread.
+
+    Raises:
+        NotDicom, NoPixels, Truncated, TooLarge, UnsupportedPixels, OSError
+    """
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
+        try:
+            meta = _read_meta(stream)
+            syntax = str(meta.get("TransferSyntaxUID", "")) or _guess_syntax(stream)
+            if syntax == DeflatedExplicitVRLittleEndian:
+                source = _inflate(stream.read(), 4 * max_pixels + _HEADER_ALLOWANCE)
+                return _read_main(io.BytesIO(source), source, syntax, meta)
+            return _read_main(stream, source, syntax, meta)
+        except (EOFError, struct.error):
+            raise Truncated("the file ends inside its header") from None
+
+
+def _read_meta(stream: BinaryIO) -> Dataset:
+    """PS3.10 7.1; files without preamble, as old archives hold them, start with their first element."""
+    start = stream.read(132)
+    if start[128:] != b"DICM":
+        group = int.from_bytes(start[:2], "little")
+        if group not in (0x0002, 0x0008) and start[:2] != b"\0\x08":
+            raise NotDicom("no DICM at byte 128, and no data set at byte 0" if start else "the file is empty")
+        stream.seek(0)
+    return read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
+
+
+def _guess_syntax(stream: BinaryIO) -> str:
+    """Tell the three native encodings apart by the first element of a data set that does not name its own."""
+    position = stream.tell()
+    start = stream.read(6)
+    stream.seek(position)
+    if not (start[4:6].isalpha() and start[4:6].isupper()):
+        return str(ImplicitVRLittleEndian)
+    return str(ExplicitVRBigEndian if start[:1] == b"\0" else ExplicitVRLittleEndian)
+
+
+def _inflate(deflated: bytes, limit: int) -> bytes:
+    """PS3.5 A.5, with a bound: a few kilobytes can promise gigabytes."""
+    engine = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflated = engine.decompress(deflated, limit)
+    if engine.unconsumed_tail:
+        raise TooLarge(f"the deflated data set holds more than {limit:,} bytes")
+    if not engine.eof:
+        raise Truncated("the deflated data set ends too early")
+    return inflated
+
+
+def _read_main(stream: BinaryIO, source: Path | bytes, syntax: str, meta: Dataset) -> Header:
+    found: list[tuple[int, str | None, int]] = []
+
+    def at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
+        if _FLOAT_PIXELS <= tag <= _PIXELS:
+            found.append((int(tag), vr, length))
+            return True
+        return False
+
+    big_endian = syntax == ExplicitVRBigEndian
+    dataset = read_dataset(
+        stream,
+        is_implicit_VR=syntax == ImplicitVRLittleEndian,
+        is_little_endian=not big_endian,
+        stop_when=at_pixels,
+        specific_tags=NEEDED_TAGS,
+    )
+    offset = stream.tell()
+    if not found:
+        if offset > stream.seek(0, io.SEEK_END):
+            raise Truncated("the file ends inside its header")
+        raise NoPixels("(7FE0,0010) Pixel Data is missing")
+    tag, vr, length = found[-1]
+    if tag in (_FLOAT_PIXELS, _DOUBLE_PIXELS):
+        raise UnsupportedPixels("the pixels are floating-point numbers")
+    if not dataset.get("SOPClassUID") and meta.get("MediaStorageSOPClassUID"):
+        dataset.SOPClassUID = meta.MediaStorageSOPClassUID
+    return Header(
+        dataset=dataset,
+        transfer_syntax=syntax,
+        pixels=PixelData(
+            source=source,
+            offset=offset + (12 if vr in EXPLICIT_VR_LENGTH_32 else 8),
+            length=None if length == _UNDEFINED else length,
+            big_endian=big_endian,
+            as_words=vr == "OW",
+        ),
+    )
+
+
+def header_of(dataset: Dataset) -> Header:
+    """The same of a data set that is already in memory; it is not changed.
+
+    Raises:
+        NoPixels, UnsupportedPixels
+    """
+    if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
+        raise UnsupportedPixels("the pixels are floating-point numbers")
+    value = dataset.get("PixelData")
+    if not value:
+        raise NoPixels("(7FE0,0010) Pixel Data is missing")
+    meta: Dataset = getattr(dataset, "file_meta", None) or FileMetaDataset()
+    implicit, little = dataset.original_encoding
+    native = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    syntax = str(meta.get("TransferSyntaxUID", "")) or str(ExplicitVRBigEndian if little is False else native)
+    encapsulated = dataset["PixelData"].is_undefined_length or value[:4] == b"\xfe\xff\x00\xe0"
+    pixels = PixelData(
+        source=bytes(value),
+        offset=0,
+        length=None if encapsulated else len(value),
+        big_endian=syntax == ExplicitVRBigEndian,
+        as_words=dataset["PixelData"].VR == "OW",
+    )
+    return Header(dataset, syntax, pixels)

@@ -1,0 +1,227 @@
+import logging
+
+import cv2
+import imagecodecs
+import numpy as np
+import pytest
+
+from rsna.dicom import (
+    ColourImage,
+    CorruptPixels,
+    NoSuchLevel,
+    Truncated,
+    UnsupportedPixels,
+    UnsupportedSyntax,
+    open_mammogram,
+)
+from tests.dicom_files import LOSSLESS, SYNTAXES, breast, dicom_bytes, encode, encode_jpeg2000, encode_tiles
+
+
+@pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
+@pytest.mark.parametrize("syntax", LOSSLESS)
+def test_lossless_syntaxes_return_the_stored_values(syntax, signed):
+    for bits in range(8, 17):
+        stored = breast(37, 50, bits, signed=signed)
+        for precision in {bits, 8 * stored.dtype.itemsize}:
+            decoded = open_mammogram(dicom_bytes(stored, bits, syntax, precision=precision)).decode()
+            assert decoded.dtype == stored.dtype
+            np.testing.assert_array_equal(decoded, stored, err_msg=f"{bits} bits, precision {precision}")
+
+
+@pytest.mark.parametrize(
+    ("syntax", "bits", "error"),
+    [
+        ("jpeg_baseline", 8, 8),
+        ("jpeg_extended", 12, 40),
+        ("jpeg_ls_lossy", 8, 2),
+        ("jpeg_ls_lossy", 12, 2),
+        ("jpeg2000_lossy", 8, 4),
+        ("jpeg2000_lossy", 12, 40),
+        ("htj2k_lossy", 12, 110),
+    ],
+)
+def test_lossy_syntaxes_stay_near_the_stored_values(syntax, bits, error):
+    stored = breast(37, 50, bits)
+    decoded = open_mammogram(dicom_bytes(stored, bits, syntax)).decode().astype(int)
+    assert 0 < np.abs(decoded - stored).max() <= error
+
+
+def test_white_that_a_lossy_codec_makes_whiter_stays_white():
+    stored = breast(bits=10)
+    stored[40:80, 20:60] = np.random.default_rng(0).integers(1015, 1024, (40, 40))
+    frame = bytes(imagecodecs.jpegls_encode(stored, level=2))
+    assert imagecodecs.jpegls_decode(frame).max() > 1023
+    decoded = open_mammogram(dicom_bytes(stored, 10, "jpeg_ls_lossy", frame=frame)).decode()
+    assert np.abs(decoded.astype(int) - stored).max() == 2
+
+
+@pytest.mark.parametrize("syntax", ["explicit", "big_endian", "rle"])
+def test_bits_beyond_bits_stored_are_no_pixels(syntax):
+    stored = breast(bits=12)
+    overlay = stored | np.uint16(0x8000)
+    np.testing.assert_array_equal(open_mammogram(dicom_bytes(overlay, 12, syntax)).decode(), stored)
+
+
+@pytest.mark.parametrize("syntax", ["explicit", "rle"])
+def test_32_bits_allocated_hold_16_stored(syntax):
+    stored = breast(bits=16)
+    if syntax == "rle":
+        plain = np.frombuffer(stored.tobytes(), np.uint8).reshape(*stored.shape, 2)
+        frame = _rle([plain[..., 0] * 0, plain[..., 0] * 0, plain[..., 1], plain[..., 0]])
+    else:
+        frame = stored.astype("<u4").tobytes()
+    decoded = open_mammogram(dicom_bytes(stored, 16, syntax, frame=frame, BitsAllocated=32)).decode()
+    assert decoded.dtype == np.uint16
+    np.testing.assert_array_equal(decoded, stored)
+
+
+def _rle(planes):
+    """PS3.5 annex G with literal runs only."""
+    segments = []
+    for plane in planes:
+        raw = plane.tobytes()
+        chunks = [raw[at : at + 128] for at in range(0, len(raw), 128)]
+        segment = b"".join(bytes([len(chunk) - 1]) + chunk for chunk in chunks)
+        segments.append(segment + b"\0" * (len(segment) % 2))
+    offsets = [64 + sum(map(len, segments[:at])) for at in range(len(segments))]
+    head = np.array([len(segments), *offsets] + [0] * (15 - len(segments)), "<u4").tobytes()
+    return head + b"".join(segments)
+
+
+def test_big_endian_words_of_8_bits_are_unswapped():
+    stored = breast(31, 33, bits=8)
+    swapped = np.frombuffer(stored.tobytes() + b"\0", "u2").byteswap().tobytes()
+    data = dicom_bytes(stored, 8, "big_endian", frame=swapped)
+    data = data.replace(b"\x7f\xe0\0\x10OB", b"\x7f\xe0\0\x10OW")
+    np.testing.assert_array_equal(open_mammogram(data).decode(), stored)
+
+
+def test_rle_with_a_short_segment_is_truncated():
+    stored = breast(32, 32, bits=8).astype(np.uint16)
+    high, low = (stored >> 8).astype(np.uint8), (stored & 0xFF).astype(np.uint8)
+    assert (open_mammogram(dicom_bytes(stored, 12, "rle", frame=_rle([high, low]))).decode() == stored).all()
+    for planes in ([high[:-1], low], [high, low[:-1]]):
+        with pytest.raises((Truncated, CorruptPixels)):
+            open_mammogram(dicom_bytes(stored, 12, "rle", frame=_rle(planes))).decode()
+
+
+@pytest.mark.parametrize("segments", [1, 3])
+def test_rle_with_another_number_of_segments_is_corrupt(segments):
+    stored = breast(32, 32)
+    frame = _rle([(stored & 0xFF).astype(np.uint8)] * segments)
+    with pytest.raises(CorruptPixels, match="segments"):
+        open_mammogram(dicom_bytes(stored, 12, "rle", frame=frame)).decode()
+
+
+@pytest.mark.parametrize("label", ["jpeg_lossless", "explicit", "rle", "jpeg_ls", "1.2.3.4.5"])
+@pytest.mark.parametrize("syntax", ["jpeg2000", "htj2k", "jpeg_lossless", "jpeg_ls", "jpeg_extended"])
+def test_the_codestream_decides_where_the_label_lies(syntax, label, caplog):
+    stored = breast(bits=12)
+    honest = open_mammogram(dicom_bytes(stored, 12, syntax)).decode()
+    with caplog.at_level(logging.WARNING, "rsna.dicom"):
+        decoded = open_mammogram(dicom_bytes(stored, 12, syntax, label=label)).decode()
+    np.testing.assert_array_equal(decoded, honest)
+    assert (label == syntax) != any(SYNTAXES.get(label, label) in record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.parametrize("label", ["jpeg2000", "rle"])
+def test_native_pixels_under_a_compressed_label_are_native(label, caplog):
+    stored = breast(bits=12)
+    data = dicom_bytes(stored, 12, "explicit", label=label)
+    with caplog.at_level(logging.WARNING, "rsna.dicom"):
+        np.testing.assert_array_equal(open_mammogram(data).decode(), stored)
+    assert "the pixels are native" in caplog.text
+
+
+def test_bytes_that_are_no_codestream_are_corrupt():
+    with pytest.raises(CorruptPixels, match="jpeg2000"):
+        open_mammogram(dicom_bytes(breast(), syntax="jpeg2000", frame=bytes(100))).decode()
+
+
+@pytest.mark.parametrize("label", ["1.2.840.10008.1.2.4.102", "1.2.840.10008.1.2.4.110", "explicit"])
+def test_video_and_unknown_syntaxes_are_unsupported(label):
+    data = dicom_bytes(breast(), syntax="jpeg2000", frame=bytes(100), label=label)
+    with pytest.raises(UnsupportedSyntax, match=SYNTAXES.get(label, label)):
+        open_mammogram(data).decode()
+
+
+@pytest.mark.parametrize("syntax", ["jpeg2000", "htj2k", "jpeg_lossless", "jpeg_ls", "jpeg_extended"])
+def test_a_codestream_of_another_size_is_refused_before_it_is_decoded(syntax):
+    mammogram = open_mammogram(dicom_bytes(breast(60, 40), 12, syntax, Rows=61))
+    with pytest.raises(CorruptPixels, match="61×40, the codestream 60×40"):
+        _ = mammogram.levels
+
+
+def test_a_colour_codestream_is_refused():
+    stored = breast(bits=8)
+    frame = bytes(imagecodecs.jpeg8_encode(np.dstack([stored] * 3), level=95))
+    with pytest.raises(ColourImage, match="3 components"):
+        open_mammogram(dicom_bytes(stored, 8, "jpeg_baseline", frame=frame)).decode()
+
+
+def test_a_codestream_of_more_than_16_bits_is_refused():
+    stored = breast(bits=16)
+    frame = encode_jpeg2000(stored.astype(np.uint32), 20)
+    with pytest.raises(UnsupportedPixels, match="20 bits"):
+        open_mammogram(dicom_bytes(stored, 16, "jpeg2000", frame=frame)).decode()
+
+
+def test_a_codestream_may_be_signed_where_the_header_is_not_and_the_other_way():
+    """As pydicom reads them: the header's sign, over the bits of the codestream."""
+    for bits in (10, 12, 16):
+        for signed in (False, True):
+            stored = breast(bits=bits, signed=signed)
+            low = stored.view(np.uint16) & np.uint16((1 << bits) - 1)
+            other = low if signed else ((low.astype(np.int32) ^ (1 << (bits - 1))) - (1 << (bits - 1))).astype(np.int16)
+            mammogram = open_mammogram(dicom_bytes(stored, bits, "jpeg2000", frame=encode_jpeg2000(other, bits)))
+            assert mammogram.levels == 0
+            np.testing.assert_array_equal(mammogram.decode(), stored)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (833, 2082), (97, 33), (41, 130)])
+@pytest.mark.parametrize("syntax", ["jpeg2000", "jpeg2000_lossy", "htj2k"])
+@pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
+def test_every_level_is_the_image_made_smaller(syntax, size, signed):
+    for bits in (8, 12, 16):
+        smooth = cv2.GaussianBlur(breast(*size, bits, signed=signed).astype(np.float32), (0, 0), 3)
+        stored = smooth.round().astype(f"{'i' if signed else 'u'}{1 if bits == 8 else 2}")
+        mammogram = open_mammogram(dicom_bytes(stored, bits, syntax))
+        assert mammogram.levels >= 1
+        for level in range(mammogram.levels + 1):
+            decoded = mammogram.decode(level)
+            rows, columns = decoded.shape
+            assert decoded.shape == mammogram.size_at(level) == tuple(-(-side // 2**level) for side in size)
+            assert decoded.dtype == stored.dtype
+            if level <= 2:
+                # Level r has its pixels at every 2**r-th position of the smooth image.
+                near = smooth[:: 2**level, :: 2**level][2 : rows - 2, 2 : columns - 2]
+                spread = np.abs(decoded[2:-2, 2:-2].astype(np.float32) - near).max()
+                assert spread < 0.06 * (1 << bits), (bits, level)
+
+
+def test_levels_of_a_codestream_in_tiles():
+    stored = breast(100, 75, bits=8)
+    mammogram = open_mammogram(dicom_bytes(stored, 8, "jpeg2000", frame=encode_tiles(stored, (32, 32))))
+    np.testing.assert_array_equal(mammogram.decode(), stored)
+    assert mammogram.levels == 2
+    assert mammogram.decode(2).shape == (25, 19)
+
+
+@pytest.mark.parametrize("syntax", ["explicit", "rle", "jpeg_lossless", "jpeg_ls"])
+def test_only_jpeg2000_has_levels(syntax):
+    mammogram = open_mammogram(dicom_bytes(breast(), syntax=syntax))
+    assert mammogram.levels == 0
+    for level in (-1, 1):
+        with pytest.raises(NoSuchLevel, match="levels 0 to 0"):
+            mammogram.decode(level)
+
+
+def test_samples_that_decoders_refuse_are_corrupt():
+    for syntax in ("jpeg2000", "jpeg_lossless"):
+        frame = bytearray(encode(breast(100, 100), syntax, 12))
+        if syntax == "jpeg2000":
+            frame[55:57] = b"\x20\x20"  # Code blocks of a size that the standard forbids.
+        else:
+            frame[frame.index(b"\xff\xda") + 5] = 0x77  # A scan of a component that is not there.
+        with pytest.raises(CorruptPixels):
+            open_mammogram(dicom_bytes(breast(100, 100), 12, syntax, frame=bytes(frame))).decode()
