@@ -1,0 +1,65 @@
+"""What the workers of the pool's tests do; a module of its own, since workers import it by name."""
+
+import ctypes
+import logging
+import os
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def slow_square(number: int) -> int:
+    time.sleep(0.02 if number % 3 else 0.1)
+    return number * number
+
+
+def array(rows: int) -> dict[str, npt.NDArray[Any]]:
+    return {"bytes": np.full((rows, 1024), rows % 251, np.uint8), "words": np.full((rows, 3), rows, np.uint16)}
+
+
+def obey(order: str) -> str:
+    """Does what a hostile file makes a decoder do."""
+    match order:
+        case "abort":
+            os.abort()
+        case "segfault":
+            ctypes.string_at(0)
+        case "exit":
+            sys.exit(3)
+        case "hang":
+            time.sleep(600)
+        case "deaf hang":  # in C, with the interpreter locked: no Python signal handler would run
+            ctypes.PyDLL(None).usleep(600_000_000)
+        case "eat":
+            return str(np.ones(4 << 30, np.uint8).sum())
+        case "raise":
+            raise KeyError("what is missing")
+        case "unpicklable":
+            return lambda: order  # type: ignore[return-value]
+        case "warn":
+            warnings.warn("from a warning", stacklevel=1)
+            logging.getLogger("decoder").warning("from %s", "a log")
+    return order
+
+
+def pid(_: Any) -> int:
+    return os.getpid()
+
+
+def imported(_: Any) -> list[str]:
+    return sorted(sys.modules)
+
+
+def touch(task: tuple[str, float]) -> None:
+    path, seconds = task
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(seconds)

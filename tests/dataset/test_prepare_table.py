@@ -1,0 +1,324 @@
+import hashlib
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rsna.dataset.cache import Cache
+from rsna.dataset.prepare import PreprocessSettings, prepare_image
+from rsna.dataset.prepare_table import FAILURE_COLUMNS, PrepareError, prepare_table
+from rsna.dataset.progress import Progress
+from tests.dataset import files
+
+SETTINGS = PreprocessSettings(size=(128, 64))
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    return files.write_set(tmp_path_factory.mktemp("set"), 12)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(images: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Cache:
+    """What one worker makes of the images in one run."""
+    cache = Cache.create(tmp_path_factory.mktemp("undisturbed"), "set", SETTINGS)
+    report = prepare_table(images, SETTINGS, cache, workers=1, progress=_quiet())
+    assert (report.n_done, report.n_kept, len(report.failures)) == (12, 0, 0)
+    return cache
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache.create(tmp_path / "caches", "set", SETTINGS)
+
+
+def _quiet() -> Progress:
+    return Progress("prepare", stream=io.StringIO())
+
+
+def _bytes(cache: Cache) -> dict[str, str]:
+    """Name → digest of everything in the cache but its lock."""
+    paths = [p for p in cache.directory.rglob("*") if p.is_file() and p.name != ".lock"]
+    return {str(p.relative_to(cache.directory)): hashlib.sha256(p.read_bytes()).hexdigest() for p in paths}
+
+
+def _with(images: pd.DataFrame, image_id: str, path: Path) -> pd.DataFrame:
+    row = {**images.iloc[0].to_dict(), "image_id": image_id, "path": str(path)}
+    return pd.concat([images, pd.DataFrame([row])], ignore_index=True)
+
+
+def test_every_image_of_the_table_is_prepared(images: pd.DataFrame, undisturbed: Cache) -> None:
+    assert set(undisturbed) == set(images["image_id"])
+    for row in images.itertuples():
+        pixels, geometry = prepare_image(str(row.path), SETTINGS)
+        np.testing.assert_array_equal(undisturbed.read(str(row.image_id)), pixels)
+        assert undisturbed.geometry(str(row.image_id)) == geometry
+    assert not (undisturbed.directory / "failures.csv").exists()
+
+
+def test_a_second_run_opens_no_file(cache: Cache, tmp_path: Path) -> None:
+    moved = files.write_set(tmp_path / "own", 3)
+    prepare_table(moved, SETTINGS, cache, workers=1, progress=_quiet())
+    before = _bytes(cache)
+    for path in moved["path"]:  # the same size, but nothing in it: opened, it would fail
+        Path(path).write_bytes(bytes(Path(path).stat().st_size))
+    report = prepare_table(moved, SETTINGS, cache, workers=1, progress=_quiet())
+    assert (report.n_done, report.n_kept) == (0, 3)
+    for path in moved["path"]:
+        Path(path).unlink()  # put away
+    assert prepare_table(moved, SETTINGS, cache, workers=1, progress=_quiet()).n_kept == 3
+    assert _bytes(cache) == before
+
+
+def test_only_what_is_missing_is_prepared(images: pd.DataFrame, cache: Cache) -> None:
+    prepare_table(images.head(5), SETTINGS, cache, workers=1, progress=_quiet())
+    cache.discard("1003")
+    report = prepare_table(images.head(8), SETTINGS, cache, workers=1, progress=_quiet())
+    assert (report.n_done, report.n_kept) == (4, 4)
+    assert len(cache) == 8
+
+
+def test_a_file_that_has_changed_is_prepared_again(cache: Cache, tmp_path: Path) -> None:
+    table = files.write_set(tmp_path / "own", 2)
+    prepare_table(table, SETTINGS, cache, workers=1, progress=_quiet())
+    Path(table["path"][0]).write_bytes(b"not DICOM any more")
+    with pytest.raises(PrepareError):
+        prepare_table(table, SETTINGS, cache, workers=1, progress=_quiet())
+    assert list(cache) == ["1001"]  # nothing stale is left
+    other = files.write_set(tmp_path / "other", 4).iloc[2]
+    Path(table["path"][0]).write_bytes(Path(other["path"]).read_bytes())
+    assert prepare_table(table, SETTINGS, cache, workers=1, progress=_quiet()).n_done == 1
+    np.testing.assert_array_equal(cache.read("1000"), prepare_image(other["path"], SETTINGS)[0])
+
+
+def test_the_order_and_number_of_workers_do_not_show_in_the_cache(
+    images: pd.DataFrame, undisturbed: Cache, cache: Cache
+) -> None:
+    prepare_table(images.iloc[::-1].head(5), SETTINGS, cache, workers=2, progress=_quiet())
+    prepare_table(images.sample(frac=1, random_state=0), SETTINGS, cache, workers=3, progress=_quiet())
+    assert _bytes(cache) == _bytes(undisturbed)
+
+
+def test_failures_are_listed_with_reasons_and_tolerated_up_to_a_share(images: pd.DataFrame, cache: Cache) -> None:
+    folder = Path(images["path"][0]).parent
+    (folder / "text.dcm").write_text("this is no image at all")
+    cut = folder / "cut.dcm"
+    cut.write_bytes(Path(images["path"][0]).read_bytes()[:-1000])
+    table = _with(_with(_with(images, "b", folder / "text.dcm"), "a", cut), "c", folder / "nowhere.dcm")
+    with pytest.raises(PrepareError, match=r"3 of 15 images failed.*max_failed=0\.1.*failures\.csv.*raise max_failed"):
+        prepare_table(table, SETTINGS, cache, workers=2, max_failed=0.1, progress=_quiet())
+    report = prepare_table(table, SETTINGS, cache, workers=2, max_failed=0.2, progress=_quiet())
+    assert (report.n_done, report.n_kept) == (0, 12)
+    listed = pd.read_csv(cache.directory / "failures.csv")
+    assert list(listed.columns) == FAILURE_COLUMNS
+    assert list(listed["image_id"]) == ["a", "b", "c"]
+    assert list(listed["class"]) == ["Truncated", "NotDicom", "FileNotFoundError"]
+    assert all(str(folder) in path for path in listed["path"])
+    pd.testing.assert_frame_equal(listed, report.failures, check_dtype=False)
+    prepare_table(images, SETTINGS, cache, workers=1, progress=_quiet())
+    assert not (cache.directory / "failures.csv").exists()
+
+
+def test_a_file_that_hangs_costs_itself_alone(images: pd.DataFrame, cache: Cache, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.dcm")  # opening it waits for a writer who never comes
+    table = _with(images, "hangs", tmp_path / "pipe.dcm")
+    report = prepare_table(table, SETTINGS, cache, workers=2, file_timeout=1.5, max_failed=0.1, progress=_quiet())
+    assert (report.n_done, list(report.failures["image_id"])) == (12, ["hangs"])
+    assert report.failures["class"][0] == "TaskTimeout"
+
+
+def _children(pid: int) -> list[int]:
+    return [
+        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
+    ]
+
+
+def test_a_worker_that_is_killed_costs_its_file_alone(images: pd.DataFrame, cache: Cache, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.dcm")
+    table = _with(images, "a", tmp_path / "pipe.dcm").sort_values("image_id", ascending=False)  # the pipe comes first
+
+    def kill_workers() -> None:
+        while len(cache) < 12:  # one worker does the rest while the other waits for the pipe
+            time.sleep(0.05)
+        for worker in _children(os.getpid()):
+            os.kill(worker, signal.SIGSEGV)
+
+    killer = threading.Thread(target=kill_workers)
+    killer.start()
+    report = prepare_table(table, SETTINGS, cache, workers=2, max_failed=0.1, progress=_quiet())
+    killer.join()
+    assert (report.n_done, list(report.failures["image_id"])) == (12, ["a"])
+    assert report.failures["class"][0] == "WorkerCrashed"
+    assert "SIGSEGV" in report.failures["message"][0]
+
+
+def test_a_file_that_wants_too_much_memory_costs_itself_alone(
+    images: pd.DataFrame, cache: Cache, tmp_path: Path
+) -> None:
+    large = files.write_dicom(tmp_path / "large.dcm", np.zeros((6000, 6000), np.float32), "jpeg2000")
+    table = _with(images, "large", large)
+    report = prepare_table(
+        table, replace(SETTINGS), cache, workers=2, memory_limit=400 << 20, max_failed=0.1, progress=_quiet()
+    )
+    assert report.n_done == 13  # a level is enough
+    full = replace(SETTINGS, full_resolution=True)
+    cache = Cache.create(tmp_path, "set", full)
+    report = prepare_table(table, full, cache, workers=2, memory_limit=200 << 20, max_failed=0.1, progress=_quiet())
+    assert (report.n_done, list(report.failures["image_id"])) == (12, ["large"])
+    assert "memory" in report.failures["message"][0].lower()
+
+
+def test_boxes_of_a_file_are_used_and_an_image_without_one_fails(images: pd.DataFrame, tmp_path: Path) -> None:
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("image_id,x0,y0,x1,y1\n" + "".join(f"{i},10,20,100,200\n" for i in images["image_id"][:-1]))
+    settings = replace(SETTINGS, crop="boxes", boxes=str(boxes))
+    cache = Cache.create(tmp_path, "set", settings)
+    report = prepare_table(images, settings, cache, workers=1, max_failed=0.1, progress=_quiet())
+    assert cache.geometry("1000").box == (10, 20, 100, 200)
+    assert list(report.failures["image_id"]) == ["1011"]
+    assert "box" in report.failures["message"][0]
+
+
+def test_a_cache_of_other_settings_and_a_repeated_id_are_refused(images: pd.DataFrame, cache: Cache) -> None:
+    with pytest.raises(ValueError, match="was made with preprocessing"):
+        prepare_table(images, replace(SETTINGS, bits=16), cache)
+    with pytest.raises(ValueError, match="image_id 1000 stands in the table twice"):
+        prepare_table(_with(images, "1000", Path("x")), SETTINGS, cache)
+
+
+def _start(images: pd.DataFrame, cache_dir: Path, before: str = "") -> "subprocess.Popen[str]":
+    """`prepare_table` with two workers in a process group of its own."""
+    table = cache_dir / "table.csv"
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    images.to_csv(table, index=False)
+    code = f"""
+import sys, pandas as pd
+{before}
+from rsna.dataset.cache import Cache
+from rsna.dataset.prepare import PreprocessSettings
+from rsna.dataset.prepare_table import PrepareError, prepare_table
+settings = PreprocessSettings(size=(128, 64))
+cache = Cache.create({str(cache_dir)!r}, "set", settings)
+try:
+    prepare_table(pd.read_csv({str(table)!r}, dtype=str), settings, cache, workers=2)
+except KeyboardInterrupt:
+    sys.exit(130)
+except PrepareError as error:
+    sys.exit(str(error))
+"""
+    return subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, text=True
+    )
+
+
+@contextmanager
+def _group_of(process: "subprocess.Popen[str]") -> Iterator[int]:
+    """The process group, which is gone afterwards whatever the test did."""
+    try:
+        yield process.pid
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_killed_at_any_moment_and_run_again_the_bytes_are_the_same(
+    images: pd.DataFrame, undisturbed: Cache, tmp_path: Path, seed: int
+) -> None:
+    disturbed = Cache.create(tmp_path / "disturbed", "set", SETTINGS)
+    rng = np.random.default_rng(seed)
+    wanted = int(rng.integers(1, 8))
+    for _ in range(2):
+        process = _start(images, tmp_path / "disturbed")
+        with _group_of(process) as group:
+            deadline = time.monotonic() + 60
+            while len(disturbed) < wanted and process.poll() is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
+            time.sleep(float(rng.uniform(0, 0.02)))
+            os.killpg(group, signal.SIGKILL)
+            assert process.wait(10) == -signal.SIGKILL
+        assert 0 < len(disturbed) <= 12
+        for image_id in disturbed:
+            np.testing.assert_array_equal(disturbed.read(image_id), undisturbed.read(image_id))
+        wanted = len(disturbed) + 1
+    report = prepare_table(images, SETTINGS, disturbed, workers=2, progress=_quiet())
+    assert report.n_kept >= 1
+    assert _bytes(disturbed) == _bytes(undisturbed)
+
+
+def test_an_interrupt_ends_cleanly_and_the_next_run_goes_on(images: pd.DataFrame, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.dcm")
+    table = _with(images, "hangs", tmp_path / "pipe.dcm")
+    cache = Cache.create(tmp_path / "caches", "set", SETTINGS)
+    process = _start(table, tmp_path / "caches")
+    with _group_of(process) as group:
+        deadline = time.monotonic() + 60
+        while len(cache) < 12:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(0.2)
+        started = time.monotonic()
+        os.killpg(group, signal.SIGINT)
+        assert process.wait(10) == 130
+        assert time.monotonic() - started < 6
+    assert not list(cache.directory.rglob("*.tmp"))
+    assert len((cache.directory / "index.jsonl").read_text().splitlines()) == 12
+    assert prepare_table(images, SETTINGS, cache, workers=1, progress=_quiet()).n_kept == 12
+
+
+def test_a_disk_that_refuses_is_a_clear_error_and_leaves_no_half_file(images: pd.DataFrame, tmp_path: Path) -> None:
+    # Files may hold 1 KiB: what a full disk does to whoever writes, without filling one.
+    limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))"
+    process = _start(images, tmp_path / "caches", before=limit)
+    with _group_of(process):
+        _, message = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "the cache cannot be written" in message
+    assert "Free space or choose another cache_dir" in message
+    cache = Cache.create(tmp_path / "caches", "set", SETTINGS)
+    assert not [file for file in cache.directory.rglob("*") if file.suffix in (".tif", ".tmp")]
+
+
+def test_a_full_disk_is_a_clear_error(images: pd.DataFrame, tmp_path: Path) -> None:
+    script = 'mount -t tmpfs -o size=48k none disk && cd disk && exec "$@"'
+    probe = ["unshare", "-rm", "sh", "-c", script, "sh"]
+    (tmp_path / "disk").mkdir()
+    if subprocess.run([*probe, "true"], cwd=tmp_path, capture_output=True).returncode != 0:
+        pytest.skip("no file system can be mounted here")
+    images.to_csv(tmp_path / "table.csv", index=False)
+    code = f"""
+import sys; sys.path.insert(0, {str(ROOT)!r})
+import os, pandas as pd
+from rsna.dataset.cache import Cache
+from rsna.dataset.prepare import PreprocessSettings
+from rsna.dataset.prepare_table import PrepareError, prepare_table
+settings = PreprocessSettings(size=(128, 64))
+cache = Cache.create(".", "set", settings)
+try:
+    prepare_table(pd.read_csv({str(tmp_path / "table.csv")!r}, dtype=str), settings, cache, workers=2)
+except PrepareError as error:
+    print(error)
+    print("images", len(cache), "leftovers", len(list(cache.directory.rglob("*.tmp"))))
+    for image_id in cache:
+        cache.read(image_id)
+    sys.exit(1)
+"""
+    done = subprocess.run([*probe, sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert "No space left on device" in done.stdout
+    assert "leftovers 0" in done.stdout
