@@ -22,6 +22,27 @@ class TableOptions:
 
 
 @dataclass(frozen=True)
+class AuditOptions:
+    """Options of `rsna audit`."""
+
+    input: str
+    """Folder in the competition's layout, or any folder of images."""
+    out: str = "audit"
+    """Folder for audit.txt, images.csv, findings.csv and sheets of prepared images, a machine each."""
+    sheet_images: int = 12
+    """Images shown of each machine; 0 draws no sheets."""
+    workers: int | None = None
+    """Processes; null is one a core."""
+    file_timeout: float = 60.0
+    """Seconds after which a file counts as unreadable."""
+
+    def __post_init__(self) -> None:
+        require(self.sheet_images >= 0, f"sheet_images: {self.sheet_images} is below 0")
+        require(self.workers is None or self.workers >= 1, f"workers: {self.workers} is below 1")
+        require(self.file_timeout > 0, f"file_timeout: {self.file_timeout} is not above 0 seconds")
+
+
+@dataclass(frozen=True)
 class BrowseOptions:
     """Options of `rsna browse`."""
 
@@ -116,6 +137,22 @@ def _browse(overrides: Sequence[str], options: BrowseOptions) -> int:
     return 0
 
 
+def _audit(options: AuditOptions) -> int:
+    from rsna.dataset.audit import audit
+    from rsna.dataset.prepare import PreprocessSettings
+
+    report = audit(
+        options.input,
+        options.out,
+        PreprocessSettings(),
+        sheet_images=options.sheet_images,
+        workers=options.workers,
+        file_timeout=options.file_timeout,
+    )
+    print(report.text(), end="")
+    return 0
+
+
 def _folds_make(options: FoldsMakeOptions) -> int:
     from rsna.dataset.folds import FoldSettings, folds_hash, make_folds, summarise, write_folds
     from rsna.dataset.table import check_frame, read_csv
@@ -147,6 +184,13 @@ VERBS: tuple[Verb | ConfiguredVerb, ...] = (
         TableOptions,
         _table,
         ("rsna table input=/archive labels=labels.csv", "python train.py data.root=/archive fold=0"),
+    ),
+    Verb(
+        "audit",
+        "Look at a set before anyone trains on it: what it is made of, what cannot be read, what contradicts itself.",
+        AuditOptions,
+        _audit,
+        ("rsna audit input=data/rsna", "rsna audit input=/archive out=look sheet_images=0"),
     ),
     ConfiguredVerb(
         "prepare",

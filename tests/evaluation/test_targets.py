@@ -1,0 +1,41 @@
+"""Targets beside cancer are scored by image, each class against the others."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from rsna.dataset.targets import get_targets
+from rsna.evaluation.targets import score_targets, targets_table
+
+
+@pytest.fixture
+def images() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"image_id": [str(i) for i in range(120)], "patient_id": [str(i // 3) for i in range(120)]})
+    frame["view"] = rng.choice(["CC", "MLO", "LM"], 120)
+    frame["density"] = rng.choice(["A", "B", "C", None], 120)
+    frame["p_view"] = np.clip(frame["view"].eq("MLO") * 0.3 + rng.random(120) * 0.7, 0, 1)
+    for name in "ABCD":
+        frame[f"p_density_{name}"] = rng.random(120)
+    return frame
+
+
+def test_scores_are_scikit_learns_on_the_images_that_have_a_label(images):
+    scores = score_targets(images, get_targets(("view", "density")), resamples=100)
+    known = images[images["view"].isin(["CC", "MLO"])]
+    assert scores["view"].auroc == pytest.approx(roc_auc_score(known["view"].eq("MLO"), known["p_view"]))
+    assert scores["view"].images == len(known)
+    low, high = scores["view"].interval.low, scores["view"].interval.high
+    assert low < scores["view"].auroc < high
+    known = images[images["density"].notna()]
+    for name in "ABC":
+        expected = roc_auc_score(known["density"].eq(name), known[f"p_density_{name}"])
+        assert scores[f"density_{name}"].auroc == pytest.approx(expected)
+
+
+def test_a_class_that_is_absent_has_no_score_and_the_table_names_the_rest(images):
+    scores = score_targets(images, get_targets(("density",)), resamples=0)
+    assert "density_D" not in scores
+    assert "density_A" in targets_table(scores)
+    assert scores["density_A"].to_dict()["interval"] is None
