@@ -97,7 +97,7 @@ class Mammogram:
         Raises:
             NoSuchWindow, DicomError
         """
-        if isinstance(stored, int):
+        if not isinstance(stored, np.ndarray):
             stored = self.decode(stored)
         codestream = self._frame.codestream
         lossy = codestream is not None and codestream.lossy

@@ -3,9 +3,12 @@ import os
 import pickle
 from pathlib import Path
 
+import cv2
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
+from pydicom.encaps import get_frame
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
 import rsna
@@ -121,26 +124,26 @@ REAL = os.environ.get("RSNA_TEST_DATA")
 def test_real_files_equal_pydicom_at_full_size():
     files = sorted(Path(REAL, "rsna", "train_images").glob("*/*.dcm"))
     assert len(files) == 12
-    checked = 0
     for path in files:
         mammogram = open_mammogram(path)
         stored = mammogram.decode()
         dataset = pydicom.dcmread(path)
         if "JPEG 2000" in dataset.file_meta.TransferSyntaxUID.name:
-            np.testing.assert_array_equal(stored, dataset.pixel_array)
-            checked += 1
+            reference = dataset.pixel_array
+        else:  # pydicom has no permissive decoder of its own; this one shares no code with ours.
+            reference = imagecodecs.ljpeg_decode(get_frame(dataset.PixelData, 0, number_of_frames=1))
+        np.testing.assert_array_equal(stored, reference)
+        image = mammogram.display(stored)[::5]  # pydicom takes seconds for all rows
+        stored = stored[::5]
         expected = apply_voi_lut(apply_modality_lut(stored, dataset), dataset) / ((1 << dataset.BitsStored) - 1)
         if dataset.PhotometricInterpretation == "MONOCHROME1":
             expected = 1 - expected
         expected[stored == dataset.PixelPaddingValue] = 0
-        np.testing.assert_allclose(mammogram.display(stored), expected, atol=1e-6)
-    assert checked == 8
+        np.testing.assert_allclose(image, expected, atol=1e-6)
 
 
 @pytest.mark.skipif(not REAL, reason="RSNA_TEST_DATA names no folder with real competition files")
 def test_real_files_at_a_level_resemble_the_full_image():
-    import cv2
-
     for path in sorted(Path(REAL, "rsna", "train_images").glob("*/*.dcm")):
         mammogram = open_mammogram(path)
         if mammogram.levels:
