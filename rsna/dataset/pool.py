@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
 from rsna.dataset.channel import Answer, Channel, Setup
+from rsna.dicom.decode import HEAP
 
 Task = TypeVar("Task")
 Value = TypeVar("Value")
@@ -40,6 +41,7 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "OPJ_NUM_THREADS": "0",
+    **HEAP,
 }
 """What a worker's environment has beyond ours."""
 

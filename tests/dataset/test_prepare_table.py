@@ -155,10 +155,8 @@ def test_a_worker_that_is_killed_costs_its_file_alone(images: pd.DataFrame, cach
         for worker in _children(os.getpid()):
             os.kill(worker, signal.SIGSEGV)
 
-    killer = threading.Thread(target=kill_workers)
-    killer.start()
+    threading.Thread(target=kill_workers).start()
     report = prepare_table(table, SETTINGS, cache, workers=2, max_failed=0.1, progress=_quiet())
-    killer.join()
     assert (report.n_done, list(report.failures["image_id"])) == (12, ["a"])
     assert report.failures["class"][0] == "WorkerCrashed"
     assert "SIGSEGV" in report.failures["message"][0]
@@ -169,9 +167,7 @@ def test_a_file_that_wants_too_much_memory_costs_itself_alone(
 ) -> None:
     large = files.write_dicom(tmp_path / "large.dcm", np.zeros((6000, 6000), np.float32), "jpeg2000")
     table = _with(images, "large", large)
-    report = prepare_table(
-        table, replace(SETTINGS), cache, workers=2, memory_limit=400 << 20, max_failed=0.1, progress=_quiet()
-    )
+    report = prepare_table(table, SETTINGS, cache, workers=2, memory_limit=400 << 20, progress=_quiet())
     assert report.n_done == 13  # a level is enough
     full = replace(SETTINGS, full_resolution=True)
     cache = Cache.create(tmp_path, "set", full)
@@ -198,81 +194,78 @@ def test_a_cache_of_other_settings_and_a_repeated_id_are_refused(images: pd.Data
         prepare_table(_with(images, "1000", Path("x")), SETTINGS, cache)
 
 
-def _start(images: pd.DataFrame, cache_dir: Path, before: str = "") -> "subprocess.Popen[str]":
-    """`prepare_table` with two workers in a process group of its own."""
-    table = cache_dir / "table.csv"
-    cache_dir.mkdir(parents=True, exist_ok=True)
+def _script(images: pd.DataFrame, table: Path, cache_dir: str, before: str = "") -> list[str]:
+    """The command of a process that prepares with two workers, in ``cache_dir`` seen from where it runs."""
     images.to_csv(table, index=False)
     code = f"""
-import sys, pandas as pd
+import sys; sys.path.insert(0, {str(ROOT)!r})
 {before}
+import pandas as pd
 from rsna.dataset.cache import Cache
 from rsna.dataset.prepare import PreprocessSettings
 from rsna.dataset.prepare_table import PrepareError, prepare_table
 settings = PreprocessSettings(size=(128, 64))
-cache = Cache.create({str(cache_dir)!r}, "set", settings)
+cache = Cache.create({cache_dir!r}, "set", settings)
 try:
     prepare_table(pd.read_csv({str(table)!r}, dtype=str), settings, cache, workers=2)
 except KeyboardInterrupt:
     sys.exit(130)
 except PrepareError as error:
-    sys.exit(str(error))
+    for image_id in cache:
+        cache.read(image_id)
+    print(error, "leftovers:", list(cache.directory.rglob("*.tmp")))
+    sys.exit(1)
 """
-    return subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, text=True
-    )
+    return [sys.executable, "-c", code]
 
 
 @contextmanager
-def _group_of(process: "subprocess.Popen[str]") -> Iterator[int]:
-    """The process group, which is gone afterwards whatever the test did."""
+def _running(command: list[str]) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that leads a group, which is gone afterwards whatever the test did."""
+    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
     try:
-        yield process.pid
+        yield process
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.wait()
 
 
-@pytest.mark.parametrize("seed", range(2))
+def _wait_for(cache: Cache, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while len(cache) < count:
+        assert time.monotonic() < deadline, f"{len(cache)} of {count} images after a minute"
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("whom", ["everybody", "the parent"])
 def test_killed_at_any_moment_and_run_again_the_bytes_are_the_same(
-    images: pd.DataFrame, undisturbed: Cache, tmp_path: Path, seed: int
+    images: pd.DataFrame, undisturbed: Cache, cache: Cache, tmp_path: Path, whom: str
 ) -> None:
-    disturbed = Cache.create(tmp_path / "disturbed", "set", SETTINGS)
-    rng = np.random.default_rng(seed)
-    wanted = int(rng.integers(1, 8))
-    for _ in range(2):
-        process = _start(images, tmp_path / "disturbed")
-        with _group_of(process) as group:
-            deadline = time.monotonic() + 60
-            while len(disturbed) < wanted and process.poll() is None:
-                assert time.monotonic() < deadline
-                time.sleep(0.001)
+    os.mkfifo(tmp_path / "pipe.dcm")  # without an end that the kill might miss
+    command = _script(_with(images, "endless", tmp_path / "pipe.dcm"), tmp_path / "table.csv", str(tmp_path / "caches"))
+    rng = np.random.default_rng(len(whom))
+    for wanted in sorted(rng.integers(1, 12, 2)):
+        with _running(command) as process:
+            _wait_for(cache, wanted)
             time.sleep(float(rng.uniform(0, 0.02)))
-            os.killpg(group, signal.SIGKILL)
+            (os.killpg if whom == "everybody" else os.kill)(process.pid, signal.SIGKILL)
             assert process.wait(10) == -signal.SIGKILL
-        assert 0 < len(disturbed) <= 12
-        for image_id in disturbed:
-            np.testing.assert_array_equal(disturbed.read(image_id), undisturbed.read(image_id))
-        wanted = len(disturbed) + 1
-    report = prepare_table(images, SETTINGS, disturbed, workers=2, progress=_quiet())
+        for image_id in cache:
+            np.testing.assert_array_equal(cache.read(image_id), undisturbed.read(image_id))
+    report = prepare_table(images, SETTINGS, cache, workers=2, progress=_quiet())
     assert report.n_kept >= 1
-    assert _bytes(disturbed) == _bytes(undisturbed)
+    assert _bytes(cache) == _bytes(undisturbed)
 
 
-def test_an_interrupt_ends_cleanly_and_the_next_run_goes_on(images: pd.DataFrame, tmp_path: Path) -> None:
+def test_an_interrupt_ends_cleanly_and_the_next_run_goes_on(images: pd.DataFrame, cache: Cache, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.dcm")
     table = _with(images, "hangs", tmp_path / "pipe.dcm")
-    cache = Cache.create(tmp_path / "caches", "set", SETTINGS)
-    process = _start(table, tmp_path / "caches")
-    with _group_of(process) as group:
-        deadline = time.monotonic() + 60
-        while len(cache) < 12:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+    with _running(_script(table, tmp_path / "table.csv", str(tmp_path / "caches"))) as process:
+        _wait_for(cache, 12)
         time.sleep(0.2)
         started = time.monotonic()
-        os.killpg(group, signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)
         assert process.wait(10) == 130
         assert time.monotonic() - started < 6
     assert not list(cache.directory.rglob("*.tmp"))
@@ -280,45 +273,28 @@ def test_an_interrupt_ends_cleanly_and_the_next_run_goes_on(images: pd.DataFrame
     assert prepare_table(images, SETTINGS, cache, workers=1, progress=_quiet()).n_kept == 12
 
 
-def test_a_disk_that_refuses_is_a_clear_error_and_leaves_no_half_file(images: pd.DataFrame, tmp_path: Path) -> None:
+def test_a_disk_that_refuses_is_a_clear_error_and_leaves_no_half_file(
+    images: pd.DataFrame, cache: Cache, tmp_path: Path
+) -> None:
     # Files may hold 1 KiB: what a full disk does to whoever writes, without filling one.
     limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
     limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))"
-    process = _start(images, tmp_path / "caches", before=limit)
-    with _group_of(process):
-        _, message = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "the cache cannot be written" in message
-    assert "Free space or choose another cache_dir" in message
-    cache = Cache.create(tmp_path / "caches", "set", SETTINGS)
+    command = _script(images, tmp_path / "table.csv", str(tmp_path / "caches"), limit)
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert "the cache cannot be written" in done.stdout
+    assert "Free space or choose another cache_dir" in done.stdout
     assert not [file for file in cache.directory.rglob("*") if file.suffix in (".tif", ".tmp")]
 
 
 def test_a_full_disk_is_a_clear_error(images: pd.DataFrame, tmp_path: Path) -> None:
-    script = 'mount -t tmpfs -o size=48k none disk && cd disk && exec "$@"'
-    probe = ["unshare", "-rm", "sh", "-c", script, "sh"]
+    mount = 'mount -t tmpfs -o size=48k none disk && cd disk && exec "$@"'
+    on_a_small_disk = ["unshare", "-rm", "sh", "-c", mount, "sh"]
     (tmp_path / "disk").mkdir()
-    if subprocess.run([*probe, "true"], cwd=tmp_path, capture_output=True).returncode != 0:
+    if subprocess.run([*on_a_small_disk, "true"], cwd=tmp_path, capture_output=True).returncode != 0:
         pytest.skip("no file system can be mounted here")
-    images.to_csv(tmp_path / "table.csv", index=False)
-    code = f"""
-import sys; sys.path.insert(0, {str(ROOT)!r})
-import os, pandas as pd
-from rsna.dataset.cache import Cache
-from rsna.dataset.prepare import PreprocessSettings
-from rsna.dataset.prepare_table import PrepareError, prepare_table
-settings = PreprocessSettings(size=(128, 64))
-cache = Cache.create(".", "set", settings)
-try:
-    prepare_table(pd.read_csv({str(tmp_path / "table.csv")!r}, dtype=str), settings, cache, workers=2)
-except PrepareError as error:
-    print(error)
-    print("images", len(cache), "leftovers", len(list(cache.directory.rglob("*.tmp"))))
-    for image_id in cache:
-        cache.read(image_id)
-    sys.exit(1)
-"""
-    done = subprocess.run([*probe, sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    command = [*on_a_small_disk, *_script(images, tmp_path / "table.csv", ".")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
     assert "No space left on device" in done.stdout
-    assert "leftovers 0" in done.stdout
+    assert "leftovers: []" in done.stdout

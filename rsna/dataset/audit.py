@@ -1,0 +1,157 @@
+"""Look at a set before anyone trains on it: what it is made of, what cannot be read, what contradicts itself."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+import pandas as pd
+
+from rsna.dataset.audit_report import AuditReport
+from rsna.dataset.browse import browse
+from rsna.dataset.duplicates import find_duplicates
+from rsna.dataset.findings import Finding, find_suspicious
+from rsna.dataset.pool import map_tasks
+from rsna.dataset.prepare import PreprocessSettings
+from rsna.dataset.probe import Probe, probe
+from rsna.dataset.progress import Progress
+from rsna.dataset.table import SUFFIXES, TableError, list_files, read_csv
+from rsna.files import write_atomic
+
+_TEXTS = ("patient_id", "laterality", "view")
+"""Columns that a table may leave to the headers."""
+
+
+def audit(
+    root: str | Path,
+    out: str | Path,
+    settings: PreprocessSettings,
+    *,
+    sheet_images: int = 12,
+    workers: int | None = None,
+    file_timeout: float = 60.0,
+    progress: Progress | None = None,
+) -> AuditReport:
+    """Audits a set in the competition's layout, or any folder of images; nothing needs to be right beforehand.
+
+    Args:
+        root: Folder with train.csv or test.csv and its images, or any folder of DICOM, PNG and JPEG files.
+        out: Folder for audit.txt, images.csv, findings.csv and the sheets.
+        settings: How the images on the sheets are prepared.
+        sheet_images: Images shown of each machine; 0 for no sheets.
+        workers: Processes; None for one a core.
+        file_timeout: Seconds after which a file counts as unreadable.
+        progress: What is called with (done, total, failed); None prints to standard error.
+
+    Raises:
+        TableError: There is no such folder, no image in it, or its CSV cannot be read.
+        ConfigError: The file of boxes cannot be read.
+        PoolError: No worker can be started.
+        OSError: The report cannot be written.
+    """
+    root, out = Path(root).expanduser(), Path(out)
+    images = _gather(root)
+    paths = {place: path for place, path in enumerate(images["path"]) if path}
+    probes, problems = _probe(paths, workers, file_timeout, progress or Progress("audit", "files"))
+    images = _with_facts(images, probes, problems)
+    image_ids = images["image_id"].tolist()
+    findings: list[Finding] = [("unreadable", image_ids[place], problem) for place, problem in problems.items()]
+    for group in find_duplicates(paths, probes, workers, file_timeout):
+        breasts = images.loc[group, "patient_id"] + "_" + images.loc[group, "laterality"]
+        findings.append(("equal pixels", " = ".join(image_ids[place] for place in group), " = ".join(breasts)))
+    findings += find_suspicious(images)
+    report = AuditReport(
+        root=root,
+        folder=out,
+        images=images,
+        findings=pd.DataFrame(findings, columns=["kind", "id", "detail"], dtype=str),
+        sheets=[],
+    )
+    if sheet_images:
+        report.sheets.extend(_draw(report.readable, settings, out, sheet_images, workers, file_timeout))
+    write_atomic(out / "images.csv", images.to_csv(index=False))
+    write_atomic(out / "findings.csv", report.findings.to_csv(index=False))
+    write_atomic(out / "audit.txt", report.text())
+    return report
+
+
+def _gather(root: Path) -> pd.DataFrame:
+    """One row an image: image_id, patient_id, laterality, view, path ("" where there is no file), table columns."""
+    if not root.is_dir():
+        raise TableError(f"{root}: there is no such folder")
+    for split in ("train", "test"):
+        csv, folder = root / f"{split}.csv", root / f"{split}_images"
+        if csv.is_file() and folder.is_dir():
+            return _join(read_csv(csv), list_files(folder), csv)
+    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_symlink())
+    if not files:
+        raise TableError(f"{root}: holds neither train.csv with train_images nor any {', '.join(SUFFIXES)} file")
+    frame = pd.DataFrame({"image_id": [path.stem for path in files], "path": [str(path) for path in files]})
+    if frame["image_id"].duplicated().any():
+        frame["image_id"] = [str(path.relative_to(root).with_suffix("")) for path in files]
+    return frame.assign(**dict.fromkeys(_TEXTS, ""))
+
+
+def _join(table: pd.DataFrame, files: Mapping[tuple[str, str], str], csv: Path) -> pd.DataFrame:
+    missing = [column for column in ("image_id", "patient_id") if column not in table.columns]
+    if missing:
+        raise TableError(f"{csv}: has no column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
+    for column in ("image_id", *_TEXTS):
+        table[column] = table[column].fillna("").astype(str) if column in table.columns else ""
+    keys = list(zip(table["patient_id"], table["image_id"], strict=True))
+    table["path"] = [files.get(key, "") for key in keys]
+    rowless = sorted(files.keys() - set(keys))
+    others = pd.DataFrame(rowless, columns=["patient_id", "image_id"], dtype=str)
+    others = others.assign(path=[files[key] for key in rowless], laterality="", view="", in_table=False)
+    joined = table.assign(in_table=True)
+    return pd.concat([joined, others], ignore_index=True) if rowless else joined
+
+
+def _probe(
+    paths: Mapping[int, str], workers: int | None, file_timeout: float, progress: Progress
+) -> tuple[dict[int, Probe], dict[int, str]]:
+    """Place → facts, and place → why there are none."""
+    places = list(paths)
+    probes: dict[int, Probe] = {}
+    problems: dict[int, str] = {}
+    outcomes = map_tasks(probe, paths.values(), workers=workers, timeout=file_timeout)
+    for done, outcome in enumerate(outcomes, start=1):
+        place = places[outcome.index]
+        if outcome.value is not None:
+            probes[place] = outcome.value
+        elif outcome.failure is not None:
+            problems[place] = f"{outcome.failure.kind}: {outcome.failure.message}"
+        progress(done, len(places), len(problems))
+    progress.close()
+    return probes, problems
+
+
+def _with_facts(images: pd.DataFrame, probes: Mapping[int, Probe], problems: Mapping[int, str]) -> pd.DataFrame:
+    """Adds what the headers say, and lets it fill in what the table does not."""
+    images = images.copy()
+    seen = [probes.get(place) for place in range(len(images))]
+    images["problem"] = [problems.get(place, "") for place in range(len(images))]
+    for column in _TEXTS:
+        images[f"header_{column}"] = [getattr(one, column) if one else "" for one in seen]
+        images[column] = images[column].mask(images[column].eq(""), images[f"header_{column}"])
+    for column in ("syntax", "photometric", "window_function"):
+        images[column] = [getattr(one, column) if one else "" for one in seen]
+    for column in ("bits_stored", "windows"):
+        images[column] = [str(getattr(one, column)) if one else "" for one in seen]
+    images["size"] = [f"{one.rows}×{one.columns}" if one else "" for one in seen]
+    machine = pd.Series([one.machine if one else "" for one in seen], index=images.index)
+    if "machine_id" in images.columns:
+        given = images["machine_id"].map(lambda value: "" if pd.isna(value) else str(value).removesuffix(".0"))
+        machine = given.mask(given.eq(""), machine)
+    images["machine"] = machine
+    return images
+
+
+def _draw(
+    images: pd.DataFrame, settings: PreprocessSettings, out: Path, n: int, workers: int | None, file_timeout: float
+) -> list[Path]:
+    sheets: list[Path] = []
+    for machine, group in images.groupby("machine", sort=True):
+        name = f"machine-{quote(str(machine), safe=' ') or 'unknown'}"
+        report = browse(group, settings, out, n=n, name=name, workers=workers, file_timeout=file_timeout)
+        sheets += report.sheets
+    return sheets
