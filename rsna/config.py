@@ -14,7 +14,7 @@ from rsna.dataset.source import DataSettings, choose_data
 from rsna.dataset.targets import get_targets
 from rsna.model.settings import ModelSettings
 from rsna.settings import ConfigError, from_mapping, require
-from rsna.training.settings import AugmentSettings, OptimSettings, TrainerSettings
+from rsna.training.settings import AugmentSettings, LossSettings, OptimSettings, SamplerSettings, TrainerSettings
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class EvaluationSettings:
 
     aggregate: Literal["mean", "max", "top2"] = "mean"
     """Breast probability from its images'."""
+    flip_tta: bool = False
+    """Predict each image and its mirror image, and average the two logits."""
     resamples: int = 2000
     """Patient-level bootstrap resamples behind every interval."""
 
@@ -65,6 +67,8 @@ class Config:
     """Images per device and forward pass."""
     checkpoint: Literal["last", "best"] = "last"
     """Weights that count: the last epoch's, or the best epoch's by pF1 on the fold that is reported."""
+    soup: int = 1
+    """Average the weights of this many epochs: the last ones, or with checkpoint=best the best ones."""
     seed: int = 0
     """Seed of sampling, augmentation, drop-out and initial weights."""
     deterministic: bool = False
@@ -85,6 +89,10 @@ class Config:
     """Network."""
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     """Random changes to training images."""
+    sampler: SamplerSettings = field(default_factory=SamplerSettings)
+    """Which images make up an epoch."""
+    loss: LossSettings = field(default_factory=LossSettings)
+    """What is minimised."""
     optim: OptimSettings = field(default_factory=OptimSettings)
     """Optimiser and schedule."""
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
@@ -96,8 +104,18 @@ class Config:
         get_targets(self.targets)
         require(self.fold == "all" or self.fold >= 0, f"fold: {self.fold} is below 0")
         require(self.seed >= 0, f"seed: {self.seed} is below 0")
-        for key in ("global_batch_size", "batch_size_per_device"):
+        for key in ("global_batch_size", "batch_size_per_device", "soup"):
             require(getattr(self, key) >= 1, f"{key}: {getattr(self, key)} is below 1")
+        micro = min(self.batch_size_per_device, self.global_batch_size)
+        require(
+            self.sampler.kind != "balanced" or self.sampler.positives < micro,
+            f"sampler.positives: {self.sampler.positives} leaves no room in batches of {micro} (batch_size_per_device)",
+        )
+        require(
+            bool(self.augment.crop) == bool(self.model.crop),
+            f"augment.crop: {self.augment.crop} and model.crop={self.model.crop}: random crops in training need a "
+            "centre crop in evaluation, and the other way round; set both or neither",
+        )
         bad = set(self.name) & set("/\\ ")
         require(not bad and bool(self.name), f"name: {self.name!r} becomes a folder's name; no slashes or spaces")
 

@@ -1,21 +1,27 @@
 """The network: normalise → backbone → pooling → drop-out → one linear layer whose outputs are the targets' logits."""
 
-import difflib
+from collections.abc import Mapping
 from typing import Any
 
 import timm
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from rsna.model.names import resolve_name
 from rsna.model.pooling import POOLINGS
 from rsna.model.settings import ModelSettings
 from rsna.model.weights import load_backbone_weights, pretrained_backbone
-from rsna.settings import ConfigError
 
 GREY_MEAN = 0.449
 """Mean of ImageNet's three channel means, for images in [0, 1]."""
 GREY_STD = 0.226
 """Mean of ImageNet's three channel standard deviations."""
+RGB_MEAN = (0.485, 0.456, 0.406)
+"""ImageNet's channel means, red, green, blue."""
+RGB_STD = (0.229, 0.224, 0.225)
+"""ImageNet's channel standard deviations."""
 
 
 class MammogramNet(nn.Module):
@@ -31,37 +37,77 @@ class MammogramNet(nn.Module):
         pretrained weights it costs nothing.
         """
         super().__init__()
+        self.settings = settings
         self.backbone = backbone
         self.pooling = POOLINGS[settings.pooling]()
         self.dropout = nn.Dropout(settings.drop_rate)
         self.classifier = nn.Linear(self.backbone.num_features, n_outputs)
         nn.init.zeros_(self.classifier.weight)
         nn.init.zeros_(self.classifier.bias)
-        self.register_buffer("mean", torch.tensor(GREY_MEAN))
-        self.register_buffer("std", torch.tensor(GREY_STD))
+        grey = settings.in_chans == 1
+        self.register_buffer("mean", torch.tensor(GREY_MEAN) if grey else torch.tensor(RGB_MEAN).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(GREY_STD) if grey else torch.tensor(RGB_STD).view(3, 1, 1))
         if settings.gradient_checkpointing:
             self.backbone.set_grad_checkpointing(True)
+        self.train()
+
+    def train(self, mode: bool = True) -> "MammogramNet":
+        """Training mode; with ``norm=frozen`` the statistics of batch normalisation stay as they are."""
+        super().train(mode)
+        if self.settings.norm == "frozen":
+            for module in self.backbone.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
 
     def normalise(self, images: Tensor) -> Tensor:
-        """(B, 1, H, W) uint8, uint16 or float in [0, 1] → float, normalised as ImageNet's grey values.
+        """(B, 1, H, W), see :func:`to_unit` → (B, channels, H, W) float, normalised as ImageNet's values.
 
         Whole numbers come to the device as they lie in the cache: a quarter of the bytes of float32.
         """
-        if images.dtype == torch.uint8:
-            images = images.to(self.mean.dtype) / 255.0
-        elif images.dtype == torch.uint16:
-            images = images.to(self.mean.dtype) / 65535.0
-        return (images - self.mean) / self.std
+        return (to_unit(images, self.mean.dtype) - self.mean) / self.std
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 1, H, W), see :meth:`normalise` → (B, n_outputs) logits."""
-        features = self.backbone.forward_features(self.normalise(images))  # (B, C, h, w)
+        """(B, 1, H, W), see :func:`to_unit` → (B, n_outputs) logits."""
+        images = self.normalise(images)
+        if not self.training:
+            images = evaluation_view(images, self.settings.resize, self.settings.crop)
+        features = self.backbone(images)  # (B, C, h, w): made without pooling and classifier
         logits: Tensor = self.classifier(self.dropout(self.pooling(features)))
         return logits
 
 
+def to_unit(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """uint8 or uint16 over their full range, or float in [0, 1] → float in [0, 1]."""
+    if images.dtype == torch.uint8:
+        return images.to(dtype) / 255.0
+    if images.dtype == torch.uint16:
+        return images.to(dtype) / 65535.0
+    return images
+
+
+def evaluation_view(images: Tensor, resize: int, crop: int) -> Tensor:
+    """What is looked at outside of training: the short edge at ``resize`` pixels, then the middle ``crop`` × ``crop``.
+
+    Args:
+        images: (B, C, H, W) float.
+        resize: Short edge, pixels; 0 keeps the size.
+        crop: Side, pixels; 0 keeps the whole, and so does a side that is shorter.
+    """
+    height, width = images.shape[2:]
+    if resize and min(height, width) != resize:
+        scale = resize / min(height, width)
+        size = (max(round(height * scale), 1), max(round(width * scale), 1))
+        images = functional.interpolate(images, size=size, mode="bilinear", antialias=True)
+        height, width = size
+    if crop:
+        top, left = max((height - crop) // 2, 0), max((width - crop) // 2, 0)
+        images = images[:, :, top : top + crop, left : left + crop]
+    return images
+
+
 def build_model(settings: ModelSettings, n_outputs: int) -> MammogramNet:
-    """Builds the network with one input channel and starts its weights as ``settings`` say.
+    """Builds the network and starts its weights as ``settings`` say.
 
     Args:
         settings: Backbone, pooling, regularisation and where the weights come from.
@@ -70,14 +116,17 @@ def build_model(settings: ModelSettings, n_outputs: int) -> MammogramNet:
     Raises:
         ConfigError: An unknown backbone (with near names), weights that cannot be fetched, read or do not fit.
     """
-    options = {"in_chans": 1, "num_classes": 0, "global_pool": "", "drop_path_rate": settings.drop_path_rate}
-    if not timm.is_model(settings.backbone.split(".")[0]):
-        near = ", ".join(difflib.get_close_matches(settings.backbone, timm.list_models(), n=5)) or "nothing"
-        raise ConfigError(f"model.backbone: timm has no {settings.backbone!r}; near it: {near}")
+    options: Mapping[str, Any] = {
+        "in_chans": settings.in_chans,
+        "num_classes": 0,
+        "global_pool": "",
+        "drop_path_rate": settings.drop_path_rate,
+    }
+    name = resolve_name(settings.backbone)
     if settings.pretrained:
-        backbone = pretrained_backbone(settings.backbone, options)
+        backbone = pretrained_backbone(name, options)
     else:
-        backbone = timm.create_model(settings.backbone, pretrained=False, **options)
+        backbone = timm.create_model(name, pretrained=False, **options)
     if settings.weights:
         load_backbone_weights(backbone, settings.weights)
     return MammogramNet(backbone, settings, n_outputs)

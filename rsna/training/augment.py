@@ -22,7 +22,7 @@ class Augmentation:
         self._transform = albumentations.Compose(_transforms(settings))
 
     def __call__(self, image: npt.NDArray[Any], draw: int) -> npt.NDArray[Any]:
-        """(H, W) uint8, or float32 in [0, 1] → the same shape, dtype and range.
+        """(H, W) uint8, or float32 in [0, 1] → the same dtype and range, and the same shape but for a random crop.
 
         Args:
             image: Prepared image.
@@ -45,6 +45,10 @@ def _transforms(settings: AugmentSettings) -> list[Any]:
     s = settings
     side = (0.05, s.cutout_size)
     candidates = [
+        (
+            float(s.crop > 0),
+            albumentations.RandomResizedCrop((max(s.crop, 1),) * 2, scale=s.crop_area, ratio=s.crop_aspect, p=1.0),
+        ),
         (s.horizontal_flip, albumentations.HorizontalFlip(p=s.horizontal_flip)),
         (s.vertical_flip, albumentations.VerticalFlip(p=s.vertical_flip)),
         (

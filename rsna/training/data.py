@@ -12,10 +12,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from rsna.dataset.cache import Cache
 from rsna.dataset.targets import Target
+from rsna.settings import ConfigError
 from rsna.training.augment import Augmentation
 from rsna.training.batch import BatchPlan
+from rsna.training.order import make_order
 from rsna.training.sampler import Draw, EpochSampler, ShardSampler
-from rsna.training.settings import AugmentSettings
+from rsna.training.settings import AugmentSettings, SamplerSettings
 
 Batch = dict[str, Tensor]
 """``images`` (B, 1, H, W) uint8 or float32 in [0, 1]; ``labels`` (B, targets) float32, NaN where missing;
@@ -29,6 +31,8 @@ class PreparedImages(Dataset[Batch]):
         self, frame: pd.DataFrame, cache: Cache, targets: tuple[Target, ...], augment: AugmentSettings | None
     ) -> None:
         self.image_ids = frame["image_id"].tolist()
+        cancer = frame["cancer"].eq(1).to_numpy() if "cancer" in frame else np.zeros(len(frame), dtype=np.bool_)
+        self.positive: npt.NDArray[np.bool_] = cancer
         self.labels = torch.from_numpy(np.stack([target.read(frame) for target in targets], axis=1))  # (N, targets)
         self.cache = cache
         self.augmentation = Augmentation(augment) if augment else None
@@ -60,6 +64,7 @@ class MammogramData(LightningDataModule):
         training: PreparedImages,
         validation: PreparedImages,
         plan: BatchPlan,
+        sampler: SamplerSettings,
         rank: int,
         seed: int,
         workers: int,
@@ -68,8 +73,8 @@ class MammogramData(LightningDataModule):
         super().__init__()
         self.training, self.validation = training, validation
         self.workers, self.pin_memory = workers, pin_memory
-        global_batch_size = plan.devices * plan.per_device * plan.accumulate
-        self.sampler = EpochSampler(len(training), seed, global_batch_size, plan.per_device, rank, plan.devices)
+        order = make_order(training.positive, sampler, seed, plan)
+        self.sampler = EpochSampler(order, plan, seed, rank)
         self.shard = ShardSampler(len(validation), plan.per_device * 2, rank, plan.devices)
 
     def train_dataloader(self) -> DataLoader[Batch]:
@@ -79,11 +84,27 @@ class MammogramData(LightningDataModule):
         return self._loader(self.validation, self.shard)
 
     def state_dict(self) -> dict[str, Any]:
-        """The next micro-batch: its epoch and its place in it."""
-        return {"epoch": self.sampler.epoch, "start": self.sampler.position}
+        """What has been trained on: epoch, micro-batches of it, whether that is all, and how a step was made up."""
+        sampler = self.sampler
+        done = {"position": sampler.position, "whole": sampler.position >= len(sampler)}
+        return {"epoch": sampler.epoch, "plan": str(sampler.plan)} | done
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.sampler.resume(state_dict["epoch"], state_dict["start"])
+        """Goes on where a checkpoint was saved.
+
+        Raises:
+            ConfigError: It lies within an epoch, and steps are made up otherwise now.
+        """
+        if state_dict["whole"]:
+            self.sampler.resume(state_dict["epoch"] + 1, 0)
+            return
+        before, now = state_dict["plan"], str(self.sampler.plan)
+        if before != now:
+            raise ConfigError(
+                f"trainer.devices: the checkpoint lies within an epoch of {before}, and now it is {now}; go on with "
+                "the same trainer.devices and batch_size_per_device until the epoch's end"
+            )
+        self.sampler.resume(state_dict["epoch"], state_dict["position"])
 
     def _loader(self, dataset: PreparedImages, sampler: Any) -> DataLoader[Batch]:
         return DataLoader(

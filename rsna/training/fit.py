@@ -1,27 +1,25 @@
 """Trains one fold on one rank; every rank of every machine runs this."""
 
-import logging
-import os
-import warnings
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import RichProgressBar
-from safetensors.torch import save_file
+from timm.layers import convert_sync_batchnorm
 
 from rsna.config import Config
-from rsna.files import atomic_path
 from rsna.model.heads import output_count
-from rsna.model.network import build_model
+from rsna.model.network import MammogramNet, build_model
 from rsna.settings import ConfigError
-from rsna.training import hardware
+from rsna.training import hardware, ranks
 from rsna.training.batch import BatchPlan, plan_batch
-from rsna.training.callbacks import BEST, LAST, PREVIOUS, Checkpoints, History, PlainProgress
+from rsna.training.checkpoints import Checkpoints, average_weights, latest_checkpoint, write_weights
 from rsna.training.data import MammogramData, PreparedImages
 from rsna.training.fold_data import FoldData
+from rsna.training.history import History
+from rsna.training.loop import make_trainer
 from rsna.training.module import MammogramModule
+from rsna.training.progress import progress_callbacks
+from rsna.training.watch import LossWatch
 
 WEIGHTS = "model.safetensors"
 
@@ -34,112 +32,69 @@ def fit_fold(config: Config, fold: int, folder: Path, data: FoldData) -> None:
         fold: Number of the fold, for the log.
         folder: ``<run>/fold<k>``.
         data: Tables, cache and targets.
+
+    Raises:
+        ConfigError: The batch cannot be spread over the devices, or they lack what is asked for.
+        DivergedError: The loss is not finite.
+        CheckpointError: A checkpoint cannot be written, or none of those there loads.
     """
     accelerator = hardware.choose_accelerator(config.trainer)
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    plan = plan_batch(config.global_batch_size, config.batch_size_per_device, world)
+    plan = plan_batch(config.global_batch_size, config.batch_size_per_device, ranks.world_size())
     pl.seed_everything(config.seed, workers=False, verbose=False)
-    network = build_model(config.model, output_count(data.targets))
-    if config.trainer.channels_last:
-        network = network.to(memory_format=torch.channels_last)
-    batches = _data_module(config, data, plan, accelerator)
+    network = prepare_network(config, build_model(config.model, output_count(data.targets)), accelerator, plan)
+    batches = data_module(config, data, plan, accelerator)
     steps = len(batches.sampler) // plan.accumulate
-    module = MammogramModule(
-        network, data.targets, data.validation, config.optim, steps, config.trainer.epochs, config.seed,
-        config.trainer.channels_last,
-    )  # fmt: skip
+    module = MammogramModule(network, data.targets, data.validation, config, steps)
+    watch = LossWatch(fold)
     checkpoints = Checkpoints(
-        folder / "checkpoints", config.checkpoint == "best", config.trainer.checkpoint_every_steps
-    )
-    trainer = _trainer(config, fold, folder, plan, accelerator, checkpoints)
+        folder / "checkpoints", watch, config.checkpoint, config.soup, config.trainer.checkpoint_every_steps,
+        config.trainer.patience,
+    )  # fmt: skip
+    history = History(folder, watch, config.global_batch_size)
+    progress = progress_callbacks(config.trainer, history, watch, fold)
+    trainer = make_trainer(config, folder, plan, accelerator, [watch, history, *progress, checkpoints])
+    resume = latest_checkpoint(folder / "checkpoints")
     if trainer.is_global_zero:
         _say(config, fold, data, plan, steps, trainer)
-    resume = latest_checkpoint(folder / "checkpoints")
-    if resume and trainer.is_global_zero:
-        print(f"fold {fold}: goes on from {resume}", flush=True)
+        if resume:
+            print(f"fold {fold}: goes on from {resume}", flush=True)
     trainer.fit(module, datamodule=batches, ckpt_path=resume, weights_only=True)
     if trainer.is_global_zero:
-        _write_weights(module, folder, config.checkpoint == "best")
+        if not checkpoints.files:
+            raise ConfigError("checkpoint: best, but no epoch had a figure to be chosen by; use checkpoint=last")
+        write_weights(average_weights(checkpoints.files), folder / WEIGHTS)
     trainer.strategy.barrier()
 
 
-def latest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that loads; one that does not is named and the one before it is taken."""
-    for name in (LAST, PREVIOUS):
-        file = folder / name
-        if not file.exists():
-            continue
-        try:
-            torch.load(file, "cpu", weights_only=True)
-        except Exception as error:  # a torn file raises whatever its torn bytes look like
-            print(f"{file} does not load ({type(error).__name__}); the one before it is tried", flush=True)
-            continue
-        return file
-    return None
+def prepare_network(config: Config, network: MammogramNet, accelerator: str, plan: BatchPlan) -> MammogramNet:
+    """Memory layout, and batch normalisation over devices where it is asked for.
+
+    Raises:
+        ConfigError: Synchronised normalisation without GPUs.
+    """
+    if config.model.norm == "sync":
+        if accelerator != "cuda":
+            raise ConfigError(f"model.norm: sync works between GPUs, and this run uses {accelerator}; use batch")
+        if plan.devices > 1:
+            # timm's, because torch's own would drop the activation that timm keeps inside its norms.
+            network = convert_sync_batchnorm(network)
+    if config.trainer.channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    return network
 
 
-def _data_module(config: Config, data: FoldData, plan: BatchPlan, accelerator: str) -> MammogramData:
+def data_module(config: Config, data: FoldData, plan: BatchPlan, accelerator: str) -> MammogramData:
+    """Batches of a fold for this rank."""
     return MammogramData(
         PreparedImages(data.training, data.cache, data.targets, config.augment),
         PreparedImages(data.validation, data.cache, data.targets, None),
         plan,
-        rank=int(os.environ.get("RANK", "0")),
+        config.sampler,
+        rank=ranks.rank(),
         seed=config.seed,
         workers=hardware.choose_workers(config.trainer, accelerator, plan.devices),
         pin_memory=accelerator == "cuda",
     )
-
-
-def _trainer(
-    config: Config, fold: int, folder: Path, plan: BatchPlan, accelerator: str, checkpoints: Checkpoints
-) -> pl.Trainer:
-    history = History(folder / "history.csv", config.global_batch_size)
-    callbacks: list[pl.Callback] = [history, *_progress(config, history, fold), checkpoints]
-    _quiet_lightning()
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return pl.Trainer(
-        accelerator="gpu" if accelerator == "cuda" else accelerator,
-        devices=local,
-        num_nodes=plan.devices // local,
-        strategy="ddp" if plan.devices > 1 else "auto",
-        precision=hardware.choose_precision(config.trainer, accelerator),  # type: ignore[arg-type]
-        max_epochs=config.trainer.epochs,
-        accumulate_grad_batches=plan.accumulate,
-        gradient_clip_val=config.optim.clip_norm or None,
-        deterministic=config.deterministic,
-        benchmark=not config.deterministic,
-        callbacks=callbacks,
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=any(isinstance(callback, RichProgressBar) for callback in callbacks),
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        default_root_dir=folder,
-    )
-
-
-def _quiet_lightning() -> None:
-    """Its advice on loaders, loggers and devices is for other set-ups; what matters here is said by this project."""
-    for name in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric|torch\.utils\._pytree")
-
-
-def _progress(config: Config, history: History, fold: int) -> Sequence[pl.Callback]:
-    kind = config.trainer.progress
-    if kind == "auto":
-        import rich
-
-        console = rich.get_console()
-        kind = "rich" if console.is_terminal and not console.is_jupyter else "plain"
-    if kind == "none":
-        return []
-    plain = PlainProgress(history, f"fold {fold}", config.trainer.epochs)
-    if kind == "rich":
-        plain.EVERY_S = float("inf")  # the bar shows the steps; the line of an epoch stays on the screen
-        return [RichProgressBar(leave=False), plain]
-    return [plain]
 
 
 def _say(config: Config, fold: int, data: FoldData, plan: BatchPlan, steps: int, trainer: pl.Trainer) -> None:
@@ -153,16 +108,3 @@ def _say(config: Config, fold: int, data: FoldData, plan: BatchPlan, steps: int,
         f"{hardware.describe(hardware.choose_accelerator(config.trainer), plan.devices)}",
         flush=True,
     )
-
-
-def _write_weights(module: MammogramModule, folder: Path, best: bool) -> None:
-    state = module.network.state_dict()
-    if best:
-        file = folder / "checkpoints" / BEST
-        if not file.exists():
-            raise ConfigError(f"checkpoint=best: no epoch had a figure to be chosen by; use checkpoint=last ({file})")
-        whole = torch.load(file, "cpu", weights_only=True)["state_dict"]
-        state = {key.removeprefix("network."): value for key, value in whole.items()}
-    state = {key: value.cpu().contiguous() for key, value in state.items()}
-    with atomic_path(folder / WEIGHTS) as temporary:
-        save_file(state, temporary)

@@ -68,8 +68,3 @@ def describe(accelerator: str, devices: int) -> str:
     if accelerator == "cuda":
         return f"{devices} × {torch.cuda.get_device_name(0)}"
     return f"{devices} × {accelerator}, {cores()} cores"
-
-
-def is_first_rank() -> bool:
-    """Whether this process speaks and writes: the only one, or rank 0 of torchrun's."""
-    return os.environ.get("RANK", "0") == "0"

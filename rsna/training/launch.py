@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from rsna.config import Config
+from rsna.training.batch import plan_batch
 from rsna.training.fit import fit_fold
 from rsna.training.fold_data import FoldData
 from rsna.training.hardware import choose_accelerator, choose_devices, cores
@@ -23,6 +24,7 @@ def launch_fold(config: Config, fold: int, folder: Path, data: FoldData) -> None
     need to know lies in a file: a rank that works out paths for itself can work out others.
 
     Raises:
+        ConfigError: The batch cannot be spread over the devices.
         TrainingError: A rank died.
     """
     if "RANK" in os.environ:  # the user's own torchrun, over one machine or several
@@ -33,6 +35,7 @@ def launch_fold(config: Config, fold: int, folder: Path, data: FoldData) -> None
     if devices == 1:
         fit_fold(config, fold, folder, data)
         return
+    plan_batch(config.global_batch_size, config.batch_size_per_device, devices)  # ahead of starting anything
     write_config(config, folder / "config.yaml")
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}",

@@ -8,9 +8,12 @@ from torch.nn import functional
 
 from rsna.dataset.targets import Target
 from rsna.model.heads import output_slices
+from rsna.training.settings import LossSettings
 
 
-def target_loss(logits: Tensor, labels: Tensor, targets: Sequence[Target]) -> Tensor:
+def target_loss(
+    logits: Tensor, labels: Tensor, targets: Sequence[Target], settings: LossSettings | None = None
+) -> Tensor:
     """Cross-entropy of every target, with missing labels left out.
 
     It is divided by the batch, not by the number of labels that are there: only so do two devices, or two
@@ -20,18 +23,41 @@ def target_loss(logits: Tensor, labels: Tensor, targets: Sequence[Target]) -> Te
         logits: (B, outputs) float.
         labels: (B, targets) float, class indices; NaN where missing.
         targets: In the order of the labels' columns.
+        settings: Smoothing and weights; None is the plain loss, as validation reports it.
 
     Returns:
         Scalar, float32.
     """
+    settings = settings or LossSettings()
     loss = logits.new_zeros((), dtype=torch.float32)
-    for column, (target, outputs) in enumerate(zip(targets, output_slices(targets), strict=True)):
+    for column, outputs in enumerate(output_slices(targets)):
         known = ~labels[:, column].isnan()
-        classes = labels[:, column].nan_to_num()
-        part = logits[:, outputs].float()
-        if target.outputs == 1:
-            each = functional.binary_cross_entropy_with_logits(part[:, 0], classes, reduction="none")  # (B,)
-        else:
-            each = functional.cross_entropy(part, classes.long(), reduction="none")  # (B,)
-        loss = loss + torch.where(known, each, 0.0).sum() / len(labels)
+        each = _cross_entropy(logits[:, outputs].float(), labels[:, column].nan_to_num(), settings)  # (B,)
+        weight = 1.0 if column == 0 else settings.auxiliary_weight
+        loss = loss + weight * torch.where(known, each, 0.0).sum() / len(labels)
     return loss
+
+
+def mixed_loss(
+    logits: Tensor,
+    labels: Tensor,
+    other_labels: Tensor,
+    share: float,
+    targets: Sequence[Target],
+    settings: LossSettings | None = None,
+) -> Tensor:
+    """The loss of images that are ``share`` of one image and the rest of another, as mixup makes them.
+
+    Zhang, Cisse, Dauphin, Lopez-Paz: mixup (2018).
+    """
+    first = target_loss(logits, labels, targets, settings)
+    return share * first + (1 - share) * target_loss(logits, other_labels, targets, settings)
+
+
+def _cross_entropy(logits: Tensor, classes: Tensor, settings: LossSettings) -> Tensor:
+    """(B, 1) logits of the second of two classes, or (B, classes), against (B,) class indices → (B,)."""
+    smoothing = settings.label_smoothing
+    if logits.shape[1] == 1:
+        soft = classes * settings.soft_positive * (1 - smoothing) + smoothing / 2
+        return functional.binary_cross_entropy_with_logits(logits[:, 0], soft, reduction="none")
+    return functional.cross_entropy(logits, classes.long(), reduction="none", label_smoothing=smoothing)

@@ -1,5 +1,6 @@
 """The Lightning module: one loss, one optimiser, and the validation fold's figures after every epoch."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,16 @@ from pytorch_lightning import LightningModule
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
+from rsna.config import Config
 from rsna.dataset.targets import Target
 from rsna.evaluation.metrics import evaluate
 from rsna.model.heads import probabilities
-from rsna.model.network import MammogramNet
+from rsna.model.network import MammogramNet, to_unit
+from rsna.training.average import MovingAverage
 from rsna.training.data import Batch
-from rsna.training.losses import target_loss
+from rsna.training.losses import mixed_loss, target_loss
 from rsna.training.sampler import draw_seed
 from rsna.training.schedule import lr_factor, make_optimizer
-from rsna.training.settings import OptimSettings
 
 
 class MammogramModule(LightningModule):
@@ -29,11 +31,8 @@ class MammogramModule(LightningModule):
         network: MammogramNet,
         targets: tuple[Target, ...],
         validation: pd.DataFrame,
-        optim: OptimSettings,
+        config: Config,
         steps_per_epoch: int,
-        epochs: int,
-        seed: int,
-        channels_last: bool,
     ) -> None:
         """Args beyond the obvious.
 
@@ -43,41 +42,59 @@ class MammogramModule(LightningModule):
         """
         super().__init__()
         self.network = network
-        self.targets, self.validation, self.optim = targets, validation, optim
-        self.steps_per_epoch, self.epochs = steps_per_epoch, epochs
-        self.seed, self.channels_last = seed, channels_last
+        self.average = MovingAverage(network, config.trainer.ema) if config.trainer.ema else None
+        self.targets, self.validation, self.config = targets, validation, config
+        self.steps_per_epoch = steps_per_epoch
+        # In a list, out of the module's sight: a compiled network would stand twice in the state, under other keys.
+        compiled: list[Callable[[Tensor], Tensor]] = [torch.compile(network)] if config.trainer.compile else [network]
+        self._run = compiled
+        self.last_lr = 0.0
+        """Learning rate of the newest optimiser step."""
         self._seen: list[tuple[Tensor, Tensor]] = []
+
+    @property
+    def counted(self) -> MammogramNet:
+        """The network whose weights count: the moving average where there is one."""
+        return self.average.network if self.average else self.network  # type: ignore[return-value]
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 1, H, W) → (B, outputs) logits."""
-        if self.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
-        logits: Tensor = self.network(images)
-        return logits
+        return self._run[0](self._laid_out(images))
 
     def on_train_epoch_start(self) -> None:
         # Lightning sets the epoch of samplers, not of batch samplers. Resumed within an epoch it does not come by
         # here; the sampler then knows its epoch from the checkpoint.
-        self.trainer.datamodule.sampler.set_epoch(self.current_epoch)  # type: ignore[attr-defined]
+        self._sampler.set_epoch(self.current_epoch)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        # Drop-out and stochastic depth draw from here: a resumed run draws what an undisturbed one does.
-        torch.manual_seed(draw_seed(self.seed + 1 + self.global_rank, self.current_epoch, batch_idx))
+        # Drop-out, stochastic depth and mixup draw from here: a resumed run draws what an undisturbed one does.
+        torch.manual_seed(draw_seed(self.config.seed + 1 + self.global_rank, self.current_epoch, batch_idx))
+        # Ahead of the batch's end, where callbacks save before the module is asked.
+        self._sampler.position = batch_idx + 1
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss = target_loss(self(batch["images"]), batch["labels"], self.targets)
-        self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=len(batch["rows"]), sync_dist=True)
-        return loss
+        images, labels, settings = batch["images"], batch["labels"], self.config.loss
+        if self.config.augment.mixup:
+            share = float(torch.distributions.Beta(*2 * (torch.tensor(self.config.augment.mixup),)).sample())
+            other = torch.randperm(len(labels)).to(labels.device)
+            images = to_unit(images)
+            images = share * images + (1 - share) * images[other]
+            return mixed_loss(self(images), labels, labels[other], share, self.targets, settings)
+        return target_loss(self(images), labels, self.targets, settings)
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        self.trainer.datamodule.sampler.position = batch_idx + 1  # type: ignore[attr-defined]
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        self.last_lr = optimizer.param_groups[0]["lr"]
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        if self.average:
+            self.average.update(self.network)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        logits = self(batch["images"])
+        images = self._laid_out(batch["images"])
+        logits = self.average.network(images) if self.average else self._run[0](images)
         self._seen.append((batch["rows"].cpu(), logits.float().cpu()))
 
     def on_validation_epoch_end(self) -> None:
-        """Gathers every rank's predictions, drops what padding repeated, logs the fold's figures."""
+        """Gathers every rank's predictions, drops what padding repeated, logs the fold's figures on every rank."""
         rows, logits = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
         self._seen.clear()
         gathered: list[Any] = [(rows, logits)]
@@ -87,21 +104,33 @@ class MammogramModule(LightningModule):
         rows, logits = (torch.cat(parts) for parts in zip(*gathered, strict=True))
         by_row = logits.new_empty(len(self.validation), logits.shape[1])
         by_row[rows] = logits
-        figures = self._figures(by_row)
-        self.log_dict({f"val/{name}": value for name, value in figures.items()}, rank_zero_only=True)
+        self.log_dict({f"val/{name}": value for name, value in self._figures(by_row).items()})
 
     def configure_optimizers(self) -> Any:
-        optimizer = make_optimizer(self.network, self.optim)
-        warmup = round(self.optim.warmup_epochs * self.steps_per_epoch)
-        total = self.epochs * self.steps_per_epoch
-        schedule = LambdaLR(optimizer, lambda step: lr_factor(step, total, warmup, self.optim))
+        optim = self.config.optim
+        # Gradient scaling of fp16 and clipping do not go together with the fused kernel.
+        fused = self.trainer.precision != "16-mixed" and self.device.type in ("cpu", "cuda")
+        optimizer = make_optimizer(self.network, optim, self.config.global_batch_size, fused)
+        warmup = round(optim.warmup_epochs * self.steps_per_epoch)
+        total = self.config.trainer.epochs * self.steps_per_epoch
+        schedule = LambdaLR(optimizer, lambda step: lr_factor(step, total, warmup, optim))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    @property
+    def _sampler(self) -> Any:
+        return self.trainer.datamodule.sampler  # type: ignore[attr-defined]
+
+    def _laid_out(self, images: Tensor) -> Tensor:
+        if self.config.trainer.channels_last:
+            return images.contiguous(memory_format=torch.channels_last)
+        return images
 
     def _figures(self, logits: Tensor) -> dict[str, float]:
         labels = np.stack([target.read(self.validation) for target in self.targets], axis=1)
         figures = {"loss": float(target_loss(logits, torch.from_numpy(labels), self.targets))}
         cancer = probabilities(logits.numpy(), self.targets).get("cancer")
-        if cancer is not None and self.validation["cancer"].eq(1).any():
-            pooled = evaluate(self.validation.assign(probability=cancer), resamples=0).pooled
+        if cancer is not None and np.isfinite(cancer).all() and self.validation["cancer"].eq(1).any():
+            images = self.validation.assign(probability=cancer)
+            pooled = evaluate(images, self.config.evaluation.aggregate, resamples=0).pooled
             figures |= {"pf1": pooled.pf1_raw, "auroc": pooled.auroc, "auprc": pooled.auprc}
         return figures

@@ -16,6 +16,7 @@ from rsna.dataset.targets import Target
 from rsna.evaluation.breasts import ATTRIBUTES
 from rsna.files import atomic_path
 from rsna.inference.ensemble import Ensemble
+from rsna.inference.plan import Plan
 from rsna.model.heads import output_count, probabilities
 from rsna.model.network import build_model
 from rsna.training.fit import WEIGHTS
@@ -39,17 +40,19 @@ def predict_fold(config: Config, fold: int, folder: Path, data: FoldData) -> pd.
     network = build_model(settings, output_count(data.targets))
     network.load_state_dict(load_file(folder / WEIGHTS))
     ensemble = Ensemble([network])
-    logits = predict_cached(
-        ensemble, data.cache, data.validation["image_id"].tolist(), config.batch_size_per_device * 2
-    )[0]
+    image_ids = data.validation["image_id"].tolist()
+    plan = Plan(1, config.evaluation.flip_tta)
+    logits = predict_cached(ensemble, data.cache, image_ids, config.batch_size_per_device * 2, plan).mean(axis=0)
     frame = with_probabilities(data.validation, logits, data.targets).assign(fold=fold)
     with atomic_path(folder / OOF) as temporary:
         frame.to_parquet(temporary, index=False)
     return frame
 
 
-def predict_cached(ensemble: Ensemble, cache: Cache, image_ids: list[str], batch_size: int) -> npt.NDArray[np.float32]:
-    """(networks, N, outputs) float32 logits of prepared images; reading overlaps with the network."""
+def predict_cached(
+    ensemble: Ensemble, cache: Cache, image_ids: list[str], batch_size: int, plan: Plan
+) -> npt.NDArray[np.float32]:
+    """(passes, N, outputs) float32 logits of prepared images; reading overlaps with the network."""
     starts = range(0, len(image_ids), batch_size)
     predicted = []
     with ThreadPoolExecutor(4) as readers:
@@ -61,7 +64,7 @@ def predict_cached(ensemble: Ensemble, cache: Cache, image_ids: list[str], batch
         for start in starts:
             images = np.stack([future.result() for future in pending])
             pending = batch(start + batch_size)
-            predicted.append(ensemble.logits(images))
+            predicted.append(ensemble.logits(images, plan))
     return np.concatenate(predicted, axis=1)
 
 

@@ -16,7 +16,7 @@ from rsna.dataset.table import ImageTable
 from rsna.evaluation.metrics import evaluate
 from rsna.evaluation.targets import score_targets, targets_table
 from rsna.files import atomic_path, write_json
-from rsna.training import hardware
+from rsna.training import hardware, ranks
 from rsna.training.fit import WEIGHTS
 from rsna.training.fold_data import FoldData, cache_for, fold_data, kept_targets
 from rsna.training.launch import launch_fold
@@ -35,18 +35,26 @@ def train(config: Config) -> Path:
     Returns:
         The run folder.
     """
+    with ranks.joined():
+        return _train(config)
+
+
+def _train(config: Config) -> Path:
+    if not ranks.is_first_rank():
+        ranks.wait_for_first()
     table = load_data(config.data)
     _say_set(config, table)
     folds = folds_for(table.frame, config.folds)
     run = open_run(config, table, folds)
     cache = cache_for(config, table)
-    if hardware.is_first_rank():
+    if ranks.is_first_rank():
         prepare(config, table, cache)
+        ranks.wait_for_first()
     numbers = sorted(int(fold) for fold in folds["fold"].unique())
     for fold in numbers if config.fold == "all" else [config.fold]:
         assert isinstance(fold, int)
         _train_fold(config, table, folds, fold, cache, run)
-    if hardware.is_first_rank():
+    if ranks.is_first_rank():
         _pool(config, table, folds, run, numbers)
     return run
 
@@ -85,7 +93,7 @@ def _train_fold(config: Config, table: ImageTable, folds: pd.DataFrame, fold: in
     if not (folder / WEIGHTS).exists():
         folder.mkdir(exist_ok=True)
         launch_fold(config, fold, folder, data)
-    if not hardware.is_first_rank():
+    if not ranks.is_first_rank():
         return
     oof = predict_fold(config, fold, folder, data)
     metrics = _score(config, table, oof, data) | {
@@ -168,5 +176,5 @@ def _hardware(config: Config) -> str:
 
 
 def _print(text: str) -> None:
-    if hardware.is_first_rank():
+    if ranks.is_first_rank():
         print(text, flush=True)

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from torch.utils.data import Sampler
+
+from rsna.training.batch import BatchPlan
+from rsna.training.order import EpochOrder
 
 
 @dataclass(frozen=True)
@@ -16,17 +18,6 @@ class Draw:
     """Row of the training table."""
     seed: int
     """Seed of the image's augmentation, below 2^32."""
-
-
-def epoch_order(n: int, seed: int, epoch: int, global_batch_size: int) -> npt.NDArray[np.int64]:
-    """Row indices of an epoch, a whole number of global batches.
-
-    The rows are shuffled anew each epoch; those beyond the last whole batch wait for another epoch. A table smaller
-    than one batch is repeated to fill it.
-    """
-    order = np.random.default_rng((seed, epoch)).permutation(n)
-    whole = max(n // global_batch_size, 1) * global_batch_size
-    return np.resize(order, whole)
 
 
 def draw_seed(seed: int, epoch: int, position: int) -> int:
@@ -42,17 +33,14 @@ class EpochSampler(Sampler[list[Draw]]):
     step.
     """
 
-    def __init__(self, n: int, seed: int, global_batch_size: int, micro_batch_size: int, rank: int, world: int) -> None:
-        self.n, self.seed = n, seed
-        self.global_batch_size, self.micro_batch_size = global_batch_size, micro_batch_size
-        self.rank, self.world = rank, world
+    def __init__(self, order: EpochOrder, plan: BatchPlan, seed: int, rank: int) -> None:
+        self.order, self.plan, self.seed, self.rank = order, plan, seed, rank
         self.epoch = 0
         self.position = 0
         """Micro-batches of this epoch that have been trained on; the training loop keeps it."""
 
     def __len__(self) -> int:
-        whole = max(self.n // self.global_batch_size, 1) * self.global_batch_size
-        return whole // (self.world * self.micro_batch_size)
+        return len(self.order) // (self.plan.devices * self.plan.per_device)
 
     def set_epoch(self, epoch: int) -> None:
         """Starts an epoch from its beginning, unless it is the one that was resumed."""
@@ -60,14 +48,15 @@ class EpochSampler(Sampler[list[Draw]]):
             self.epoch, self.position = epoch, 0
 
     def resume(self, epoch: int, position: int) -> None:
-        """Goes on at micro-batch ``position`` of ``epoch``; at an epoch's end that is the next one's first."""
-        self.epoch, self.position = (epoch + 1, 0) if position >= len(self) else (epoch, position)
+        """Goes on at micro-batch ``position`` of ``epoch``."""
+        self.epoch, self.position = epoch, position
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        order = epoch_order(self.n, self.seed, self.epoch, self.global_batch_size)
+        order = self.order.rows(self.epoch)
+        micro = self.plan.per_device
         for batch in range(self.position, len(self)):
-            first = (batch * self.world + self.rank) * self.micro_batch_size
-            positions = range(first, first + self.micro_batch_size)
+            first = (batch * self.plan.devices + self.rank) * micro
+            positions = range(first, first + micro)
             yield [Draw(int(order[p]), draw_seed(self.seed, self.epoch, p)) for p in positions]
 
 

@@ -26,7 +26,7 @@ def track_fold(config: Config, run: Path, fold: int) -> None:
             figures = {str(k): float(v) for k, v in row.items() if k not in ("epoch", "step") and pd.notna(v)}
             mlflow.log_metrics(figures, step=int(row["epoch"]))
         _log_figures(mlflow, read_json(folder / "metrics.json"))
-        for name in ("history.csv", "metrics.json", "oof.parquet"):
+        for name in ("history.csv", "history.png", "metrics.json", "oof.parquet"):
             mlflow.log_artifact(str(folder / name))
 
 

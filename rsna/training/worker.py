@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rsna.dataset.folds import load_folds
 from rsna.dataset.source import load_data
+from rsna.training import ranks
 from rsna.training.fit import fit_fold
 from rsna.training.fold_data import cache_for, fold_data
 from rsna.training.run_directory import FOLDS, read_config
@@ -15,8 +16,16 @@ def main(folder: Path, fold: int) -> None:
     config = read_config(folder / "config.yaml")
     table = load_data(config.data)
     folds = load_folds(folder.parent / FOLDS, table.frame)
-    fit_fold(config, fold, folder, fold_data(config, table, folds, fold, cache_for(config, table)))
+    with ranks.joined():
+        fit_fold(config, fold, folder, fold_data(config, table, folds, fold, cache_for(config, table)))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    try:
+        main(Path(sys.argv[1]), int(sys.argv[2]))
+    except Exception as error:
+        if not type(error).__module__.startswith("rsna."):
+            raise
+        # The project's own errors say what, where and how to mend; a traceback would bury them.
+        print(f"rank {ranks.rank()}: {error}", file=sys.stderr, flush=True)
+        sys.exit(1)

@@ -63,3 +63,61 @@ def test_an_unknown_backbone_is_refused_with_near_names():
 def test_weights_and_pretrained_exclude_each_other():
     with pytest.raises(ConfigError, match="exclude each other"):
         ModelSettings(pretrained=True, weights="x.pth")
+
+
+@pytest.mark.parametrize("in_chans", [1, 3])
+def test_grey_images_feed_one_or_three_channels(in_chans):
+    model = build_model(ModelSettings("test_efficientnet", False, in_chans=in_chans), 1)
+    images = torch.rand(2, 1, 32, 32)
+    assert model.normalise(images).shape == (2, in_chans, 32, 32)
+    assert model(images).shape == (2, 1)
+
+
+def test_frozen_norms_keep_their_statistics_and_still_learn():
+    model = build_model(ModelSettings("test_efficientnet", False, norm="frozen"), 1)
+    torch.nn.init.ones_(model.classifier.weight)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    model.train()(torch.rand(4, 1, 32, 32)).sum().backward()
+    after = model.state_dict()
+    running = [key for key in after if "running_" in key]
+    assert running
+    assert all(torch.equal(after[key], before[key]) for key in running)
+    assert any(p.grad.abs().sum() > 0 for key, p in model.named_parameters() if ".bn" in key)
+
+
+def test_synchronised_norms_keep_timms_activation():
+    from timm.layers import convert_sync_batchnorm
+
+    torch.manual_seed(0)
+    model = build_model(SCRATCH, 1)
+    torch.nn.init.ones_(model.classifier.weight)
+    images = torch.rand(2, 1, 64, 32)
+    expected = model.eval()(images)
+    converted = convert_sync_batchnorm(model)
+    assert any(isinstance(module, torch.nn.SyncBatchNorm) for module in converted.modules())
+    torch.testing.assert_close(converted.eval()(images), expected)
+
+
+def test_gradient_checkpointing_changes_no_gradient():
+    gradients = []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        settings = ModelSettings("efficientnet_b0", False, gradient_checkpointing=checkpointing)
+        model = build_model(settings, 1)
+        torch.nn.init.ones_(model.classifier.weight)
+        torch.manual_seed(1)
+        images = torch.rand(2, 1, 64, 32)
+        torch.manual_seed(2)
+        model.train()(images).sum().backward()
+        gradients.append([p.grad for p in model.parameters()])
+    for plain, recomputed in zip(*gradients, strict=True):
+        torch.testing.assert_close(recomputed, plain)
+
+
+def test_stochastic_depth_acts_in_training_alone():
+    torch.manual_seed(0)
+    model = build_model(ModelSettings("efficientnet_b0", False, drop_rate=0.0, drop_path_rate=0.5, norm="frozen"), 1)
+    torch.nn.init.ones_(model.classifier.weight)
+    images = torch.rand(2, 1, 64, 32)
+    assert not torch.equal(model.train()(images), model.train()(images))
+    assert torch.equal(model.eval()(images), model.eval()(images))

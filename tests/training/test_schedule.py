@@ -29,4 +29,4 @@ def test_biases_and_norms_do_not_decay():
     assert all(p.ndim == 1 for p in free["params"])
     assert (decayed["weight_decay"], free["weight_decay"]) == (0.1, 0.0)
     assert sum(len(group["params"]) for group in (decayed, free)) == len(list(network.parameters()))
-    assert isinstance(make_optimizer(network, OptimSettings()), torch.optim.AdamW)
+    assert isinstance(make_optimizer(network, OptimSettings(), 16, True), torch.optim.AdamW)

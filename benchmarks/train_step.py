@@ -1,0 +1,250 @@
+"""Images per second of training: the bare network, the module around it, the whole pipeline, the loader alone.
+
+    python benchmarks/train_step.py                                   B3 at 1024×512 on a GPU, 160×80 on a CPU
+    python benchmarks/train_step.py --size 512 256 --compile --json result.json
+
+pipeline ÷ bare says what loading, augmentation and Lightning cost. Images are noise, prepared and cached beforehand.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch.utils.data import DataLoader
+
+from rsna.config import Config
+from rsna.dataset.prepare_table import prepare_table
+from rsna.dataset.source import load_data
+from rsna.model.heads import output_count
+from rsna.model.network import build_model
+from rsna.settings import from_mapping
+from rsna.training import hardware
+from rsna.training.batch import plan_batch
+from rsna.training.data import Batch, MammogramData
+from rsna.training.fit import data_module, prepare_network
+from rsna.training.fold_data import FoldData, cache_for, kept_targets
+from rsna.training.loop import make_trainer
+from rsna.training.losses import target_loss
+from rsna.training.module import MammogramModule
+from rsna.training.schedule import make_optimizer
+from rsna.training.watch import LossWatch
+
+WARM_UP = 5
+"""Steps before the clock starts."""
+LOADED = 96
+"""Images that the loader alone is timed over."""
+
+
+def main() -> None:
+    options = _options()
+    torch.backends.cudnn.benchmark = True
+    with tempfile.TemporaryDirectory() as folder:
+        config = _config(Path(folder), options)
+        data = _data(config, Path(folder), options)
+        result = _measure(config, data, options.steps)
+    for key, value in result.items():
+        print(f"{key:<30} {value}")
+    if options.json:
+        Path(options.json).write_text(json.dumps(result, indent=2) + "\n")
+
+
+def _measure(config: Config, data: FoldData, steps: int) -> dict[str, Any]:
+    accelerator = hardware.choose_accelerator(config.trainer)
+    device = torch.device(accelerator)
+    plan = plan_batch(config.global_batch_size, config.batch_size_per_device, 1)
+    batches = data_module(config, data, plan, accelerator)
+    fixed = data_module(config, data, plan, accelerator)
+    fixed.__class__ = _Fixed
+    loaded = next(iter(data_module(config, data, plan, accelerator).train_dataloader()))
+    fixed.batch = {key: value.to(device) for key, value in loaded.items()}
+    result = {
+        "device": hardware.describe(accelerator, 1),
+        "backbone": config.model.backbone,
+        "size": list(config.preprocess.size),
+        "batch_size": config.batch_size_per_device,
+        "precision": hardware.choose_precision(config.trainer, accelerator),
+        "compiled": config.trainer.compile,
+        "loader_processes": batches.workers,
+        "bare_images_per_s": _bare_rate(config, data, fixed.batch, steps, device),
+        "module_images_per_s": _fit_rate(config, data, fixed, steps, device),
+        "pipeline_images_per_s": _fit_rate(config, data, batches, steps, device),
+        "loader_images_per_s_per_core": _loader_rate(config, data, LOADED),
+    }
+    result["pipeline_share"] = round(result["pipeline_images_per_s"] / result["bare_images_per_s"], 3)
+    if accelerator == "cuda":
+        result["peak_memory_mb"] = int(torch.cuda.max_memory_allocated() / 2**20)
+    return result
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", help="write the figures to this file")
+    parser.add_argument("--size", type=int, nargs=2, help="rows and columns, pixels")
+    parser.add_argument("--batch", type=int, default=8, help="images per step")
+    parser.add_argument("--steps", type=int, help="steps that are timed")
+    parser.add_argument("--images", type=int, default=128, help="images in the set")
+    parser.add_argument("--backbone", default="efficientnet_b3")
+    parser.add_argument("--workers", type=int, help="loader processes")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--checkpointing", action="store_true", help="gradient checkpointing")
+    options = parser.parse_args()
+    gpu = torch.cuda.is_available()
+    options.size = options.size or ([1024, 512] if gpu else [160, 80])
+    options.steps = options.steps or (60 if gpu else 8)
+    return options
+
+
+def _config(folder: Path, options: argparse.Namespace) -> Config:
+    return from_mapping(
+        Config,
+        {
+            "cache_dir": str(folder / "cache"),
+            "global_batch_size": options.batch,
+            "batch_size_per_device": options.batch,
+            "data": {"root": str(folder / "set"), "name": "noise"},
+            "preprocess": {"size": options.size, "crop": "none"},
+            "model": {
+                "backbone": options.backbone,
+                "pretrained": False,
+                "gradient_checkpointing": options.checkpointing,
+            },
+            "trainer": {
+                "epochs": 1,
+                "compile": options.compile,
+                "workers": "auto" if options.workers is None else options.workers,
+            },
+        },
+    )
+
+
+def _data(config: Config, folder: Path, options: argparse.Namespace) -> FoldData:
+    """Writes noise that compresses as mammograms do, half of it black, and prepares it; one long epoch of it."""
+    generator = np.random.default_rng(0)
+    rows, columns = config.preprocess.size
+    table = []
+    for number in range(options.images):
+        small = generator.normal(110, 40, (rows // 4, columns // 8)).clip(0, 255).astype(np.uint8)
+        image = np.zeros((rows, columns), np.uint8)
+        image[:, : columns // 2] = cv2.resize(small, (columns // 2, rows), interpolation=cv2.INTER_CUBIC)
+        file = folder / "set" / "train_images" / str(number) / f"{number}.png"
+        file.parent.mkdir(parents=True)
+        cv2.imwrite(str(file), image)
+        table.append({"patient_id": number, "image_id": number, "laterality": "L", "cancer": number % 8 == 0})
+    frame = pd.DataFrame(table)
+    frame["cancer"] = frame["cancer"].astype(int)
+    frame.to_csv(folder / "set" / "train.csv", index=False)
+    loaded = load_data(config.data)
+    cache = cache_for(config, loaded)
+    prepare_table(loaded.images, config.preprocess, cache)
+    targets = kept_targets(config, loaded)
+    rounds = -(-max((WARM_UP + options.steps + 1) * options.batch, LOADED + 64) // options.images)
+    training = pd.concat([loaded.frame] * rounds, ignore_index=True)
+    return FoldData(training, loaded.frame.head(8).reset_index(drop=True), cache, targets)
+
+
+def _autocast(config: Config, device: torch.device) -> torch.autocast:
+    precision = hardware.choose_precision(config.trainer, device.type)
+    half = torch.bfloat16 if precision == "bf16-mixed" else torch.float16
+    return torch.autocast(device.type, dtype=half, enabled=precision != "32-true")
+
+
+def _bare_step(config: Config, data: FoldData, device: torch.device) -> Callable[[Batch], None]:
+    """The least that training is: forward, loss, backward, clip, step."""
+    network = _network(config, data, device)
+    run = torch.compile(network) if config.trainer.compile else network
+    optimizer = make_optimizer(network, config.optim, config.global_batch_size, fused=True)
+
+    def step(batch: Batch) -> None:
+        with _autocast(config, device):
+            logits = run(batch["images"].contiguous(memory_format=torch.channels_last))
+            loss = target_loss(logits, batch["labels"], data.targets)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), config.optim.clip_norm)
+        optimizer.step()
+
+    return step
+
+
+def _network(config: Config, data: FoldData, device: torch.device) -> Any:
+    plan = plan_batch(config.global_batch_size, config.batch_size_per_device, 1)
+    return prepare_network(config, build_model(config.model, output_count(data.targets)).to(device), device.type, plan)
+
+
+class _Timer(Callback):
+    """Times the steps behind the warm-up, then stops."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps, self.seconds = steps, 0.0
+        self._started = 0.0
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, i: int) -> None:
+        if i + 1 == WARM_UP:
+            self._started = _now(module.device)
+        if i + 1 == WARM_UP + self.steps:
+            self.seconds = _now(module.device) - self._started
+            trainer.should_stop = True
+
+
+class _Fixed(MammogramData):
+    """The same batch again and again."""
+
+    batch: Batch
+
+    def train_dataloader(self) -> Any:
+        return DataLoader([self.batch] * len(self.sampler), batch_size=None)  # type: ignore[arg-type]
+
+
+def _fit_rate(config: Config, data: FoldData, batches: MammogramData, steps: int, device: torch.device) -> float:
+    """Images per second of the module under Lightning's loop, with this project's Trainer and loss watch."""
+    plan = plan_batch(config.global_batch_size, config.batch_size_per_device, 1)
+    module = MammogramModule(_network(config, data, device), data.targets, data.validation, config, WARM_UP + steps)
+    timer = _Timer(steps)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = make_trainer(config, Path(folder), plan, device.type, [LossWatch(0), timer])
+        trainer.limit_val_batches = 0
+        trainer.fit(module, datamodule=batches)
+    return round(steps * config.batch_size_per_device / timer.seconds, 2)
+
+
+def _bare_rate(config: Config, data: FoldData, batch: Batch, steps: int, device: torch.device) -> float:
+    step = _bare_step(config, data, device)
+    for number in range(WARM_UP + steps):
+        if number == WARM_UP:
+            started = _now(device)
+        step(batch)
+    return round(steps * config.batch_size_per_device / (_now(device) - started), 2)
+
+
+def _loader_rate(config: Config, data: FoldData, images: int) -> float:
+    """Images per second that one process reads, augments and collates."""
+    torch.set_num_threads(1)
+    plan = plan_batch(config.global_batch_size, config.batch_size_per_device, 1)
+    alone = replace(config, trainer=replace(config.trainer, workers=0))
+    loader = iter(data_module(alone, data, plan, "cpu").train_dataloader())
+    next(loader)
+    batches = max(images // config.batch_size_per_device, 1)
+    started = time.perf_counter()
+    for _ in range(batches):
+        next(loader)
+    return round(batches * config.batch_size_per_device / (time.perf_counter() - started), 1)
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Any run or bundle on any labelled folder: the same table as out of fold."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rsna.settings import require
+
+if TYPE_CHECKING:  # the command line reads the options before anything heavy is imported
+    import pandas as pd
+
+    from rsna.dataset.table import ImageTable
+    from rsna.inference.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class ValidateOptions:
+    """Options of `rsna validate`."""
+
+    input: str
+    """Folder with train.csv, labels included, and train_images; never the one that was trained on."""
+    run: str = ""
+    """Run folder whose folds are averaged."""
+    bundle: str = ""
+    """Bundle instead of a run folder."""
+    folds: tuple[int, ...] = ()
+    """Folds to average; empty takes every one."""
+    sampling: Literal["population", "enriched"] = "population"
+    """Whether the share of positives in this set means anything."""
+    average: Literal["logits", "probabilities"] = "logits"
+    """What is averaged over folds."""
+    flip: bool = False
+    """Predict mirrored images, too."""
+    resamples: int = 2000
+    """Patient-level bootstrap resamples behind every interval."""
+    batch_size: int = 16
+    """Images per forward pass."""
+    workers: int | None = None
+    """Preparing processes; null is one a core."""
+    out: str = ""
+    """Predictions, a row an image, as .csv or .parquet; empty writes none."""
+
+    def __post_init__(self) -> None:
+        require(bool(self.run) != bool(self.bundle), "run: give run=FOLDER or bundle=FILE, one of them")
+        require(self.resamples >= 100, f"resamples: {self.resamples} is below 100, too few for an interval")
+        require(self.batch_size >= 1, f"batch_size: {self.batch_size} is below 1")
+        require(self.workers is None or self.workers >= 1, f"workers: {self.workers} is below 1")
+        require(
+            not self.out or self.out.endswith((".csv", ".parquet")), f"out: {self.out} is neither .csv nor .parquet"
+        )
+
+
+def validate(options: ValidateOptions) -> "pd.DataFrame":
+    """Predicts every image of a labelled set and prints the figures.
+
+    Returns:
+        image_id, patient_id, prediction_id, cancer, probability, a row an image that could be read.
+
+    Raises:
+        RecipeError: Nothing to predict with.
+        TableError: The folder or its labels cannot be used, or no image can be read.
+    """
+    from rsna.dataset.table import TableError, load_table
+    from rsna.evaluation.metrics import evaluate
+    from rsna.inference.recipe import load_recipe
+
+    recipe = load_recipe(options.run or options.bundle, options.folds)
+    table = load_table(options.input, "train", sampling=options.sampling)
+    known = recipe.trained_on & set(table.frame["patient_id"])
+    print(
+        f"{recipe.source}: folds {', '.join(map(str, recipe.folds))} of {recipe.model.backbone}\n"
+        f"{table.root}: {len(table.frame):,} images, {table.frame['prediction_id'].nunique():,} breasts",
+        flush=True,
+    )
+    if known:
+        print(f"note: {len(known):,} of these patients were trained on: for them these figures are no test")
+    predicted = _predict(options, recipe, table)
+    if predicted.empty:
+        raise TableError(f"{table.root}: none of the {len(table.frame):,} images can be read")
+    print(evaluate(predicted, recipe.aggregate, sampling=options.sampling, resamples=options.resamples).table())
+    if options.out:
+        _write(predicted, Path(options.out))
+    return predicted
+
+
+def _predict(options: ValidateOptions, recipe: "Recipe", table: "ImageTable") -> "pd.DataFrame":
+    import numpy as np
+
+    from rsna.inference.networks import load_networks
+    from rsna.inference.plan import Plan
+    from rsna.inference.stream import Stream
+    from rsna.inference.submission import join_folds
+
+    plan = Plan(len(recipe.weights), options.flip)
+    stream = Stream(
+        load_networks(recipe), recipe.preprocess, plan, batch_size=options.batch_size, workers=options.workers
+    )
+    columns = ["image_id", "patient_id", "prediction_id", "cancer"]
+    frame = table.frame[columns].assign(probability=np.nan)
+    failed = []
+    for outcome in stream.predict(table.frame["path"].tolist()):
+        if outcome.logits is None:
+            failed.append(f"failed: {frame['image_id'].iloc[outcome.index]}: {outcome.failure}")
+            continue
+        logits = outcome.logits[None, :, recipe.cancer_column]  # (1, passes)
+        frame.loc[frame.index[outcome.index], "probability"] = join_folds(logits, options.average)[0]
+    for line in failed[:10]:
+        print(line)
+    if failed:
+        print(f"{len(failed):,} images failed and are left out of the figures")
+    return frame[frame["probability"].notna()].reset_index(drop=True)
+
+
+def _write(predicted: "pd.DataFrame", file: Path) -> None:
+    from rsna.files import atomic_path
+
+    with atomic_path(file) as temporary:
+        if file.suffix == ".parquet":
+            predicted.to_parquet(temporary, index=False)
+        else:
+            predicted.to_csv(temporary, index=False)
+    print(f"predictions: {file}")

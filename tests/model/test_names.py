@@ -1,0 +1,45 @@
+"""Names as other toolboxes write them are timm's in the end, or the error suggests near ones."""
+
+import pytest
+
+from rsna.model.names import describe_init, init_families, resolve_name
+from rsna.settings import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("name", "timms"),
+    [
+        ("efficientnet-b3_3rdparty-ra-noisystudent_in1k", "tf_efficientnet_b3.ns_jft_in1k"),
+        ("efficientnet-b0_3rdparty_8xb32_in1k", "tf_efficientnet_b0.in1k"),
+        ("efficientnet-b2_3rdparty_8xb32-aa_in1k", "tf_efficientnet_b2.aa_in1k"),
+        ("efficientnet-b8_3rdparty_8xb32-aa-advprop_in1k", "tf_efficientnet_b8.ap_in1k"),
+        ("efficientnet-l2_3rdparty-ra-noisystudent_in1k", "tf_efficientnet_l2.ns_jft_in1k"),
+        ("efficientnet-l2_3rdparty-ra-noisystudent_in1k-475px", "tf_efficientnet_l2.ns_jft_in1k_475"),
+        ("efficientnet-b3_8xb32_in1k", "tf_efficientnet_b3"),
+        ("efficientnet-b4", "tf_efficientnet_b4"),
+        ("efficientnet_b3", "efficientnet_b3"),
+        ("tf_efficientnet_b3.ap_in1k", "tf_efficientnet_b3.ap_in1k"),
+        ("convnext_small.fb_in22k_ft_in1k", "convnext_small.fb_in22k_ft_in1k"),
+    ],
+)
+def test_names_resolve(name, timms):
+    assert resolve_name(name) == timms
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("efficientnet-b9", "near it: .*efficientnet_b"),
+        ("efficentnet_b3", "near it: .*efficientnet_b3"),
+        ("tf_efficientnet_b3.nosuch", r"no weights 'nosuch' of tf_efficientnet_b3; it has .*ns_jft_in1k"),
+        ("efficientnet-b8_3rdparty-ra-noisystudent_in1k", r"no weights 'ns_jft_in1k' of tf_efficientnet_b8; it has"),
+    ],
+)
+def test_unknown_names_are_refused_with_near_ones(name, said):
+    with pytest.raises(ConfigError, match=f"model.backbone: .*{said}"):
+        resolve_name(name)
+
+
+def test_every_init_family_is_known_in_words():
+    found = {describe_init(tag) for tag in init_families("tf_efficientnet_b3")}
+    assert found == {"plain", "AutoAugment", "AdvProp", "noisy student"}

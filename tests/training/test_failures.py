@@ -1,0 +1,100 @@
+"""What goes wrong is said with what it was and how to go on, and nothing good is lost."""
+
+import contextlib
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from rsna.settings import ConfigError
+from rsna.training.checkpoints import CheckpointError, average_weights, latest_checkpoint, write_weights
+from rsna.training.watch import DivergedError
+from tests.training.tiny import tiny_config, train_here
+
+ROOT = Path(__file__).parents[2]
+
+
+def checkpoints(folder):
+    return folder / "run" / "fold0" / "checkpoints"
+
+
+@contextlib.contextmanager
+def files_no_larger_than(size):
+    """Writing beyond ``size`` bytes fails, as it does on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_loss_that_is_not_finite_stops_names_the_images_and_keeps_the_last_checkpoint(tiny):
+    # Weights of 10^37 after the second step are finite still; what they make of the next images is not.
+    config = tiny_config(
+        tiny, optim__lr=1e38, optim__clip_norm=0.0, trainer__epochs=10, optim__warmup_epochs=10,
+        optim__warmup_start=1e-38,
+    )  # fmt: skip
+    with pytest.raises(DivergedError, match=r"fold 0: the loss is (nan|inf) after \d steps") as caught:
+        train_here(config)
+    named = str(caught.value).split("batch of images ")[1].split(". ")[0].split(", ")
+    folds = pd.read_csv(tiny / "run" / "folds.csv", dtype=str)
+    assert len(named) == 8
+    assert set(named) <= set(folds.loc[folds["fold"] != "0", "image_id"])
+    state = torch.load(latest_checkpoint(checkpoints(tiny)), "cpu", weights_only=True)["state_dict"]
+    assert all(torch.isfinite(value).all() for value in state.values())
+    assert not (tiny / "run" / "fold0" / "model.safetensors").exists()
+
+
+def test_on_a_full_disk_the_error_names_the_file_and_the_checkpoint_before_still_loads(tiny):
+    config = tiny_config(tiny, trainer__epochs=2)
+    with (
+        files_no_larger_than(300_000),
+        pytest.raises(CheckpointError, match=r"\.(ckpt|safetensors): cannot be written"),
+    ):
+        train_here(config)
+    assert not list(checkpoints(tiny).glob(".*")), "no half file stays"
+    train_here(config)
+    before = (checkpoints(tiny) / "last.ckpt").read_bytes()
+    with files_no_larger_than(300_000), pytest.raises(CheckpointError, match="goes on from the checkpoint before"):
+        write_weights({"w": torch.zeros(200_000)}, checkpoints(tiny) / "last.ckpt")
+    assert (checkpoints(tiny) / "last.ckpt").read_bytes() == before
+
+
+def test_a_broken_epoch_file_is_named(tmp_path):
+    (tmp_path / "epoch0001.safetensors").write_bytes(b"torn")
+    with pytest.raises(CheckpointError, match=r"epoch0001\.safetensors: the weights of an epoch that counts"):
+        average_weights([tmp_path / "epoch0001.safetensors"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({"trainer__accelerator": "cuda"}, "torch finds no cuda device here"),
+        ({"model__norm": "sync"}, r"model\.norm: sync works between GPUs"),
+        ({"trainer__devices": 3}, r"trainer\.devices can be 1, 2, 4, 8, 16"),
+        ({"trainer__devices": 2, "global_batch_size": 12}, "batch_size_per_device can be 1, 2, 3, 6"),
+    ],
+)
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU makes these possible")
+def test_what_the_hardware_or_the_batch_cannot_do_is_refused(tiny, overrides, said):
+    with pytest.raises(ConfigError, match=said):
+        train_here(tiny_config(tiny, **overrides))
+
+
+def test_the_command_line_says_what_is_wrong_without_a_traceback(tmp_path):
+    command = [sys.executable, str(ROOT / "train.py"), "data=rsna", "data.root=nowhere"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "there is no such folder; set data.root" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_history_is_drawn(prepared):
+    assert (prepared / "run" / "fold0" / "history.png").read_bytes().startswith(b"\x89PNG")
+    assert load_file(prepared / "run" / "fold0" / "model.safetensors")

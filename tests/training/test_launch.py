@@ -1,0 +1,117 @@
+"""Devices and accumulation are two ways to the same step; ranks end together."""
+
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from rsna.training.launch import TrainingError
+from tests.training.tiny import die_at_step, tiny_config, train_here
+
+ROOT = Path(__file__).parents[2]
+TWO_STEPS = {
+    "model__norm": "frozen", "model__drop_rate": 0.0, "optim__clip_norm": 0.0, "trainer__epochs": 2,
+    "optim__warmup_epochs": 0.0,
+}  # fmt: skip
+"""Two epochs of one step, without anything that depends on the make-up of a batch."""
+WAYS = {
+    "one process": {"batch_size_per_device": 16},
+    "accumulated": {"batch_size_per_device": 4},
+    "two processes": {"batch_size_per_device": 8, "trainer__devices": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def trained(prepared, tmp_path_factory):
+    """The second step done in each way, from the checkpoint behind the first one.
+
+    At the first step itself the classifier is zero and nothing reaches the backbone.
+    """
+    start = tmp_path_factory.mktemp("start")
+    for part in ("set", "cache"):
+        shutil.copytree(prepared / part, start / part)
+    assert die_at_step(tiny_config(start, **TWO_STEPS), 1) == -signal.SIGKILL
+    runs = {}
+    for name, overrides in WAYS.items():
+        folder = tmp_path_factory.mktemp("way") / "way"
+        shutil.copytree(start, folder)
+        runs[name] = train_here(tiny_config(folder, **TWO_STEPS, **overrides))
+    return runs
+
+
+def gradients(run):
+    """The optimiser's mean of gradients after two steps, 0.1 × the second + 0.09 × the first, by parameter."""
+    saved = torch.load(run / "fold0" / "checkpoints" / "last.ckpt", "cpu", weights_only=True)
+    assert saved["global_step"] == 2
+    states = saved["optimizer_states"][0]["state"]
+    assert {int(state["step"]) for state in states.values()} == {2}
+    return {key: state["exp_avg"] for key, state in states.items()}
+
+
+@pytest.mark.parametrize("way", ["accumulated", "two processes"])
+def test_every_way_to_the_same_batch_gives_the_same_gradients(trained, way):
+    expected, found = gradients(trained["one process"]), gradients(trained[way])
+    assert found.keys() == expected.keys()
+    assert max(float(each.abs().max()) for each in expected.values()) > 1e-3
+    for key, each in expected.items():
+        torch.testing.assert_close(found[key], each, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_out_of_fold_ids_are_complete_and_come_once(trained, way):
+    oof = pd.read_parquet(trained[way] / "fold0" / "oof.parquet")
+    folds = pd.read_csv(trained[way] / "folds.csv", dtype={"image_id": str})
+    expected = folds.loc[folds["fold"] == 0, "image_id"]
+    assert sorted(oof["image_id"]) == sorted(expected)
+    assert oof["probability"].between(0, 1).all()
+
+
+@pytest.mark.parametrize("way", ["accumulated", "two processes"])
+def test_validation_sees_every_image_on_any_number_of_ranks(trained, way):
+    losses = [float(pd.read_csv(trained[each] / "fold0" / "history.csv")["val_loss"].iloc[1]) for each in WAYS]
+    assert losses == pytest.approx([losses[0]] * len(losses), abs=1e-4)
+
+
+def test_a_rank_that_dies_ends_the_others_with_a_clear_error(tiny, capfd):
+    # The images of one rank's first batch are broken behind the index's back.
+    for file in (tiny / "cache").rglob("*.tif"):
+        file.write_bytes(b"broken")
+    with pytest.raises(TrainingError, match="fold 0: a training process ended with code 1, and the others with it"):
+        train_here(tiny_config(tiny, trainer__devices=2))
+    assert "is damaged" in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_sweep_over_folds_trains_each_on_two_ranks(tiny):
+    sweep = ["-m", "fold=0,1", "trainer.devices=2", "trainer.accelerator=cpu", "global_batch_size=16"]
+    settings = [
+        "run=run", "tracking=none", "data=rsna", "data.root=set", "data.name=tiny", "preprocess.size=[48,32]",
+        "preprocess.crop=none", "folds.n_folds=2", "model.backbone=test_efficientnet", "model.pretrained=false",
+        "trainer.epochs=1", "evaluation.resamples=100", "prepare.workers=1",
+    ]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), *sweep, *settings], cwd=tiny, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    oof = pd.read_parquet(tiny / "run" / "cv" / "oof.parquet")
+    assert len(oof) == oof["image_id"].nunique() == 48
+
+
+@pytest.mark.slow
+def test_torchrun_over_two_processes_trains_every_fold(tiny):
+    settings = [
+        "run=run", "tracking=none", "data=rsna", "data.root=set", "data.name=tiny", "preprocess.size=[48,32]",
+        "preprocess.crop=none", "folds.n_folds=2", "model.backbone=test_efficientnet", "model.pretrained=false",
+        "trainer.epochs=1", "evaluation.resamples=100", "prepare.workers=1", "trainer.accelerator=cpu", "fold=all",
+    ]  # fmt: skip
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run([*command, str(ROOT / "train.py"), *settings], cwd=tiny, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("16 images a step = 2 device(s) × 8 × 1 accumulated") == 2
+    oof = pd.read_parquet(tiny / "run" / "cv" / "oof.parquet")
+    assert len(oof) == oof["image_id"].nunique() == 48

@@ -1,0 +1,39 @@
+"""A run is scored on another labelled folder in the table of out-of-fold figures."""
+
+import pandas as pd
+import pytest
+
+from rsna.settings import ConfigError
+from rsna.training.validate import ValidateOptions, validate
+from tests.training.tiny import write_set
+
+
+def test_another_labelled_folder_is_scored(prepared, tmp_path, capsys):
+    root = write_set(tmp_path / "other", patients=8, positives=3, seed=5)
+    (root / "train_images" / "1" / "1CC.png").write_bytes(b"no picture")
+    out = tmp_path / "predictions.csv"
+    options = ValidateOptions(str(root), run=str(prepared / "run"), resamples=100, workers=1, out=str(out))
+    predicted = validate(options)
+    printed = capsys.readouterr().out
+    assert "pF1 raw" in printed
+    assert "AUROC" in printed
+    assert "failed: 1CC: " in printed
+    assert "1 images failed and are left out" in printed
+    assert "8 of these patients were trained on" in printed  # the tiny sets share their numbers
+    assert len(predicted) == 15
+    assert predicted["probability"].between(0, 1).all()
+    pd.testing.assert_series_equal(pd.read_csv(out)["probability"], predicted["probability"])
+
+
+def test_validating_the_trained_fold_gives_its_out_of_fold_predictions(prepared):
+    oof = pd.read_parquet(prepared / "run" / "fold0" / "oof.parquet").set_index("image_id")["probability"]
+    options = ValidateOptions(str(prepared / "set"), run=str(prepared / "run"), resamples=100, workers=1)
+    found = validate(options).set_index("image_id")["probability"]
+    pd.testing.assert_series_equal(found[oof.index], oof, check_dtype=False, rtol=1e-4)
+
+
+def test_one_of_run_and_bundle_is_needed():
+    with pytest.raises(ConfigError, match="one of them"):
+        ValidateOptions("x")
+    with pytest.raises(ConfigError, match="one of them"):
+        ValidateOptions("x", run="a", bundle="b")
