@@ -52,8 +52,11 @@ class BrowseOptions:
     """Images to draw at random; 0 shows all."""
     seed: int = 0
     """Seed of the draw."""
+    batches: int = 0
+    """Show this many augmented training batches of the fold instead, prepared first where they are not."""
 
     def __post_init__(self) -> None:
+        require(self.batches >= 0, f"batches: {self.batches} is below 0")
         require(self.n >= 0, f"n: {self.n} is below 0")
         require(self.seed >= 0, f"seed: {self.seed} is below 0")
 
@@ -130,6 +133,19 @@ def _browse(overrides: Sequence[str], options: BrowseOptions) -> int:
 
     config = compose(overrides)
     table = load_data(config.data)
+    if options.batches:
+        from rsna.dataset.folds import folds_for
+        from rsna.training.fold_data import cache_for, fold_data
+        from rsna.training.run import prepare
+        from rsna.training.sheet import augmented_sheet
+
+        require(config.fold != "all", "fold: batches are those of one fold; give its number")
+        assert config.fold != "all"
+        cache = cache_for(config, table)
+        prepare(config, table, cache)
+        data = fold_data(config, table, folds_for(table.frame, config.folds), config.fold, cache)
+        print(augmented_sheet(config, data, Path(options.out) / f"batches-fold{config.fold}.png", options.batches))
+        return 0
     report = browse(table.frame, config.preprocess, options.out, n=options.n or None, seed=options.seed)
     for image_id, reason in report.failures:
         print(f"cannot be shown: {image_id}: {reason}")
@@ -200,10 +216,14 @@ VERBS: tuple[Verb | ConfiguredVerb, ...] = (
     ),
     ConfiguredVerb(
         "browse",
-        "Contact sheets (PNG) of originals beside prepared images.",
+        "Contact sheets (PNG) of originals beside prepared images, or of augmented training batches.",
         _browse,
         BrowseOptions,
-        ("rsna browse", "rsna browse data.root=/archive preprocess.crop=none n=0 out=sheets"),
+        (
+            "rsna browse",
+            "rsna browse data.root=/archive preprocess.crop=none n=0 out=sheets",
+            "rsna browse experiment=demo batches=4",
+        ),
     ),
     Verb(
         "folds make",

@@ -7,9 +7,16 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from rsna.dataset.demo import DemoSettings, anatomy, files, lesions, machines, plan, scene, write_demo
 from rsna.dataset.demo.writer import TEST_COLUMNS, TRAIN_COLUMNS
+from rsna.dataset.prepare import PreprocessSettings, prepare_image
+from rsna.dataset.table import load_table
 from rsna.dicom import read_mammogram
 from rsna.settings import ConfigError
 
@@ -102,6 +109,26 @@ class TestSample:
         with pytest.raises(FileExistsError, match="name another folder"):
             write_demo(tmp_path / "sample", SMALL)
         assert (tmp_path / "sample").read_text() == "mine"
+
+
+@pytest.mark.slow
+def test_a_linear_model_on_small_images_learns_little_from_the_default_sample(tmp_path: Path) -> None:
+    write_demo(tmp_path / "sample")
+    table = load_table(tmp_path / "sample", "train", "demo").frame
+    settings = PreprocessSettings(size=(32, 16))
+    pixels = np.stack([prepare_image(path, settings)[0].ravel() / 255 for path in table["path"]])
+    labels = table["cancer"].to_numpy()
+    probabilities = cross_val_predict(
+        make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000)),
+        pixels,
+        labels,
+        groups=table["patient_id"],
+        cv=StratifiedGroupKFold(4, shuffle=True, random_state=0),
+        method="predict_proba",
+    )[:, 1]
+    breasts = table.assign(probability=probabilities).groupby("prediction_id")[["cancer", "probability"]].mean()
+    assert breasts["cancer"].mean() == pytest.approx(DemoSettings().prevalence, abs=0.01)
+    assert roc_auc_score(breasts["cancer"], breasts["probability"]) < 0.7
 
 
 class TestPlan:
