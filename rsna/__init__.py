@@ -12,14 +12,16 @@ if TYPE_CHECKING:
     from rsna.dicom import open_mammogram as open_mammogram
     from rsna.dicom import read_mammogram as read_mammogram
     from rsna.evaluation.pf1 import pf1 as pf1
+    from rsna.inference.predictor import Predictor as Predictor
 
 _HOMES = {
+    "Predictor": "rsna.inference.predictor",
     "open_mammogram": "rsna.dicom",
     "pf1": "rsna.evaluation.pf1",
     "read_mammogram": "rsna.dicom",
 }
 
-__all__ = ["open_mammogram", "pf1", "read_mammogram"]
+__all__ = ["Predictor", "open_mammogram", "pf1", "read_mammogram"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,22 +1,29 @@
 """Networks that look at the same batch: one transfer, one prediction each."""
 
+import copy
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from rsna.model.network import MammogramNet
+from rsna.inference.plan import Plan
+from rsna.model.network import MammogramNet, to_unit
 
 Precision = Literal["32", "bf16", "fp16"]
 
 
 def choose_device() -> torch.device:
     """The first GPU where there is one, else the CPU."""
+    return choose_devices()[0]
+
+
+def choose_devices() -> list[torch.device]:
+    """Every GPU, else the CPU."""
     if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        return [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+    return [torch.device("mps" if torch.backends.mps.is_available() else "cpu")]
 
 
 def choose_precision(device: torch.device) -> Precision:
@@ -24,6 +31,13 @@ def choose_precision(device: torch.device) -> Precision:
     if device.type != "cuda":
         return "32"
     return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+
+
+class Predicts(Protocol):
+    """Anything that turns a batch into logits: networks on one device."""
+
+    def logits(self, images: npt.NDArray[Any], plan: Plan | None = None) -> npt.NDArray[np.float32]:
+        """See :meth:`Ensemble.logits`."""
 
 
 class Ensemble:
@@ -34,23 +48,43 @@ class Ensemble:
         networks: Sequence[MammogramNet],
         device: torch.device | None = None,
         precision: Precision | None = None,
+        compiled: bool = False,
     ) -> None:
         self.device = device or choose_device()
         self.precision = precision or choose_precision(self.device)
-        self.networks = [network.to(self.device).to(memory_format=torch.channels_last).eval() for network in networks]
+        self.networks: list[Any] = [
+            network.to(self.device).to(memory_format=torch.channels_last).eval() for network in networks
+        ]
+        if compiled:
+            self.networks = [torch.compile(network, dynamic=True) for network in self.networks]
 
-    def logits(self, images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Predicts one batch with every network.
+    def logits(self, images: npt.NDArray[Any], plan: Plan | None = None) -> npt.NDArray[np.float32]:
+        """Predicts one batch with the networks of a plan, every one where none is given.
 
         Args:
             images: (B, H, W) uint8 or uint16, as the cache holds them.
+            plan: How many of the networks, and whether mirrored, too.
 
         Returns:
-            (networks, B, outputs) float32.
+            (passes, B, outputs) float32: every network on the images, then every network on the mirrored ones.
         """
-        batch = torch.from_numpy(np.ascontiguousarray(images))[:, None].to(self.device, non_blocking=True)
-        batch = batch.contiguous(memory_format=torch.channels_last)
+        plan = plan or Plan(len(self.networks), False)
+        batch = torch.from_numpy(np.ascontiguousarray(images)).to(self.device, non_blocking=True)[:, None]
+        # To [0, 1] once for all networks: they take floats as they are.
+        batch = to_unit(batch)
         half = torch.bfloat16 if self.precision == "bf16" else torch.float16
+        predicted = []
         with torch.inference_mode(), torch.autocast(self.device.type, dtype=half, enabled=self.precision != "32"):
-            predicted = [network(batch).float() for network in self.networks]
+            for view in (batch, batch.flip(3)) if plan.flip else (batch,):
+                view = view.contiguous(memory_format=torch.channels_last)
+                predicted += [network(view).float() for network in self.networks[: plan.networks]]
         return torch.stack(predicted).cpu().numpy()
+
+
+def on_every_device(networks: Sequence[MammogramNet], compiled: bool = False) -> list[Ensemble]:
+    """The same networks on every GPU, or on the CPU once."""
+    # Without a compiler, or with an operation that it does not know, a network runs as it is.
+    torch._dynamo.config.suppress_errors = compiled
+    devices = choose_devices()
+    copies = [networks, *([copy.deepcopy(network) for network in networks] for _ in devices[1:])]
+    return [Ensemble(own, device, compiled=compiled) for own, device in zip(copies, devices, strict=True)]

@@ -1,23 +1,35 @@
-"""A run and a folder in, a complete submission out."""
+"""A run or a bundle and a folder in, a complete submission out: from the first minute, and in time."""
 
-import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from rsna.files import atomic_path
-from rsna.inference.ensemble import Ensemble
+from rsna.dataset.pool import PoolError
+from rsna.inference import report
+from rsna.inference.errors import StrictError
 from rsna.inference.exam import TestSet, load_test_set
+from rsna.inference.file_task import Source
+from rsna.inference.networks import load_networks
 from rsna.inference.options import InferOptions
-from rsna.inference.recipe import Recipe, load_recipe, training_patients
-from rsna.inference.stream import Stages, Stream
-from rsna.inference.submission import check_submission, complete_breasts, join_folds, write_submission
-from rsna.settings import ConfigError
+from rsna.inference.plan import WARM_UP, Clock, Plan, choose_plan
+from rsna.inference.progress import Progress
+from rsna.inference.recipe import Recipe, load_recipe
+from rsna.inference.stream import Predicted, Stages, Stream
+from rsna.inference.submission import check_submission, complete_breasts, join_folds, write_frame, write_submission
 
-_PROGRESS_S = 5.0
+_SAY_S = 5.0
+"""Seconds between lines of progress."""
+
+_SAVE_S = 30.0
+"""Seconds between submissions."""
+
+NO_FILE = "no file for this row"
+NO_TIME = "the time budget was spent before its turn"
+NOT_REACHED = "was not reached"
 
 
 @dataclass(frozen=True)
@@ -31,92 +43,152 @@ class Inference:
     submission: pd.DataFrame
     """prediction_id, cancer: as written."""
     stages: Stages
+    seconds: float
+    """From start to end, loading included."""
 
 
 def infer(options: InferOptions) -> Inference:
     """Predicts a folder and writes the submission.
 
     Raises:
-        RecipeError: The run has nothing to predict with.
+        RecipeError: The run or bundle has nothing to predict with.
         TableError: The folder cannot be used at all.
+        StrictError: A fallback, under strict=true.
     """
-    recipe = load_recipe(options.run, options.folds)
+    clock = Clock(options.budget_seconds)
     tests = load_test_set(options.input)
-    folds = ", ".join(map(str, recipe.folds))
-    rows, columns = recipe.preprocess.size
-    _print(f"{recipe.source}: folds {folds} of {recipe.model.backbone} at {rows}×{columns}")
-    _print(f"{options.input}: {len(tests.images):,} images, {len(tests.prediction_ids):,} breasts")
-    for note in tests.notes[:10]:
-        _print(f"note: {note}")
-    known = set(tests.images["patient_id"]) & training_patients(options.run)
-    if known:
-        _print(f"note: {len(known)} of these patients were trained on, so their predictions are no test")
-    images, stages = _predict(options, recipe, tests)
-    breasts = complete_breasts(images, tests.prediction_ids, recipe.aggregate, recipe.prevalence)
-    threshold = recipe.threshold if options.threshold is None else options.threshold
-    chosen = threshold if options.submit == "threshold" else None
-    submission = write_submission(breasts, options.out, chosen)
-    check_submission(submission, tests.prediction_ids)
-    _write_beside(options.out, images, breasts)
-    _report(options, recipe, images, breasts, threshold, stages)
-    return Inference(images, breasts, submission, stages)
+    recipe = load_recipe(options.run, options.folds)
+    report.start(options, recipe, tests)
+    job = _Job(options, recipe, tests, clock)
+    job.save()  # complete and valid before anything that takes long
+    job.run()
+    return job.finish()
 
 
-def _predict(options: InferOptions, recipe: Recipe, tests: TestSet) -> tuple[pd.DataFrame, Stages]:
-    if recipe.preprocess.crop == "boxes":
-        raise ConfigError("preprocess.crop: boxes are known for the training images alone; train with crop=breast")
-    images = tests.images[["image_id", "prediction_id", "path"]].copy()
-    images["probability"], images["failure"] = np.nan, "no file for this row"
-    there = np.flatnonzero(images["path"].to_numpy() != "")
-    paths = images["path"].iloc[there].tolist()
-    stream = Stream(
-        Ensemble(recipe.networks()), recipe.preprocess, options.batch_size, options.workers, options.file_timeout
-    )
-    column, said = recipe.cancer_column, time.monotonic()
-    for done, outcome in enumerate(stream.predict(paths), 1):
-        row = there[outcome.index]
-        images.loc[row, "failure"] = outcome.failure
-        if outcome.logits is not None:
-            images.loc[row, "probability"] = join_folds(outcome.logits[None, :, column], options.average)[0]
-        if time.monotonic() - said > _PROGRESS_S or done == len(paths):
-            said = time.monotonic()
-            _print(f"{done:,} of {len(paths):,} images")
-    return images, stream.stages
+class _Job:
+    """One inference: what is known so far of every image."""
 
+    def __init__(self, options: InferOptions, recipe: Recipe, tests: TestSet, clock: Clock) -> None:
+        self.options, self.recipe, self.tests, self.clock = options, recipe, tests, clock
+        self.threshold = recipe.threshold if options.threshold is None else options.threshold
+        self.images = tests.images[["image_id", "prediction_id", "path"]].copy()
+        self.images["probability"] = np.nan
+        self.images["failure"] = np.where(self.images["path"] == "", NO_FILE, NOT_REACHED)
+        self._ids: list[str] = self.images["image_id"].tolist()
+        self._paths: list[str] = self.images["path"].tolist()
+        self.stages = Stages()
 
-def _write_beside(out: str, images: pd.DataFrame, breasts: pd.DataFrame) -> None:
-    target = Path(out)
-    for name, frame in (("images", images), ("breasts", breasts)):
-        with atomic_path(target.with_name(f"{target.stem}_{name}.csv")) as temporary:
-            frame.to_csv(temporary, index=False)
+    def run(self) -> None:
+        """Predicts what earlier starts have not."""
+        if self.options.strict and (self.images["failure"] == NO_FILE).any():
+            raise StrictError(f"strict: {int((self.images['failure'] == NO_FILE).sum())} rows have no file")
+        out = Path(self.options.out)
+        key = {"fingerprint": self.recipe.fingerprint, "flip": self.options.flip, "backend": self.options.backend}
+        progress = Progress(out.with_name(f"{out.stem}_progress.jsonl"), key)
+        try:
+            rows = self._left(progress)
+            if len(rows):
+                self._stream(rows, progress)
+        finally:
+            progress.close()
+        if not (self.images["failure"] != "").any():
+            progress.file.unlink()
 
+    def save(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Writes the submission as it is known now; returns breasts and submission."""
+        recipe, options = self.recipe, self.options
+        breasts = complete_breasts(self.images, self.tests.prediction_ids, recipe.aggregate, recipe.prevalence)
+        submission = write_submission(breasts, options.out, self.threshold if options.submit == "threshold" else None)
+        check_submission(submission, self.tests.prediction_ids)
+        return breasts, submission
 
-def _report(
-    options: InferOptions, recipe: Recipe, images: pd.DataFrame, breasts: pd.DataFrame, threshold: float, stages: Stages
-) -> None:
-    failed = images[images["failure"] != ""]
-    for row in failed.head(10).itertuples():
-        _print(f"failed: {row.image_id}: {row.failure}")
-    if len(failed) > 10:
-        _print(f"failed: {len(failed) - 10:,} more, in {Path(options.out).stem}_images.csv")
-    filled = breasts.loc[breasts["filled"], "prediction_id"]
-    if len(filled):
-        _print(
-            f"{len(filled)} breasts have no readable image and get the training prevalence {recipe.prevalence:.4f} "
-            f"(first: {', '.join(filled.head(5))})"
+    def finish(self) -> Inference:
+        """Writes everything and says how it went."""
+        breasts, submission = self.save()
+        out = Path(self.options.out)
+        write_frame(self.images, out.with_name(f"{out.stem}_images.csv"))
+        write_frame(breasts, out.with_name(f"{out.stem}_breasts.csv"))
+        result = Inference(self.images, breasts, submission, self.stages, self.clock.elapsed)
+        report.end(self.options, self.recipe, result.images, breasts, self.threshold, self.stages)
+        if self.options.strict and breasts["filled"].any():
+            raise StrictError(f"strict: {int(breasts['filled'].sum())} breasts have no readable image")
+        return result
+
+    def _left(self, progress: Progress) -> list[int]:
+        """Rows still to predict, the first image of every breast before any second one."""
+        rows = np.flatnonzero(self.images["path"].to_numpy() != "")
+        nth = self.images.groupby("prediction_id").cumcount().to_numpy()
+        left = []
+        for row in rows[np.argsort(nth[rows], kind="stable")].tolist():
+            logits = progress.get(self._ids[row], self._paths[row])
+            if logits is None:
+                left.append(row)
+            else:
+                self._settle(row, logits, "")
+        if len(left) < len(rows):
+            report.say(f"{len(rows) - len(left):,} images were predicted by an earlier start")
+        return left
+
+    def _stream(self, rows: list[int], progress: Progress) -> None:
+        options, recipe = self.options, self.recipe
+        networks = load_networks(recipe, options.backend, options.compile)
+        plan = Plan(len(recipe.weights), options.flip)
+        stream = Stream(
+            networks, recipe.preprocess, plan, options.batch_size, options.workers, options.file_timeout, self.stages
         )
-    share = breasts["probability"].ge(threshold).mean()
-    _print(
-        f"threshold {threshold:.4f}: {share:.1%} of these breasts are at or above it, {recipe.recalled:.1%} were out "
-        "of fold (an average of folds spreads less than each; a large gap says that the threshold does not carry over)"
-    )
-    n = max(len(images) - len(failed), 1)
-    _print(
-        f"{stages.wall:.1f} s, {n / max(stages.wall, 1e-9):.1f} images/s; per image: read, decode and prepare "
-        f"{1000 * stages.prepare / n:.0f} ms of a worker, network {1000 * stages.network / n:.0f} ms"
-    )
-    _print(f"{options.out}: {len(breasts):,} rows")
+        said = saved = time.monotonic()
+        done = 0
+        try:
+            for done, predicted in enumerate(stream.predict(self._in_time(rows)), 1):
+                self._take(rows[predicted.index], predicted, progress)
+                now = time.monotonic()
+                if now - said > _SAY_S or done == len(rows):
+                    said = now
+                    self._replan(stream, done, len(rows) - done)
+                    report.progress(done, len(rows), self.clock.elapsed)
+                if now - saved > _SAVE_S:
+                    saved = now
+                    self.save()
+        except PoolError as error:
+            if options.strict:
+                raise
+            report.say(f"warning: no further file can be read: {error}")
+        if done < len(rows) and self.clock.over:
+            self.images.loc[self.images["failure"] == NOT_REACHED, "failure"] = NO_TIME
+            if options.strict:
+                raise StrictError(f"strict: the time budget ended {len(rows) - done} images early")
 
+    def _in_time(self, rows: list[int]) -> Iterator[Source]:
+        for row in rows:
+            if self.clock.over:
+                return
+            yield self._paths[row]
 
-def _print(text: str) -> None:
-    print(text, file=sys.stdout, flush=True)
+    def _take(self, row: int, predicted: Predicted, progress: Progress) -> None:
+        if predicted.logits is None:
+            if self.options.strict:
+                raise StrictError(f"strict: {self._paths[row]}: {predicted.failure}")
+            self._settle(row, None, predicted.failure)
+            return
+        logits = predicted.logits[:, self.recipe.cancer_column]
+        if not np.isfinite(logits).all():
+            self._settle(row, None, "the networks gave no number")
+            return
+        progress.add(self._ids[row], self._paths[row], logits)
+        self._settle(row, logits, "")
+
+    def _settle(self, row: int, logits: np.ndarray | None, failure: str) -> None:
+        if logits is not None:
+            self.images.at[row, "probability"] = join_folds(logits[None], self.options.average)[0]
+        self.images.at[row, "failure"] = failure
+
+    def _replan(self, stream: Stream, done: int, left: int) -> None:
+        """Gives up mirrored images, then folds, where the projection runs over the budget."""
+        if self.clock.budget is None or done < WARM_UP or left == 0:
+            return
+        plan = choose_plan(stream.plan, stream.pace(), left, self.clock.left)
+        if plan != stream.plan:
+            if self.options.strict:
+                raise StrictError(f"strict: {stream.plan} do not fit into time_budget={self.options.time_budget}")
+            report.say(f"time budget {self.options.time_budget}: from here on {plan} instead of {stream.plan}")
+            stream.plan = plan

@@ -1,5 +1,6 @@
-"""What a prediction needs and nothing else, read from a run directory."""
+"""What a prediction needs and nothing else, read from a run directory or a bundle."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -7,19 +8,29 @@ from typing import Any, Literal
 import pandas as pd
 import yaml
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 
 from rsna.dataset.prepare import PreprocessSettings, preprocessing_hash
 from rsna.dataset.targets import Target, get_targets
+from rsna.evaluation.breasts import to_breasts
+from rsna.evaluation.calibration import fit_temperature
 from rsna.files import read_json
+from rsna.inference.bundle import BUNDLE_FILE, open_bundle
+from rsna.inference.errors import RecipeError
 from rsna.model.heads import output_count, output_slices
 from rsna.model.network import MammogramNet, build_model
 from rsna.model.settings import ModelSettings
-from rsna.settings import from_mapping
+from rsna.settings import digest, from_mapping
 
 
-class RecipeError(ValueError):
-    """A run that nothing can be predicted with; the message says what is missing."""
+@dataclass(frozen=True)
+class Weights:
+    """One fold's weights on disk."""
+
+    fold: int
+    file: Path
+    sha256: str
+    """What the file must hold; nothing else is loaded."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +38,13 @@ class Recipe:
     """How a run turns files into breast probabilities."""
 
     source: Path
-    """Run folder."""
+    """Run folder, or bundle."""
     preprocess: PreprocessSettings
     model: ModelSettings
     targets: tuple[Target, ...]
     aggregate: Literal["mean", "max", "top2"]
     """Breast probability from its images'."""
-    weights: tuple[Path, ...]
+    weights: tuple[Weights, ...]
     """One file a fold."""
     threshold: float
     """Chosen on all out-of-fold breasts; of a single fold's where the others are not trained."""
@@ -41,8 +52,15 @@ class Recipe:
     """Share of out-of-fold breasts at or above the threshold."""
     prevalence: float
     """Share of positive breasts in training: what a breast without any readable image gets."""
-    folds: tuple[int, ...]
-    """Folds whose weights are used."""
+    temperature: float
+    """Divides the logits of breast probabilities to calibrate them; fitted on the out-of-fold breasts."""
+    trained_on: frozenset[str]
+    """Patients of the run's folds; predictions on them are no test. A bundle does not carry them."""
+
+    @property
+    def folds(self) -> tuple[int, ...]:
+        """Folds whose weights are used."""
+        return tuple(weights.fold for weights in self.weights)
 
     @property
     def cancer_column(self) -> int:
@@ -50,79 +68,118 @@ class Recipe:
         names = [target.name for target in self.targets]
         return int(output_slices(self.targets)[names.index("cancer")].start)
 
+    @property
+    def fingerprint(self) -> str:
+        """Same preprocessing and same weights, same fingerprint: predictions may be joined."""
+        return digest(preprocessing_hash(self.preprocess), [weights.sha256 for weights in self.weights])
+
     def networks(self) -> list[MammogramNet]:
         """Builds every fold's network with its weights.
 
         Raises:
-            RecipeError: A weight file cannot be read or does not fit.
+            RecipeError: A weight file cannot be read, is not the one that was recorded, or does not fit.
         """
-        return [self._network(file) for file in self.weights]
+        return [self._network(weights) for weights in self.weights]
 
-    def _network(self, file: Path) -> MammogramNet:
+    def _network(self, weights: Weights) -> MammogramNet:
         network = build_model(self.model, output_count(self.targets))
+        content = weights.file.read_bytes()
+        if hashlib.sha256(content).hexdigest() != weights.sha256:
+            raise RecipeError(f"{weights.file}: its SHA-256 is not the recorded one; copy the file again")
         try:
-            network.load_state_dict(load_file(file))
-        except (SafetensorError, RuntimeError, OSError) as error:
-            raise RecipeError(f"{file}: cannot be loaded into {self.model.backbone}: {error}") from error
+            network.load_state_dict(load(content))
+        except (SafetensorError, RuntimeError, ValueError) as error:
+            raise RecipeError(f"{weights.file}: cannot be loaded into {self.model.backbone}: {error}") from error
         return network
 
 
-def load_recipe(run: str | Path, folds: tuple[int, ...] = ()) -> Recipe:
-    """Reads a run directory.
+def load_recipe(source: str | Path, folds: tuple[int, ...] = ()) -> Recipe:
+    """Reads a run directory or a bundle.
 
     Args:
-        run: ``runs/<experiment>``.
+        source: ``runs/<experiment>``, a bundle's folder, or its archive (.zip, .tar).
         folds: Folds to use; empty takes every one that is trained.
 
     Raises:
-        RecipeError: No run, no trained fold, no cancer among the targets, preprocessing of another version.
+        RecipeError: No run, no trained fold, no cancer among the targets, preprocessing of another version, a bundle
+            of a newer format or with a file that was changed.
     """
-    run = Path(run)
+    source = Path(source).expanduser()
+    if source.is_file() or (source / BUNDLE_FILE).is_file():
+        return _from_bundle(source, folds)
+    return _from_run(source, folds)
+
+
+def _from_run(run: Path, folds: tuple[int, ...]) -> Recipe:
     if not (run / "config.yaml").is_file():
-        raise RecipeError(f"run={run}: there is no {run / 'config.yaml'}; `rsna leaderboard` lists the runs")
+        raise RecipeError(
+            f"{run}: holds neither config.yaml, as a run does, nor {BUNDLE_FILE}; `rsna leaderboard` lists the runs"
+        )
     config = yaml.safe_load((run / "config.yaml").read_text())
     record = read_json(run / "run.json")
     trained = {k: run / f"fold{k}" / "model.safetensors" for k in range(record["n_folds"])}
-    trained = {k: file for k, file in trained.items() if file.is_file() and (not folds or k in folds)}
-    if not trained or any(fold not in trained for fold in folds):
-        asked = f"fold {', '.join(map(str, folds))}" if folds else "any fold"
-        raise RecipeError(f"{run}: has no weights of {asked}; train it first (python train.py fold=all)")
+    trained = {k: file for k, file in trained.items() if file.is_file()}
+    chosen = _choose(run, tuple(trained), folds)
     preprocess = from_mapping(PreprocessSettings, config["preprocess"], "preprocess")
-    _check_preprocessing(run, preprocess, record)
-    targets = get_targets(tuple(record["targets"]))
-    if "cancer" not in record["targets"]:
-        raise RecipeError(f"{run}: learnt {', '.join(record['targets'])}, not cancer; there is nothing to submit")
-    figures = _figures(run, tuple(trained), record["n_folds"])
-    model = config["model"] | {"pretrained": False, "weights": "", "gradient_checkpointing": False}
+    check_preprocessing(run, preprocess, record["hashes"]["preprocessing"])
+    figures = breast_figures(run, chosen, record["n_folds"])
     return Recipe(
         source=run,
         preprocess=preprocess,
-        model=from_mapping(ModelSettings, model, "model"),
-        targets=targets,
+        model=_model(config["model"]),
+        targets=_targets(run, record["targets"]),
         aggregate=config["evaluation"]["aggregate"],
-        weights=tuple(trained.values()),
+        weights=tuple(Weights(k, trained[k], _sha256(trained[k])) for k in chosen),
         threshold=figures["threshold"]["value"],
         recalled=figures["threshold"]["recalled"],
         prevalence=figures["pooled"]["prevalence"],
-        folds=tuple(trained),
+        temperature=_temperature(run, chosen, config["evaluation"]["aggregate"]),
+        trained_on=frozenset(pd.read_csv(run / "folds.csv", dtype=str)["patient_id"]),
     )
 
 
-def training_patients(run: str | Path) -> set[str]:
-    """Patients of a run's folds; predictions on them are no test."""
-    return set(pd.read_csv(Path(run) / "folds.csv", dtype=str)["patient_id"])
+def _from_bundle(path: Path, folds: tuple[int, ...]) -> Recipe:
+    bundle = open_bundle(path)
+    about = bundle.about
+    preprocess = from_mapping(PreprocessSettings, about["preprocess"], "preprocess")
+    check_preprocessing(bundle.folder, preprocess, about["hashes"]["preprocessing"])
+    files = {int(fold): name for fold, name in about["weights"].items()}
+    chosen = _choose(bundle.folder, tuple(sorted(files)), folds)
+    return Recipe(
+        source=bundle.folder,
+        preprocess=preprocess,
+        model=_model(about["model"]),
+        targets=_targets(bundle.folder, about["targets"]),
+        aggregate=about["aggregate"],
+        weights=tuple(Weights(k, bundle.file(files[k]), bundle.sha256(files[k])) for k in chosen),
+        threshold=float(about["threshold"]),
+        recalled=float(about["recalled"]),
+        prevalence=float(about["prevalence"]),
+        temperature=float(about["temperature"]),
+        trained_on=frozenset(),
+    )
 
 
-def _check_preprocessing(run: Path, preprocess: PreprocessSettings, record: dict[str, Any]) -> None:
-    ours, theirs = preprocessing_hash(preprocess), record["hashes"]["preprocessing"]
-    if ours != theirs:
+def check_preprocessing(source: Path, preprocess: PreprocessSettings, recorded: str) -> None:
+    """Refuses weights that learnt from other pixels than this version makes.
+
+    Raises:
+        RecipeError: Shows both hashes.
+    """
+    ours = preprocessing_hash(preprocess)
+    if ours != recorded:
         raise RecipeError(
-            f"{run}: was trained with preprocessing {theirs}, this version prepares with {ours}; predictions would be "
-            "of other pixels. Use the version that trained it, or train again"
+            f"{source}: was trained with preprocessing {recorded}, this version prepares with {ours}; predictions "
+            "would be of other pixels. Use the version that trained it, or train again"
         )
 
 
-def _figures(run: Path, folds: tuple[int, ...], n_folds: int) -> dict[str, Any]:
+def breast_figures(run: Path, folds: tuple[int, ...], n_folds: int) -> dict[str, Any]:
+    """The breast figures of a run's metrics: the pooled ones where every fold is used, else the first fold's.
+
+    Raises:
+        RecipeError: No fold has any.
+    """
     pooled = run / "cv" / "metrics.json"
     files = [pooled] if pooled.is_file() and len(folds) == n_folds else []
     files += [run / f"fold{fold}" / "metrics.json" for fold in folds]
@@ -131,3 +188,39 @@ def _figures(run: Path, folds: tuple[int, ...], n_folds: int) -> dict[str, Any]:
             breasts: dict[str, Any] = metrics["breasts"]
             return breasts
     raise RecipeError(f"{run}: no fold has figures yet; let python train.py finish one")
+
+
+def _temperature(run: Path, folds: tuple[int, ...], aggregate: Literal["mean", "max", "top2"]) -> float:
+    files = [run / f"fold{fold}" / "oof.parquet" for fold in folds]
+    frames = [pd.read_parquet(file) for file in files if file.is_file()]
+    if not frames:
+        return 1.0
+    breasts = to_breasts(pd.concat(frames, ignore_index=True), aggregate)
+    if breasts["cancer"].nunique() < 2:
+        return 1.0  # with one class any temperature that goes to the bound is best
+    return fit_temperature(breasts["cancer"], breasts["probability"])
+
+
+def _choose(source: Path, trained: tuple[int, ...], asked: tuple[int, ...]) -> tuple[int, ...]:
+    chosen = tuple(fold for fold in trained if not asked or fold in asked)
+    if not chosen or any(fold not in chosen for fold in asked):
+        what = f"fold {', '.join(map(str, asked))}" if asked else "any fold"
+        raise RecipeError(f"{source}: has no weights of {what}; train it first (python train.py fold=all)")
+    return chosen
+
+
+def _targets(source: Path, names: list[str]) -> tuple[Target, ...]:
+    if "cancer" not in names:
+        raise RecipeError(f"{source}: learnt {', '.join(names)}, not cancer; there is nothing to submit")
+    return get_targets(tuple(names))
+
+
+def _model(values: dict[str, Any]) -> ModelSettings:
+    return from_mapping(
+        ModelSettings, values | {"pretrained": False, "weights": "", "gradient_checkpointing": False}, "model"
+    )
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

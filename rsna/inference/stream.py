@@ -1,77 +1,203 @@
-"""Files → logits, streaming: worker processes prepare while the networks predict; memory stays bounded."""
+"""Sources → logits, streaming: processes prepare while a thread a device predicts; memory stays bounded."""
 
+import contextlib
+import queue
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from rsna.dataset.pool import map_tasks
+from rsna.dataset.pool import available_cores, map_tasks
 from rsna.dataset.prepare import PreprocessSettings
-from rsna.dataset.prepare_task import prepare_file
-from rsna.inference.ensemble import Ensemble
+from rsna.inference.ensemble import Predicts
+from rsna.inference.file_task import PreparedSource, Source, prepare_source
+from rsna.inference.plan import Pace, Plan
 
 
 @dataclass
 class Stages:
-    """Where the time goes, seconds."""
+    """Where the time goes: seconds, summed over processes and devices but for ``wall``."""
 
+    read: float = 0.0
+    decode: float = 0.0
     prepare: float = 0.0
-    """Reading, decoding and preparing, summed over the worker processes."""
     network: float = 0.0
-    """The networks, on the device."""
     wall: float = 0.0
     """From the first file to the last prediction."""
+    prepared: int = 0
+    """Images that were prepared."""
+    passes: int = 0
+    """Forward passes over one image each."""
+    first_network: float = 0.0
+    """The part of ``network`` that went into the first batch of each device."""
+    first_passes: int = 0
+    """The part of ``passes`` in these."""
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """The outcome for one image."""
+    """The outcome for one source."""
 
     index: int
-    """Place in the list of paths."""
+    """Place among the sources."""
     logits: npt.NDArray[np.float32] | None
-    """(networks, outputs) float32; None where the file failed."""
+    """(passes, outputs) float32; None where the source failed."""
     failure: str = ""
     """Class and message of what went wrong."""
+    prepared: PreparedSource | None = None
+
+
+_Batch = Sequence[tuple[int, PreparedSource]]
 
 
 @dataclass
 class Stream:
-    """Predicts files in the order in which their pixels arrive."""
+    """Predicts sources in the order in which their pixels arrive."""
 
-    ensemble: Ensemble
+    devices: Sequence[Predicts]
+    """Networks, once a device."""
     settings: PreprocessSettings
+    plan: Plan
+    """May be replaced while the stream runs; batches begun keep theirs."""
     batch_size: int = 16
     workers: int | None = None
     file_timeout: float = 60.0
     stages: Stages = field(default_factory=Stages)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def predict(self, paths: Sequence[str]) -> Iterator[Predicted]:
-        """Yields one outcome a path; a file that fails, hangs or crashes its process costs itself alone."""
-        started = time.perf_counter()
-        task = partial(prepare_file, settings=self.settings)
-        waiting: list[tuple[int, npt.NDArray[Any]]] = []
-        for outcome in map_tasks(task, paths, workers=self.workers, timeout=self.file_timeout, ordered=False):
-            if outcome.failure is not None or outcome.value is None:
-                failure = outcome.failure
-                yield Predicted(outcome.index, None, f"{failure.kind}: {failure.message}" if failure else "no pixels")
-                continue
-            self.stages.prepare += outcome.value.seconds
-            waiting.append((outcome.index, outcome.value.pixels))
-            if len(waiting) == self.batch_size:
-                yield from self._predict_batch(waiting)
-                waiting = []
-        if waiting:
-            yield from self._predict_batch(waiting)
-        self.stages.wall += time.perf_counter() - started
+    def predict(self, sources: Iterable[Source]) -> Generator[Predicted, None, None]:
+        """Yields one outcome a source; one that fails, hangs or crashes its process costs itself alone.
 
-    def _predict_batch(self, waiting: Sequence[tuple[int, npt.NDArray[Any]]]) -> Iterator[Predicted]:
+        Raises:
+            PoolError: No worker can be started.
+        """
         started = time.perf_counter()
-        logits = self.ensemble.logits(np.stack([pixels for _, pixels in waiting]))  # (networks, B, outputs)
-        self.stages.network += time.perf_counter() - started
-        for place, (index, _) in enumerate(waiting):
-            yield Predicted(index, logits[:, place])
+        task = partial(prepare_source, settings=self.settings)
+        outcomes = map_tasks(task, sources, workers=self.workers, timeout=self.file_timeout, ordered=False)
+        batches: queue.Queue[_Batch | None] = queue.Queue(2 * len(self.devices))
+        results: queue.SimpleQueue[Predicted | None] = queue.SimpleQueue()
+        lanes = [
+            threading.Thread(target=self._drive, args=(device, batches, results), name="rsna-device", daemon=True)
+            for device in self.devices
+        ]
+        for lane in lanes:
+            lane.start()
+        waiting: list[tuple[int, PreparedSource]] = []
+        try:
+            for outcome in outcomes:
+                if outcome.failure is not None or outcome.value is None:
+                    failure = outcome.failure
+                    said = f"{failure.kind}: {failure.message}" if failure else "no pixels"
+                    yield Predicted(outcome.index, None, said)
+                else:
+                    self._count(outcome.value)
+                    waiting.append((outcome.index, outcome.value))
+                if len(waiting) == self.batch_size:
+                    batches.put(waiting)
+                    waiting = []
+                while not results.empty():
+                    if (done := results.get()) is not None:
+                        yield done
+            if waiting:
+                batches.put(waiting)
+            for _ in lanes:
+                batches.put(None)
+            ended = 0
+            while ended < len(lanes):
+                if (done := results.get()) is None:
+                    ended += 1
+                else:
+                    yield done
+        finally:
+            outcomes.close()
+            _end(lanes, batches)
+            self.stages.wall += time.perf_counter() - started
+
+    def pace(self) -> Pace:
+        """Seconds an image, from what was measured so far."""
+        stages, workers = self.stages, self.workers or available_cores()
+        of_workers = (stages.read + stages.decode + stages.prepare) / max(stages.prepared, 1)
+        # First batches pay for what is loaded, chosen and compiled once.
+        of_devices = (stages.network - stages.first_network) / max(stages.passes - stages.first_passes, 1)
+        return Pace(of_workers / workers, of_devices / len(self.devices))
+
+    def _count(self, prepared: PreparedSource) -> None:
+        self.stages.read += prepared.read
+        self.stages.decode += prepared.decode
+        self.stages.prepare += prepared.prepare
+        self.stages.prepared += 1
+
+    def _drive(
+        self, device: Predicts, batches: "queue.Queue[_Batch | None]", results: "queue.SimpleQueue[Predicted | None]"
+    ) -> None:
+        """What each device's thread does: a batch at a time, until there are no more."""
+        lane = _Lane(device, self.batch_size)
+        first = True
+        while (batch := batches.get()) is not None:
+            plan = self.plan
+            started = time.perf_counter()
+            predicted = lane.predict(batch, plan)
+            with self._lock:
+                self.stages.network += time.perf_counter() - started
+                self.stages.passes += plan.passes * len(batch)
+                if first:
+                    self.stages.first_network += time.perf_counter() - started
+                    self.stages.first_passes += plan.passes * len(batch)
+            first = False
+            for one in predicted:
+                results.put(one)
+        results.put(None)
+
+
+class _Lane:
+    """A device with the batch size that fits its memory."""
+
+    def __init__(self, device: Predicts, batch_size: int) -> None:
+        self._device = device
+        self._batch_size = batch_size
+
+    def predict(self, batch: _Batch, plan: Plan) -> list[Predicted]:
+        """Predicts a batch in parts that fit; a part that fails is a failure of its images."""
+        predicted: list[Predicted] = []
+        start = 0
+        while start < len(batch):
+            part = batch[start : start + self._batch_size]
+            try:
+                logits = self._device.logits(np.stack([p.pixels for _, p in part]), plan)  # (passes, B, outputs)
+            except Exception as error:
+                if _out_of_memory(error) and self._batch_size > 1:
+                    self._batch_size = max(1, min(self._batch_size, len(part)) // 2)
+                    _free_memory()
+                    continue
+                said = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+                predicted += [Predicted(index, None, said, prepared) for index, prepared in part]
+            else:
+                predicted += [Predicted(index, logits[:, i], "", one) for i, (index, one) in enumerate(part)]
+            start += len(part)
+        return predicted
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "out of memory" in str(error).lower()
+
+
+def _free_memory() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _end(lanes: Sequence[threading.Thread], batches: "queue.Queue[Any]") -> None:
+    """Ends the threads, whether their work is done or not."""
+    with contextlib.suppress(queue.Empty):
+        while True:
+            batches.get_nowait()
+    for _ in lanes:
+        batches.put(None)
+    for lane in lanes:
+        lane.join()

@@ -1,6 +1,7 @@
 """Image probabilities → breasts → a submission with exactly the rows that are asked for."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ Average = Literal["logits", "probabilities"]
 
 
 def join_folds(logits: npt.NDArray[np.float32], average: Average) -> npt.NDArray[np.float64]:
-    """(N, folds) cancer logits → (N,) probabilities: the mean of the logits, or of the probabilities."""
+    """(N, passes) cancer logits → (N,) probabilities: the mean of the logits, or of the probabilities."""
     wide = logits.astype(np.float64)
     if average == "logits":
         wide = wide.mean(axis=1, keepdims=True)
@@ -45,13 +46,18 @@ def complete_breasts(
     return breasts
 
 
-def write_submission(breasts: pd.DataFrame, out: str, threshold: float | None) -> pd.DataFrame:
+def write_submission(breasts: pd.DataFrame, out: str | Path, threshold: float | None) -> pd.DataFrame:
     """Writes ``prediction_id,cancer``: 0 or 1 at the threshold, or the probability where there is none."""
     cancer = breasts["probability"] if threshold is None else breasts["probability"].ge(threshold).astype(int)
     submission = pd.DataFrame({"prediction_id": breasts["prediction_id"], "cancer": cancer})
-    with atomic_path(out) as temporary:
-        submission.to_csv(temporary, index=False)
+    write_frame(submission, out)
     return submission
+
+
+def write_frame(frame: pd.DataFrame, out: str | Path) -> None:
+    """Writes a CSV, whole or not at all."""
+    with atomic_path(out) as temporary:
+        frame.to_csv(temporary, index=False)
 
 
 def check_submission(submission: pd.DataFrame, prediction_ids: Sequence[str]) -> None:
@@ -60,6 +66,8 @@ def check_submission(submission: pd.DataFrame, prediction_ids: Sequence[str]) ->
     Raises:
         ValueError: Rows that are missing, additional, doubled or out of order; values outside [0, 1].
     """
+    if list(submission.columns) != ["prediction_id", "cancer"]:
+        raise ValueError(f"the submission's columns are {', '.join(submission.columns)}, not prediction_id, cancer")
     if submission["prediction_id"].tolist() != list(prediction_ids):
         raise ValueError("the submission's rows are not those of test.csv, in its order")
     if not submission["cancer"].between(0, 1).all():

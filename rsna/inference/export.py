@@ -1,0 +1,165 @@
+"""Networks → ONNX, let through only where they predict what torch predicts."""
+
+import contextlib
+import hashlib
+import io
+import logging
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from rsna.dataset.demo import DemoSettings, write_demo
+from rsna.dataset.pool import map_tasks
+from rsna.evaluation.calibration import sigmoid
+from rsna.evaluation.tables import text_table
+from rsna.files import write_atomic, write_json
+from rsna.inference.ensemble import Ensemble
+from rsna.inference.errors import RecipeError
+from rsna.inference.exam import load_test_set
+from rsna.inference.file_task import prepare_source
+from rsna.inference.onnx import FOLDER, INDEX, open_session, run_session, to_unit
+from rsna.inference.options import ExportOptions
+from rsna.inference.recipe import Recipe, Weights, load_recipe
+
+_CHECKED = 16
+"""Images of the parity check at most."""
+
+_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One fold's export."""
+
+    fold: int
+    sha256: str
+    weights: str
+    """SHA-256 of the weights that it was made of."""
+    difference: float
+    """Largest difference in probability from torch, over the checked images, singly and in batches."""
+    torch_images_per_s: float
+    onnx_images_per_s: float
+
+
+@dataclass(frozen=True)
+class Export:
+    """What `export` wrote."""
+
+    folder: Path
+    images: int
+    folds: tuple[Exported, ...]
+
+    def table(self) -> str:
+        """Differences and speeds as text."""
+        rows = [["", "largest difference", "torch images/s", "onnxruntime images/s"]]
+        rows += [
+            [f"fold {e.fold}", f"{e.difference:.1e}", f"{e.torch_images_per_s:.1f}", f"{e.onnx_images_per_s:.1f}"]
+            for e in self.folds
+        ]
+        return f"{text_table(rows)}\n{self.folder}: checked on {self.images} images, on the CPU in batches of {_BATCH}"
+
+
+def export(options: ExportOptions) -> Export:
+    """Writes ``onnx/fold<k>.onnx`` below the run or bundle; nothing where any fold fails the check.
+
+    Raises:
+        RecipeError: Nothing to export, no image to check with, or probabilities that differ by more than allowed.
+    """
+    recipe = load_recipe(options.run, options.folds)
+    images = _check_images(recipe, options.images)
+    folder = recipe.source / FOLDER
+    models: list[bytes] = []
+    folds: list[Exported] = []
+    for weights, network in zip(recipe.weights, recipe.networks(), strict=True):
+        model = to_onnx(network, recipe.preprocess.size)
+        folds.append(_compare(recipe, weights, network, model, images))
+        if folds[-1].difference > options.tolerance:
+            raise RecipeError(
+                f"fold {weights.fold}: ONNX and torch differ by {folds[-1].difference:.2g} in probability, more than "
+                f"{options.tolerance:g}; nothing was written"
+            )
+        models.append(model)
+    for model, exported in zip(models, folds, strict=True):
+        write_atomic(folder / f"fold{exported.fold}.onnx", model)
+    write_json(folder / INDEX, {"folds": {str(e.fold): asdict(e) for e in folds}})
+    return Export(folder, len(images), tuple(folds))
+
+
+def to_onnx(network: torch.nn.Module, size: tuple[int, int]) -> bytes:
+    """A network as ONNX: input ``images`` (B, 1, H, W) float32 in [0, 1] with any B, output ``logits``."""
+    network = network.cpu().eval()
+    # Two images: a batch of one would be taken for a constant.
+    example = torch.zeros(2, 1, *size)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), _quiet():
+        warnings.simplefilter("ignore")  # the exporter warns of its own workings, dozens of times
+        file = Path(folder) / "network.onnx"
+        torch.onnx.export(
+            network,
+            (example,),
+            str(file),
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamo=True,
+            external_data=False,
+        )
+        return file.read_bytes()
+
+
+def _check_images(recipe: Recipe, folder: str) -> npt.NDArray[Any]:
+    """(N, H, W) prepared images, N at least 1."""
+    with tempfile.TemporaryDirectory() as temporary:
+        if not folder:
+            folder = f"{temporary}/demo"
+            write_demo(folder, DemoSettings(n_train=1, n_test=2), workers=1)
+        paths = [path for path in load_test_set(folder).images["path"] if path][:_CHECKED]
+        outcomes = map_tasks(partial(prepare_source, settings=recipe.preprocess), paths)
+        pixels = [outcome.value.pixels for outcome in outcomes if outcome.value is not None]
+    if not pixels:
+        raise RecipeError(f"images={folder}: none of its images could be read")
+    return np.stack(pixels)
+
+
+def _compare(recipe: Recipe, weights: Weights, network: Any, model: bytes, images: npt.NDArray[Any]) -> Exported:
+    session = open_session(model)
+    ensemble = Ensemble([network], torch.device("cpu"), "32")
+    column = recipe.cancer_column
+    ours, torch_speed = _timed(lambda part: ensemble.logits(part)[0], images, _BATCH)
+    theirs, onnx_speed = _timed(lambda part: run_session(session, to_unit(part)), images, _BATCH)
+    single, _ = _timed(lambda part: run_session(session, to_unit(part)), images, 1)
+    expected = sigmoid(ours[:, column])
+    difference = max(float(np.abs(sigmoid(found[:, column]) - expected).max()) for found in (theirs, single))
+    return Exported(
+        weights.fold, hashlib.sha256(model).hexdigest(), weights.sha256, difference, torch_speed, onnx_speed
+    )
+
+
+def _timed(
+    predict: Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]], images: npt.NDArray[Any], size: int
+) -> tuple[npt.NDArray[np.float32], float]:
+    """Logits of all images, and images per second after a first batch."""
+    predict(images[:size])
+    started = time.perf_counter()
+    found = [predict(images[start : start + size]) for start in range(0, len(images), size)]
+    return np.concatenate(found), len(images) / (time.perf_counter() - started)
+
+
+@contextlib.contextmanager
+def _quiet() -> Any:
+    """Keeps the exporter's own report from the terminal; errors are raised all the same."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(level)

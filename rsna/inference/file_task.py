@@ -1,0 +1,109 @@
+"""One source → prepared pixels in a worker process, with the time each stage took. No torch, no pandas here."""
+
+import pickle
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy.typing as npt
+from numpy import float32
+
+from rsna.dataset.geometry import Geometry
+from rsna.dataset.images import SourceImage, Stored, open_image
+from rsna.dataset.prepare import Prepared, PreprocessSettings, prepare_image
+from rsna.dicom import open_mammogram
+from rsna.dicom.file import Mammogram
+
+
+@dataclass(frozen=True)
+class PickledDataset:
+    """A pydicom data set on its way to a worker."""
+
+    content: bytes
+
+
+Source = str | bytes | PickledDataset
+"""A path, the bytes of a DICOM file, or a data set."""
+
+
+@dataclass(frozen=True)
+class PreparedSource:
+    """What a worker made of a source."""
+
+    pixels: Prepared
+    """(H, W) uint8 or uint16."""
+    geometry: Geometry
+    patient_id: str
+    """From the header; "" for pictures."""
+    laterality: str
+    view: str
+    sop_instance_uid: str
+    read: float
+    """Seconds to read the file and its header."""
+    decode: float
+    """Seconds to decode the codestream."""
+    prepare: float
+    """Seconds for everything else: crop, window, scaling."""
+
+
+class _Timed:
+    """An opened image that adds up the time its decoding takes."""
+
+    def __init__(self, image: SourceImage) -> None:
+        self._image = image
+        self.seconds = 0.0
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self._image.size
+
+    @property
+    def levels(self) -> int:
+        return self._image.levels
+
+    def size_at(self, level: int) -> tuple[int, int]:
+        return self._image.size_at(level)
+
+    def decode(self, level: int = 0) -> Stored:
+        started = time.perf_counter()
+        try:
+            return self._image.decode(level)
+        finally:
+            self.seconds += time.perf_counter() - started
+
+    def display(
+        self, stored: Stored, *, window: int | str | None = 0, box: tuple[int, int, int, int] | None = None
+    ) -> npt.NDArray[float32]:
+        return self._image.display(stored, window=window, box=box)
+
+
+def prepare_source(source: Source, settings: PreprocessSettings) -> PreparedSource:
+    """A task of `rsna.dataset.pool.map_tasks`.
+
+    Raises:
+        DicomError, PictureError, OSError: The source cannot become pixels.
+    """
+    started = time.perf_counter()
+    image: SourceImage
+    if isinstance(source, str):
+        image = open_image(source)
+    else:
+        image = open_mammogram(source if isinstance(source, bytes) else pickle.loads(source.content))
+    _ = image.levels  # which reads the codestream
+    opened = time.perf_counter()
+    timed = _Timed(image)
+    pixels, geometry = prepare_image(timed, settings)
+    done = time.perf_counter()
+    # A picture has no header; its folder is its patient, as in the competition's layout.
+    tags = image.tags if isinstance(image, Mammogram) else None
+    return PreparedSource(
+        pixels=pixels,
+        geometry=geometry,
+        patient_id=(tags.patient_id if tags else "") or (Path(source).parent.name if isinstance(source, str) else ""),
+        laterality=tags.laterality if tags else "",
+        view=tags.view if tags else "",
+        sop_instance_uid=tags.sop_instance_uid if tags else "",
+        read=opened - started,
+        decode=timed.seconds,
+        prepare=done - opened - timed.seconds,
+    )

@@ -1,0 +1,46 @@
+"""What Kaggle's own uploader wants beside a bundle: metadata of the dataset, and the notebook with its own."""
+
+import re
+import shutil
+from pathlib import Path
+
+from rsna.files import write_json
+
+COMPETITION = "rsna-breast-cancer-detection"
+
+NOTEBOOK = "kaggle_submission.ipynb"
+
+
+def write_metadata(folder: Path, owner: str, title: str) -> None:
+    """Writes ``dataset-metadata.json``, and ``kernel/`` with ``kernel-metadata.json`` and the notebook.
+
+    Subfolders are not uploaded with a dataset, so the kernel's is none of its files.
+
+    Args:
+        folder: The bundle.
+        owner: User name.
+        title: 6 to 50 characters.
+    """
+    slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+    write_json(
+        folder / "dataset-metadata.json",
+        {"title": title, "id": f"{owner}/{slug}", "licenses": [{"name": "Apache 2.0"}]},
+    )
+    write_json(
+        folder / "kernel" / "kernel-metadata.json",
+        {
+            "id": f"{owner}/{slug}-submission",
+            "title": f"{title} submission",
+            "code_file": NOTEBOOK,
+            "language": "python",
+            "kernel_type": "notebook",
+            "is_private": True,
+            "enable_gpu": True,
+            "enable_internet": False,
+            "dataset_sources": [f"{owner}/{slug}"],
+            "competition_sources": [COMPETITION],
+        },
+    )
+    notebook = Path(__file__).resolve().parents[2] / "notebooks" / NOTEBOOK
+    if notebook.is_file():
+        shutil.copyfile(notebook, folder / "kernel" / NOTEBOOK)

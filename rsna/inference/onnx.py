@@ -1,0 +1,76 @@
+"""Exported networks, run by onnxruntime on the CPU."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from rsna.dataset.pool import available_cores
+from rsna.files import read_json
+from rsna.inference.errors import RecipeError
+from rsna.inference.plan import Plan
+from rsna.inference.recipe import Recipe
+
+FOLDER, INDEX = "onnx", "export.json"
+"""Where exports lie below a run or a bundle, and what says of which weights they are."""
+
+
+class OnnxEnsemble:
+    """The folds of a recipe; as :class:`rsna.inference.ensemble.Ensemble`, without torch."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        """Opens every fold's export.
+
+        Raises:
+            RecipeError: Not exported, exported from other weights, or a file that was changed.
+        """
+        folder = recipe.source / FOLDER
+        if not (folder / INDEX).is_file():
+            raise RecipeError(f"{folder}: there is no export; write one with rsna export run={recipe.source}")
+        index = read_json(folder / INDEX)["folds"]
+        self._sessions = []
+        for weights in recipe.weights:
+            entry = index.get(str(weights.fold))
+            if entry is None or entry["weights"] != weights.sha256:
+                raise RecipeError(
+                    f"{folder}: is not of these weights of fold {weights.fold}; write it again with rsna export"
+                )
+            content = (folder / f"fold{weights.fold}.onnx").read_bytes()
+            if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+                raise RecipeError(f"{folder}/fold{weights.fold}.onnx: its SHA-256 is not the recorded one")
+            self._sessions.append(open_session(content))
+
+    def logits(self, images: npt.NDArray[Any], plan: Plan | None = None) -> npt.NDArray[np.float32]:
+        """See :meth:`rsna.inference.ensemble.Ensemble.logits`."""
+        plan = plan or Plan(len(self._sessions), False)
+        batch = to_unit(images)
+        predicted = []
+        for view in (batch, np.ascontiguousarray(batch[..., ::-1])) if plan.flip else (batch,):
+            predicted += [run_session(session, view) for session in self._sessions[: plan.networks]]
+        return np.stack(predicted)
+
+
+def open_session(model: bytes | Path) -> Any:
+    """An onnxruntime session on the CPU that keeps to the cores of this process."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = available_cores()
+    # Threads that wait by spinning would take the cores from the processes that prepare.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(
+        model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def run_session(session: Any, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """(B, 1, H, W) float32 in [0, 1] → (B, outputs) float32 logits."""
+    logits: npt.NDArray[np.float32] = session.run(None, {session.get_inputs()[0].name: batch})[0]
+    return logits
+
+
+def to_unit(images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """(B, H, W) uint8 or uint16 → (B, 1, H, W) float32 in [0, 1], in the arithmetic that torch uses."""
+    return images[:, None].astype(np.float32) / np.float32(np.iinfo(images.dtype).max)

@@ -1,0 +1,205 @@
+"""The Python API: ``Predictor("bundle").predict("exam_folder")``."""
+
+import pickle
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydicom.dataset import Dataset
+
+from rsna.evaluation.calibration import with_temperature
+from rsna.inference.exam import load_test_set
+from rsna.inference.file_task import PickledDataset, PreparedSource, Source
+from rsna.inference.networks import load_networks
+from rsna.inference.options import Backend
+from rsna.inference.plan import Plan
+from rsna.inference.preparer import Preparer
+from rsna.inference.recipe import load_recipe
+from rsna.inference.results import BreastResult, ImageResult, Prediction
+from rsna.inference.submission import Average, complete_breasts, join_folds
+
+Input = str | Path | bytes | Dataset
+"""A folder or a file, a DICOM file's bytes, or a data set with pixels."""
+
+
+@dataclass
+class _Item:
+    """One image on its way."""
+
+    name: str
+    source: Source | None
+    image_id: str = ""
+    prediction_id: str = ""
+    view: str = ""
+    failure: str = ""
+    prepared: PreparedSource | None = None
+    probability: float | None = None
+
+
+class Predictor:
+    """Predicts exams with a bundle or a run; safe to use from several threads."""
+
+    def __init__(
+        self,
+        bundle: str | Path,
+        *,
+        folds: tuple[int, ...] = (),
+        average: Average = "logits",
+        flip: bool = False,
+        backend: Backend = "torch",
+        batch_size: int = 16,
+        workers: int | None = None,
+        file_timeout: float = 60.0,
+    ) -> None:
+        """Loads the networks; worker processes start with the first prediction.
+
+        Args:
+            bundle: A bundle (folder, .zip, .tar) or a run folder.
+            folds: Folds to use; every one where empty.
+            average: What is averaged over the folds.
+            flip: Whether the mirrored image is predicted, too.
+            backend: torch, or onnxruntime with what ``rsna export`` wrote.
+            batch_size: Images per forward pass.
+            workers: Preparing processes; None is one a core.
+            file_timeout: Seconds after which a file is given up.
+
+        Raises:
+            RecipeError: The bundle cannot be used; the message says why.
+        """
+        self.recipe = load_recipe(bundle, folds)
+        self._device = load_networks(self.recipe, backend)[0]
+        self._plan = Plan(len(self.recipe.weights), flip)
+        self._average: Average = average
+        self._batch_size = batch_size
+        self._network_lock = threading.Lock()
+        self._preparer = Preparer(self.recipe.preprocess, workers, file_timeout)
+
+    def predict(self, exam: Input | Sequence[Input]) -> Prediction:
+        """Predicts images and their breasts; a file that fails, hangs or crashes is an error value.
+
+        Args:
+            exam: A folder (with test.csv and test_images, or of DICOM files), a file, bytes, a data set, or a list of
+                these. Images of one breast that come in one call are joined.
+
+        Raises:
+            TableError: A folder without any mammogram.
+        """
+        given: Sequence[Input] = [exam] if isinstance(exam, (str, Path, bytes, Dataset)) else exam
+        items: list[_Item] = []
+        notes: list[str] = []
+        for place, one in enumerate(given):
+            if isinstance(one, (str, Path)) and Path(one).expanduser().is_dir():
+                found, said = _of_folder(Path(one))
+                items += found
+                notes += said
+            else:
+                items.append(_item(one, place))
+        self._prepare(items)
+        self._predict(items)
+        images = tuple(_image_result(item) for item in items)
+        return Prediction(images, self._breasts(images), tuple(notes))
+
+    def close(self) -> None:
+        """Ends the worker processes."""
+        self._preparer.close()
+
+    def __enter__(self) -> "Predictor":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _prepare(self, items: list[_Item]) -> None:
+        futures = [(item, self._preparer.submit(item.source)) for item in items if item.source is not None]
+        for item, future in futures:
+            outcome = future.result()
+            if outcome.failure is not None or outcome.value is None:
+                failure = outcome.failure
+                item.failure = f"{failure.kind}: {failure.message}" if failure else "no pixels"
+                continue
+            item.prepared = outcome.value
+            item.view = item.view or outcome.value.view
+            item.image_id = item.image_id or outcome.value.sop_instance_uid
+            if not item.prediction_id and outcome.value.laterality and outcome.value.patient_id:
+                item.prediction_id = f"{outcome.value.patient_id}_{outcome.value.laterality}"
+
+    def _predict(self, items: list[_Item]) -> None:
+        ready = [(item, item.prepared.pixels) for item in items if item.prepared is not None]
+        column = self.recipe.cancer_column
+        for start in range(0, len(ready), self._batch_size):
+            batch = ready[start : start + self._batch_size]
+            with self._network_lock:
+                logits = self._device.logits(np.stack([pixels for _, pixels in batch]), self._plan)
+            for (item, _), p in zip(batch, join_folds(logits[:, :, column].T, self._average), strict=True):
+                item.probability = float(p)
+
+    def _breasts(self, images: Sequence[ImageResult]) -> tuple[BreastResult, ...]:
+        known = [image for image in images if image.prediction_id]
+        readable = [image for image in known if image.probability is not None]
+        if not readable:
+            return ()
+        frame = pd.DataFrame(
+            [(i.prediction_id, i.probability) for i in readable], columns=["prediction_id", "probability"]
+        )
+        ids = list(dict.fromkeys(frame["prediction_id"]))
+        recipe = self.recipe
+        breasts = complete_breasts(frame, ids, recipe.aggregate, recipe.prevalence)
+        calibrated = with_temperature(breasts["probability"], recipe.temperature)
+        return tuple(
+            BreastResult(
+                prediction_id=name,
+                probability=float(p),
+                calibrated=float(c),
+                above_threshold=bool(p >= recipe.threshold),
+                views=int(views),
+                failures=tuple(i.failure for i in known if i.prediction_id == name and i.failure),
+            )
+            for name, p, views, c in zip(ids, breasts["probability"], breasts["views"], calibrated, strict=True)
+        )
+
+
+def _of_folder(folder: Path) -> tuple[list[_Item], list[str]]:
+    tests = load_test_set(folder)
+    frame = tests.images.assign(view=tests.images["view"].fillna("") if "view" in tests.images else "")
+    rows: list[tuple[str, str, str, str]] = list(
+        zip(*(frame[key].tolist() for key in ("path", "image_id", "prediction_id", "view")), strict=True)
+    )
+    items = [
+        _Item(path or image_id, path or None, image_id, prediction_id, view, "" if path else "no file for this row")
+        for path, image_id, prediction_id, view in rows
+    ]
+    return items, list(tests.notes)
+
+
+def _item(one: Any, place: int) -> _Item:
+    if isinstance(one, (str, Path)):
+        path = str(Path(one).expanduser())
+        return _Item(path, path, image_id=Path(path).stem)
+    name = f"item {place}"
+    if isinstance(one, bytes):
+        return _Item(name, one)
+    if not isinstance(one, Dataset):
+        return _Item(name, None, failure=f"TypeError: a {type(one).__name__} is no path, bytes or pydicom Dataset")
+    try:
+        return _Item(name, PickledDataset(pickle.dumps(one)))
+    except Exception as error:  # a data set may hold open files, or anything else
+        return _Item(name, None, failure=f"{type(error).__name__}: the data set cannot be passed on: {error}")
+
+
+def _image_result(item: _Item) -> ImageResult:
+    return ImageResult(
+        name=item.name,
+        image_id=item.image_id,
+        prediction_id=item.prediction_id,
+        view=item.view,
+        probability=item.probability,
+        failure=item.failure,
+        geometry=item.prepared.geometry if item.prepared else None,
+    )

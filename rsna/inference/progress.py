@@ -1,0 +1,72 @@
+"""What was predicted so far, a line an image, so that a second start goes on."""
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rsna.files import write_atomic
+
+Logits = npt.NDArray[np.float32]
+"""(passes,) cancer logits."""
+
+
+class Progress:
+    """An append-only file of JSON lines; the first says what the predictions were made with.
+
+    Failures are not kept: a file that could not be read, or a device that was gone, is tried again.
+    """
+
+    def __init__(self, file: Path, key: Mapping[str, Any]) -> None:
+        """Opens the file; where its first line is not ``key``, it is begun anew."""
+        self.file = file
+        self._known = self._read(key)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._open = file.open("a" if self._known else "w", buffering=1)  # a line an image, at once
+        if not self._known:
+            self._write(dict(key))
+
+    def get(self, image_id: str, path: str) -> Logits | None:
+        """What was predicted for this very file; None where nothing was."""
+        size, logits = self._known.get(image_id, (-1, []))
+        if not logits or size != _size(path):
+            return None
+        return np.asarray(logits, dtype=np.float32)
+
+    def add(self, image_id: str, path: str, logits: Logits) -> None:
+        """Keeps one image's logits."""
+        self._write({"image_id": image_id, "bytes": _size(path), "logits": [float(v) for v in logits]})
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._open.close()
+
+    def _write(self, value: Mapping[str, Any]) -> None:
+        self._open.write(json.dumps(value) + "\n")
+
+    def _read(self, key: Mapping[str, Any]) -> dict[str, tuple[int, list[float]]]:
+        known: dict[str, tuple[int, list[float]]] = {}
+        lines = self.file.read_text(errors="replace").splitlines() if self.file.is_file() else []
+        good = 1
+        # A line that was being written when the run was killed ends what can be read.
+        with contextlib.suppress(ValueError, KeyError, TypeError, IndexError):
+            if json.loads(lines[0]) == dict(key):
+                for line in lines[1:]:
+                    one = json.loads(line)
+                    known[one["image_id"]] = (int(one["bytes"]), list(one["logits"]))
+                    good += 1
+        if known and good < len(lines):
+            write_atomic(self.file, "".join(f"{line}\n" for line in lines[:good]))
+        return known
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1

@@ -1,0 +1,81 @@
+"""What an inference says on the terminal."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from rsna.inference.exam import TestSet
+from rsna.inference.options import InferOptions
+from rsna.inference.recipe import Recipe
+
+if TYPE_CHECKING:
+    from rsna.inference.stream import Stages
+
+_SHOWN = 10
+"""Notes and failures that are printed before they are only counted."""
+
+
+def start(options: InferOptions, recipe: Recipe, tests: TestSet) -> None:
+    """What is predicted with what."""
+    rows, columns = recipe.preprocess.size
+    folds = ", ".join(map(str, recipe.folds))
+    say(f"{recipe.source}: folds {folds} of {recipe.model.backbone} at {rows}×{columns}")
+    say(f"{options.input}: {len(tests.images):,} images, {len(tests.prediction_ids):,} breasts")
+    for note in tests.notes[:_SHOWN]:
+        say(f"note: {note}")
+    if len(tests.notes) > _SHOWN:
+        say(f"note: {len(tests.notes) - _SHOWN} more")
+    known = set(tests.images["patient_id"]) & recipe.trained_on
+    if known:
+        say(f"note: {len(known)} of these patients were trained on, so their predictions are no test")
+
+
+def progress(done: int, images: int, elapsed: float) -> None:
+    """How far it is."""
+    left = elapsed / done * (images - done)
+    say(f"{done:,} of {images:,} images, {elapsed:.0f} s, about {left:.0f} s left")
+
+
+def end(
+    options: InferOptions,
+    recipe: Recipe,
+    images: pd.DataFrame,
+    breasts: pd.DataFrame,
+    threshold: float,
+    stages: "Stages",
+) -> None:
+    """Failures, fallbacks, the share above the threshold, the time by stage."""
+    failed = images[images["failure"] != ""]
+    for row in failed.head(_SHOWN).itertuples():
+        say(f"failed: {row.image_id}: {row.failure}")
+    if len(failed) > _SHOWN:
+        say(f"failed: {len(failed) - _SHOWN:,} more, in {Path(options.out).stem}_images.csv")
+    filled = breasts.loc[breasts["filled"], "prediction_id"]
+    if len(filled):
+        say(
+            f"{len(filled)} breasts have no readable image and get the training prevalence {recipe.prevalence:.4f} "
+            f"(first: {', '.join(filled.head(5))})"
+        )
+    share = breasts["probability"].ge(threshold).mean()
+    say(
+        f"threshold {threshold:.4f}: {share:.1%} of these breasts are at or above it, {recipe.recalled:.1%} were out "
+        "of fold (an average of folds spreads less than each; a large gap says that the threshold does not carry over)"
+    )
+    say(stage_line(stages))
+    say(f"{options.out}: {len(breasts):,} rows")
+
+
+def stage_line(stages: "Stages") -> str:
+    """Time by stage, milliseconds an image: of a worker process, and of a device."""
+    n, wall = max(stages.prepared, 1), max(stages.wall, 1e-9)
+    return (
+        f"{stages.wall:.1f} s, {stages.prepared / wall:.1f} images/s; per image: read {1000 * stages.read / n:.0f} ms, "
+        f"decode {1000 * stages.decode / n:.0f} ms, prepare {1000 * stages.prepare / n:.0f} ms of a worker, "
+        f"networks {1000 * stages.network / n:.0f} ms of a device"
+    )
+
+
+def say(text: str) -> None:
+    """A line, at once."""
+    print(text, flush=True)

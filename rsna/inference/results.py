@@ -1,0 +1,83 @@
+"""What a :class:`rsna.Predictor` gives back: plain values for programs, a table for people."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rsna.dataset.geometry import Geometry
+from rsna.evaluation.tables import text_table
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """One image: a probability, or the reason why there is none."""
+
+    name: str
+    """Path, or place in the list that was given."""
+    image_id: str
+    prediction_id: str
+    """Breast that it shows; "" where the file does not say whose or which."""
+    view: str
+    probability: float | None
+    """Of cancer, over all folds; None where the file failed."""
+    failure: str = ""
+    """Class and message of what went wrong."""
+    geometry: Geometry | None = None
+    """How the picture that the networks saw lies in the file."""
+
+
+@dataclass(frozen=True)
+class BreastResult:
+    """One breast, over its readable images."""
+
+    prediction_id: str
+    probability: float
+    calibrated: float
+    """The probability with its logit divided by the temperature fitted out of fold. It means what it says where
+    cancers are as frequent as in training."""
+    above_threshold: bool
+    """Whether the probability reaches the threshold of the submission."""
+    views: int
+    """Images that it comes from."""
+    failures: tuple[str, ...] = ()
+    """Reasons of the images that could not be used."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Everything about what was asked for."""
+
+    images: tuple[ImageResult, ...]
+    breasts: tuple[BreastResult, ...]
+    """Breasts with a readable image."""
+    notes: tuple[str, ...] = ()
+    """Files that were left out, and why."""
+
+    @property
+    def failures(self) -> tuple[ImageResult, ...]:
+        """Images without a probability."""
+        return tuple(image for image in self.images if image.failure)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        images = [
+            {**asdict(image), "geometry": image.geometry.to_json() if image.geometry else None} for image in self.images
+        ]
+        return {
+            "images": images,
+            "breasts": [asdict(breast) for breast in self.breasts],
+            "notes": list(self.notes),
+        }
+
+    def table(self) -> str:
+        """Breasts, then images, as text."""
+        breasts = [["breast", "probability", "calibrated", "above threshold", "views"]]
+        breasts += [
+            [b.prediction_id, f"{b.probability:.4f}", f"{b.calibrated:.4f}", "yes" if b.above_threshold else "no",
+             str(b.views)]
+            for b in self.breasts
+        ]  # fmt: skip
+        images = [["image", "breast", "view", "probability"]]
+        images += [
+            [i.image_id or i.name, i.prediction_id, i.view, i.failure or f"{i.probability:.4f}"] for i in self.images
+        ]
+        return "\n\n".join([text_table(breasts), text_table(images), *self.notes])

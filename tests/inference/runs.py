@@ -1,0 +1,127 @@
+"""Run folders with random weights, and folders to predict, for the tests of this room."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import save_file
+
+from rsna.config import Config
+from rsna.dataset.folds import folds_hash, write_folds
+from rsna.dataset.prepare import preprocessing_hash
+from rsna.evaluation.metrics import evaluate
+from rsna.files import write_json
+from rsna.model.network import build_model
+from rsna.settings import from_mapping
+from rsna.training.run_directory import CONFIG, FOLDS, RUN, write_config
+from tests.dataset import phantoms
+from tests.dataset.files import write_dicom
+
+SIZE = (64, 32)
+
+# As `rsna.training` names them, which would bring Lightning along.
+WEIGHTS, OOF, METRICS = "model.safetensors", "oof.parquet", "metrics.json"
+
+
+def write_run(folder: Path, n_folds: int = 2, trained: tuple[int, ...] = (0, 1), **config) -> Path:
+    """A run folder of tiny networks with random weights, in the files that training writes."""
+    settings = from_mapping(
+        Config,
+        {
+            "name": "tiny",
+            "data": {"root": "data/tiny", "name": "tiny", "sampling": "enriched"},
+            "preprocess": {"size": list(SIZE)},
+            "model": {"backbone": "efficientnet_b0", "pretrained": False},
+            "folds": {"n_folds": n_folds},
+            **config,
+        },
+    )
+    folder.mkdir(parents=True)
+    oof = _out_of_fold(n_folds)
+    folds = oof[["patient_id", "image_id", "fold"]]
+    write_folds(folds, folder / FOLDS)
+    hashes = {"preprocessing": preprocessing_hash(settings.preprocess), "folds": folds_hash(folds), "dataset": "0" * 12}
+    record = {
+        "name": settings.name,
+        "data": {"name": "tiny", "sampling": "enriched", "images": len(oof)},
+        "hashes": hashes,
+        "targets": list(settings.targets),
+        "n_folds": n_folds,
+        "created": "2026-01-01T00:00:00+00:00",
+        "commit": {"hash": None, "dirty": False},
+        "versions": {},
+    }
+    write_json(folder / RUN, record)
+    for fold in trained:
+        (folder / f"fold{fold}").mkdir()
+        save_file(_random_network(settings, fold).state_dict(), folder / f"fold{fold}" / WEIGHTS)
+        part = oof[oof["fold"] == fold]
+        part.to_parquet(folder / f"fold{fold}" / OOF)
+        write_json(folder / f"fold{fold}" / METRICS, {"breasts": _figures(part), "hashes": hashes})
+    if len(trained) == n_folds:
+        (folder / "cv").mkdir()
+        oof.to_parquet(folder / "cv" / OOF)
+        write_json(folder / "cv" / METRICS, {"breasts": _figures(oof), "hashes": hashes})
+    write_config(settings, folder / CONFIG)
+    return folder
+
+
+def write_exams(root: Path, patients: int = 2, **elements) -> pd.DataFrame:
+    """A test set in the competition's layout: both breasts of each patient in two views; returns test.csv."""
+    rows = []
+    for patient in range(patients):
+        for number, (side, view) in enumerate([("L", "CC"), ("R", "MLO"), ("L", "MLO"), ("R", "CC")]):
+            image_id = f"{patient + 1}{number}"
+            image, _ = phantoms.breast(
+                160, 120, side="left" if side == "L" else "right", muscle=view == "MLO", seed=10 * patient + number
+            )
+            syntax = ("jpeg2000", "native", "jpeg_lossless")[number % 3]
+            tags = {"PatientID": f"p{patient}", "ImageLaterality": side, "ViewPosition": view} | elements
+            write_dicom(root / "test_images" / f"p{patient}" / f"{image_id}.dcm", image, syntax, **tags)
+            rows.append((f"p{patient}", image_id, side, view, f"p{patient}_{side}"))
+    table = pd.DataFrame(rows, columns=["patient_id", "image_id", "laterality", "view", "prediction_id"])
+    table.to_csv(root / "test.csv", index=False)
+    return table
+
+
+def _random_network(settings: Config, seed: int):
+    """Untrained, but with logits that differ from breast to breast."""
+    torch.manual_seed(seed)
+    network = build_model(settings.model, 1)
+    breasts = [phantoms.breast(*SIZE, side=("left", "right")[k % 2], muscle=k % 4 > 1, seed=k)[0] for k in range(32)]
+    images = torch.from_numpy(np.stack(breasts).astype(np.float32))[:, None]
+    torch.nn.init.normal_(network.classifier.weight)
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum = 1.0  # the statistics of these very images
+        network.train()(images)
+        network.eval()
+        logits = network(images)[:, 0]
+        network.classifier.weight /= logits.abs().max()
+        network.classifier.bias += 0.5 - seed
+    return network
+
+
+def _out_of_fold(n_folds: int) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    patients = np.repeat(np.arange(40 * n_folds), 4)
+    side = np.tile(np.array(["L", "L", "R", "R"]), 40 * n_folds)
+    sick = (patients % 5 == 0) & (side == "L")
+    return pd.DataFrame(
+        {
+            "image_id": [f"train{i}" for i in range(patients.size)],
+            "patient_id": [f"t{p}" for p in patients],
+            "prediction_id": [f"t{p}_{s}" for p, s in zip(patients, side, strict=True)],
+            "laterality": side,
+            "view": "CC",
+            "cancer": sick.astype(int),
+            "probability": 1 / (1 + np.exp(-rng.normal(2.0 * sick - 1.0, 1.0))),
+            "fold": patients % n_folds,
+        }
+    )
+
+
+def _figures(oof: pd.DataFrame) -> dict:
+    return evaluate(oof, "mean", sampling="enriched", resamples=100).to_dict()

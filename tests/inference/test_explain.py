@@ -1,0 +1,156 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from rsna.dataset.geometry import Geometry
+from rsna.inference.explain import explain, grad_cam, grey_original, heat_colours, heat_on_original, overlay
+from rsna.inference.recipe import load_recipe
+from rsna.model.network import MammogramNet, build_model
+from rsna.model.settings import ModelSettings
+from rsna.settings import ConfigError
+from tests.dataset import phantoms
+from tests.dataset.files import write_dicom
+from tests.inference.runs import write_run
+
+
+class Brightness(nn.Module):
+    """A backbone whose one feature is the brightness of blocks of 16 × 16 pixels."""
+
+    num_features = 1
+
+    def forward(self, images):
+        return nn.functional.avg_pool2d(images, 16).relu()
+
+
+def brightness_network(**settings) -> MammogramNet:
+    network = MammogramNet(Brightness(), ModelSettings(pretrained=False, **settings), 1)
+    nn.init.ones_(network.classifier.weight)
+    return network
+
+
+def spot() -> np.ndarray:
+    """Bright from row 64 to 95 and from column 32 to 63, black elsewhere."""
+    image = np.zeros((128, 64), np.uint8)
+    image[64:96, 32:64] = 255
+    return image
+
+
+def peak(heat: np.ndarray) -> tuple[float, float]:
+    """Centre of what is at least nine tenths of the highest."""
+    rows, columns = np.nonzero(heat >= 0.9 * heat.max())
+    return rows.mean(), columns.mean()
+
+
+@pytest.fixture(autouse=True)
+def _captum():
+    pytest.importorskip("captum", reason="heat maps need captum")
+
+
+@pytest.mark.parametrize("settings", [{}, {"resize": 32}, {"resize": 128, "crop": 96}])
+def test_heat_is_where_the_evidence_is(settings):
+    heat = grad_cam([brightness_network(**settings)], spot(), 0)
+    assert heat.shape == (128, 64)
+    assert peak(heat) == pytest.approx((79.5, 47.5), abs=8)
+
+
+def test_what_the_centre_crop_leaves_out_has_no_heat():
+    heat = grad_cam([brightness_network(crop=32)], np.full((128, 64), 255, np.uint8), 0)
+    assert heat[64, 32] > 0
+    assert heat[:40].max() == heat[:, :12].max() == 0
+
+
+def test_evidence_against_has_no_heat():
+    network = brightness_network()
+    nn.init.constant_(network.classifier.weight, -1.0)
+    assert grad_cam([network], spot(), 0).max() == 0
+
+
+def test_sixteen_bits_and_several_networks():
+    network = brightness_network()
+    eight, sixteen = spot(), spot().astype(np.uint16) * 257
+    np.testing.assert_allclose(grad_cam([network], sixteen, 0), grad_cam([network] * 2, eight, 0), atol=1e-5)
+
+
+@pytest.mark.parametrize("what", ["classifier", "everything"])
+def test_randomised_weights_change_the_map(what):
+    """Adebayo et al., Sanity Checks for Saliency Maps (2018)."""
+    maps = []
+    breast = phantoms.breast(256, 128, side="left", muscle=True, seed=1)[0]
+    image = (255 * (breast / breast.max())).astype(np.uint8)
+    for seed in (0, 1):
+        torch.manual_seed(seed if what == "everything" else 0)
+        network = build_model(ModelSettings(backbone="test_efficientnet", pretrained=False), 1)
+        torch.manual_seed(seed)
+        nn.init.normal_(network.classifier.weight)
+        maps.append(grad_cam([network], image, 0))
+    assert min(one.max() for one in maps) > 0
+    assert np.corrcoef(maps[0].ravel(), maps[1].ravel())[0, 1] < 0.9
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_heat_lands_on_the_original_through_crop_mirror_scale_and_padding(flipped, scale):
+    geometry = Geometry((400, 300), (40, 60, 240, 360), flipped, (120, 80), (4, 0), (128, 96))
+    heat = np.zeros((128, 96), np.float32)
+    heat[60:64, 30:34] = 1
+    on_original = heat_on_original(heat, geometry, (400 // scale, 300 // scale))
+    x, y = geometry.to_original([[32.0, 62.0]])[0]
+    row, column = peak(on_original)
+    assert (scale * (column + 0.5), scale * (row + 0.5)) == pytest.approx((x, y), abs=1.5 * scale)
+    everywhere = heat_on_original(np.ones((128, 96), np.float32), geometry, (400, 300))
+    assert everywhere.sum() == 200 * 300
+
+
+def test_colours_grow_with_heat_and_nothing_is_transparent():
+    colours = heat_colours(np.array([[0.0, 0.5, 1.0, 2.0]], np.float32), 1.0)
+    assert colours.shape == (1, 4, 4)
+    opacity = colours[0, :, 3].astype(int)
+    assert opacity[0] == 0
+    assert opacity[0] < opacity[1] < opacity[2] == opacity[3]
+    grey = np.full((1, 4), 100, np.uint8)
+    assert (overlay(grey, np.zeros((1, 4), np.float32), 0.0) == 100).all()
+
+
+def test_a_file_is_explained_on_its_own_pixels(tmp_path):
+    image, _ = phantoms.breast(160, 120, side="right", muscle=True, seed=3)
+    file = tmp_path / "1.dcm"
+    write_dicom(file, image, "jpeg2000", PatientID="p", ImageLaterality="R", ViewPosition="MLO")
+    recipe = load_recipe(write_run(tmp_path / "run"))
+    found = explain(recipe, file, 0)
+    assert found.original.shape == found.heat.shape == (160, 120)
+    assert found.folds == (0, 1)
+    assert found.picture().shape == (160, 120, 3)
+    assert explain(recipe, file, 80).original.shape == (80, 60)
+
+
+def test_originals_are_not_enlarged():
+    class Small:
+        size, levels = (50, 40), 0
+
+        def size_at(self, level):
+            return self.size
+
+        def decode(self, level=0):
+            return np.full(self.size, 7, np.uint8)
+
+        def display(self, stored, *, window=0, box=None):
+            return stored / np.float32(10)
+
+    grey = grey_original(Small(), 0, 500)
+    assert grey.shape == (50, 40)
+    assert (grey == round(0.7 * 255)).all()
+
+
+def test_prediction_never_needs_captum():
+    code = "import sys; import rsna.inference.infer, rsna.inference.explain; sys.exit('captum' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_without_captum_the_error_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "captum.attr", None)
+    with pytest.raises(ConfigError, match="pip install"):
+        grad_cam([brightness_network()], spot(), 0)

@@ -1,0 +1,87 @@
+"""ONNX exports predict what torch predicts, and say so where they do not."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnxruntime", reason="the extra export is not installed")
+pytest.importorskip("onnxscript", reason="the extra export is not installed")
+
+import rsna
+from rsna.cli import main
+from rsna.inference.ensemble import Ensemble
+from rsna.inference.errors import RecipeError
+from rsna.inference.export import export
+from rsna.inference.onnx import OnnxEnsemble
+from rsna.inference.options import ExportOptions
+from rsna.inference.plan import Plan
+from rsna.inference.recipe import load_recipe
+from tests.dataset import phantoms
+from tests.inference.runs import SIZE, write_exams
+
+
+@pytest.fixture(scope="module")
+def exported(run, tmp_path_factory):
+    """A run with its export, and exams to check on."""
+    folder = tmp_path_factory.mktemp("export")
+    copy = shutil.copytree(run, folder / "run")
+    write_exams(folder / "exams", 1)
+    found = export(ExportOptions(run=str(copy), images=str(folder / "exams")))
+    return copy, folder / "exams", found
+
+
+def test_export_reports_parity(exported):
+    _, _, found = exported
+    assert found.images == 4
+    assert [fold.fold for fold in found.folds] == [0, 1]
+    assert all(0 <= fold.difference < 1e-4 for fold in found.folds)
+    assert "fold 1" in found.table()
+
+
+def test_any_batch_size_and_any_plan(exported):
+    folder, _, _ = exported
+    recipe = load_recipe(folder)
+    ours, theirs = OnnxEnsemble(recipe), recipe.networks()
+    torch_ones = Ensemble(theirs)
+    breasts = [phantoms.breast(*SIZE, side="left", muscle=False, seed=k)[0] for k in range(3)]
+    for size in (1, 3):
+        images = (np.stack(breasts[:size]) * 255).astype(np.uint8)
+        for plan in (Plan(2, True), Plan(1, False)):
+            found = ours.logits(images, plan)
+            assert found.shape == (plan.passes, size, 1)
+            np.testing.assert_allclose(found, torch_ones.logits(images, plan), atol=2e-3)
+
+
+def test_the_predictor_runs_on_onnxruntime(exported):
+    folder, exams, _ = exported
+    with rsna.Predictor(folder, workers=1) as ours, rsna.Predictor(folder, workers=1, backend="onnxruntime") as theirs:
+        a, b = ours.predict(exams), theirs.predict(exams)
+    np.testing.assert_allclose([i.probability for i in a.images], [i.probability for i in b.images], atol=1e-4)
+
+
+def test_differences_above_the_tolerance_write_nothing(run, exported, tmp_path):
+    _, exams, _ = exported
+    copy = shutil.copytree(run, tmp_path / "run")
+    with pytest.raises(RecipeError, match="ONNX and torch differ by"):
+        export(ExportOptions(run=str(copy), images=str(exams), folds=(0,), tolerance=1e-18))
+    assert not (copy / "onnx").exists()
+
+
+def test_exports_of_other_weights_are_refused(exported, run, tmp_path):
+    folder, _, _ = exported
+    with pytest.raises(RecipeError, match="there is no export"):
+        OnnxEnsemble(load_recipe(run))
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    shutil.copyfile(copy / "fold0" / "model.safetensors", copy / "fold1" / "model.safetensors")
+    with pytest.raises(RecipeError, match="is not of these weights of fold 1"):
+        OnnxEnsemble(load_recipe(copy))
+    shutil.copyfile(folder / "fold1" / "model.safetensors", copy / "fold1" / "model.safetensors")
+    (copy / "onnx" / "fold1.onnx").write_bytes(b"other")
+    with pytest.raises(RecipeError, match="its SHA-256 is not the recorded one"):
+        OnnxEnsemble(load_recipe(copy))
+
+
+def test_the_verb_says_how_to_mend(tmp_path, capsys):
+    assert main(["export", f"run={tmp_path}"]) == 1
+    assert "holds neither config.yaml" in capsys.readouterr().err

@@ -1,0 +1,281 @@
+"""A submission is always complete: whatever is wrong with files, rows, devices and time."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from rsna.dataset.table import TableError
+from rsna.inference.ensemble import Ensemble
+from rsna.inference.errors import RecipeError, StrictError
+from rsna.inference.infer import infer
+from rsna.inference.options import InferOptions
+from rsna.settings import ConfigError
+from tests.inference.runs import write_exams, write_run
+
+
+def predict(run, root, tmp_path, **options):
+    """Predicts and reads back what was written."""
+    out = tmp_path / "out" / "submission.csv"
+    done = infer(InferOptions(run=str(run), input=str(root), out=str(out), workers=1, **options))
+    written = pd.read_csv(out)
+    pd.testing.assert_frame_equal(written, done.submission, check_dtype=False)
+    return done
+
+
+@pytest.fixture
+def exams(tmp_path):
+    root = tmp_path / "exams"
+    write_exams(root)
+    return root
+
+
+def test_rows_are_those_of_test_csv_in_its_order(run, exams, tmp_path):
+    table = pd.read_csv(exams / "test.csv").iloc[::-1]
+    table.to_csv(exams / "test.csv", index=False)
+    done = predict(run, exams, tmp_path, submit="probability")
+    assert done.submission["prediction_id"].tolist() == ["p1_R", "p1_L", "p0_R", "p0_L"]
+    assert done.submission["cancer"].between(0, 1, inclusive="neither").all()
+    assert done.submission["cancer"].nunique() == 4
+    assert not done.breasts["filled"].any()
+
+
+def test_a_breast_is_the_mean_of_its_images_over_the_mean_logit_of_the_folds(run, exams, tmp_path):
+    both = predict(run, exams, tmp_path).images.set_index("image_id")["probability"]
+    singles = [predict(run, exams, tmp_path, folds=(k,)).images.set_index("image_id")["probability"] for k in (0, 1)]
+    logits = [np.log(p / (1 - p)) for p in singles]
+    np.testing.assert_allclose(both, 1 / (1 + np.exp(-(logits[0] + logits[1]) / 2)), atol=1e-5)
+    done = predict(run, exams, tmp_path)
+    expected = done.images.groupby("prediction_id")["probability"].mean()
+    np.testing.assert_allclose(done.breasts.set_index("prediction_id")["probability"], expected, atol=1e-9)
+
+
+def test_probabilities_can_be_averaged_instead_of_logits(run, exams, tmp_path):
+    joined = predict(run, exams, tmp_path, average="probabilities").images["probability"]
+    singles = [predict(run, exams, tmp_path, folds=(k,)).images["probability"] for k in (0, 1)]
+    np.testing.assert_allclose(joined, (singles[0] + singles[1]) / 2, atol=1e-6)
+
+
+def test_the_threshold_makes_zeros_and_ones(run, exams, tmp_path):
+    p = predict(run, exams, tmp_path, submit="probability").submission["cancer"]
+    cut = float(p.median())
+    done = predict(run, exams, tmp_path, threshold=cut)
+    assert done.submission["cancer"].tolist() == [int(v >= cut) for v in p]
+
+
+def test_flip_predicts_the_mirrored_image_too(run, exams, tmp_path):
+    plain = predict(run, exams, tmp_path).images["probability"]
+    flipped = predict(run, exams, tmp_path, flip=True).images["probability"]
+    assert not np.allclose(plain, flipped, atol=1e-6)
+
+
+def test_a_file_that_fails_leaves_its_breast_to_its_other_views(run, exams, tmp_path, capsys):
+    (exams / "test_images" / "p0" / "10.dcm").write_bytes(b"no dicom at all")
+    done = predict(run, exams, tmp_path)
+    images = done.images.set_index("image_id")
+    breast = done.breasts.set_index("prediction_id").loc["p0_L"]
+    assert images.loc["10", "failure"].startswith("NotDicom")
+    assert np.isnan(images.loc["10", "probability"])
+    assert breast["probability"] == pytest.approx(images.loc["12", "probability"])
+    assert breast["views"] == 1
+    assert not breast["filled"]
+    said = capsys.readouterr().out
+    assert "failed: 10: NotDicom" in said
+
+
+def test_a_breast_without_any_image_gets_the_training_prevalence(run, exams, tmp_path, capsys):
+    (exams / "test_images" / "p0" / "10.dcm").write_bytes(b"")
+    (exams / "test_images" / "p0" / "12.dcm").unlink()
+    done = predict(run, exams, tmp_path, submit="probability")
+    breast = done.breasts.set_index("prediction_id").loc["p0_L"]
+    assert breast["filled"]
+    assert breast["probability"] == pytest.approx(0.1)  # 8 of 80 breasts a fold
+    assert "1 breasts have no readable image and get the training prevalence 0.1000 (first: p0_L)" in (
+        capsys.readouterr().out
+    )
+
+
+def test_rows_without_files_and_files_without_rows(run, exams, tmp_path, capsys):
+    (exams / "test_images" / "p1" / "99.dcm").write_bytes((exams / "test_images" / "p1" / "20.dcm").read_bytes())
+    with (exams / "test.csv").open("a") as table:
+        table.write("p7,70,L,CC,p7_L\n")
+    done = predict(run, exams, tmp_path)
+    assert done.submission["prediction_id"].tolist() == ["p0_L", "p0_R", "p1_L", "p1_R", "p7_L"]
+    assert done.images.set_index("image_id").loc["70", "failure"] == "no file for this row"
+    assert "1 files have no row in test.csv and are left out (first: p1/99)" in capsys.readouterr().out
+
+
+def test_no_images_at_all_still_makes_a_submission(run, exams, tmp_path):
+    shutil.rmtree(exams / "test_images")
+    done = predict(run, exams, tmp_path)
+    assert done.breasts["filled"].all()
+    assert len(done.submission) == 4
+
+
+def test_unknown_views_and_machines_are_predicted_like_others(run, tmp_path):
+    root = tmp_path / "strange"
+    table = write_exams(root, 1, Manufacturer="Nobody", ManufacturerModelName="X-1").assign(view="AT")
+    table.loc[0, "view"] = None
+    table.assign(machine_id=99999, site_id=7).to_csv(root / "test.csv", index=False)
+    done = predict(run, root, tmp_path)
+    assert not done.breasts["filled"].any()
+    assert (done.images["failure"] == "").all()
+
+
+def test_a_repeated_image_counts_once(run, exams, tmp_path, capsys):
+    table = pd.read_csv(exams / "test.csv")
+    pd.concat([table, table.iloc[:1]]).to_csv(exams / "test.csv", index=False)
+    done = predict(run, exams, tmp_path)
+    assert len(done.images) == 8
+    assert "1 rows of test.csv repeat an image_id" in capsys.readouterr().out
+
+
+def test_prediction_ids_of_the_table_need_no_laterality(run, exams, tmp_path):
+    pd.read_csv(exams / "test.csv").drop(columns=["laterality", "view"]).to_csv(exams / "test.csv", index=False)
+    assert not predict(run, exams, tmp_path).breasts["filled"].any()
+
+
+def test_a_folder_without_test_csv_is_read_by_its_tags(run, exams, tmp_path):
+    with_table = predict(run, exams, tmp_path, submit="probability").submission.set_index("prediction_id")["cancer"]
+    (exams / "test.csv").unlink()
+    (exams / "notes.txt").write_text("no DICOM")
+    by_tags = predict(run, exams, tmp_path, submit="probability").submission.set_index("prediction_id")["cancer"]
+    assert sorted(by_tags.index) == sorted(with_table.index)
+    np.testing.assert_allclose(by_tags.sort_index(), with_table.sort_index(), atol=1e-6)
+
+
+def test_folders_that_cannot_be_used(run, tmp_path):
+    with pytest.raises(TableError, match="there is no such folder"):
+        predict(run, tmp_path / "nowhere", tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(TableError, match="holds no mammogram"):
+        predict(run, tmp_path / "empty", tmp_path)
+    (tmp_path / "empty" / "test.csv").write_text("image_id\n1\n")
+    with pytest.raises(TableError, match=r"has no column patient_id, laterality"):
+        predict(run, tmp_path / "empty", tmp_path)
+
+
+def test_strict_turns_fallbacks_into_errors(run, exams, tmp_path):
+    (exams / "test_images" / "p0" / "10.dcm").write_bytes(b"no dicom")
+    with pytest.raises(StrictError, match="10.dcm: NotDicom"):
+        predict(run, exams, tmp_path, strict=True)
+    (exams / "test_images" / "p0" / "10.dcm").unlink()
+    with pytest.raises(StrictError, match="1 rows have no file"):
+        predict(run, exams, tmp_path, strict=True)
+
+
+def test_a_second_start_goes_on(run, exams, tmp_path, capsys):
+    """What was predicted is not predicted again, and the result is the same."""
+    (exams / "test_images" / "p0" / "10.dcm").rename(tmp_path / "aside")
+    first = predict(run, exams, tmp_path, submit="probability")
+    (tmp_path / "aside").rename(exams / "test_images" / "p0" / "10.dcm")
+    capsys.readouterr()
+    second = predict(run, exams, tmp_path, submit="probability")
+    assert "7 images were predicted by an earlier start" in capsys.readouterr().out
+    assert second.stages.prepared == 1
+    shutil.rmtree(tmp_path / "out")
+    fresh = predict(run, exams, tmp_path, submit="probability")
+    np.testing.assert_allclose(second.submission["cancer"], fresh.submission["cancer"], atol=1e-6)
+    assert first.submission["cancer"].iloc[0] != second.submission["cancer"].iloc[0]
+    # A complete submission leaves nothing to go on from.
+    assert predict(run, exams, tmp_path).stages.prepared == 8
+
+
+def test_progress_of_other_weights_is_not_taken(run, exams, tmp_path):
+    (exams / "test_images" / "p0" / "10.dcm").unlink()
+    predict(run, exams, tmp_path)
+    assert predict(run, exams, tmp_path, folds=(1,)).stages.prepared == 7
+
+
+def test_a_submission_exists_before_the_networks_are_loaded(run, exams, tmp_path):
+    """The weights are broken, and yet there is a complete, valid submission."""
+    broken = tmp_path / "broken"
+    shutil.copytree(run, broken)
+    (broken / "fold0" / "model.safetensors").write_bytes(b"nothing")
+    with pytest.raises(RecipeError, match="cannot be loaded"):
+        predict(broken, exams, tmp_path)
+    submission = pd.read_csv(tmp_path / "out" / "submission.csv")
+    assert submission["prediction_id"].tolist() == ["p0_L", "p0_R", "p1_L", "p1_R"]
+
+
+def test_a_budget_that_is_spent_leaves_a_complete_submission(run, exams, tmp_path):
+    done = predict(run, exams, tmp_path, time_budget="0.01s")
+    assert len(done.submission) == 4
+    assert set(done.images["failure"]) == {"the time budget was spent before its turn"}
+    with pytest.raises(StrictError, match="time budget ended 8 images early"):
+        predict(run, exams, tmp_path, time_budget="0.01s", strict=True)
+
+
+def test_a_killed_run_goes_on(run, tmp_path):
+    """After SIGKILL the submission is complete and valid, and what was predicted is not predicted again."""
+    write_exams(tmp_path / "exams", 10)
+    out = tmp_path / "submission.csv"
+    options = {"run": run, "input": tmp_path / "exams", "out": out, "workers": 1, "batch_size": 1}
+    command = [sys.executable, "-m", "rsna.cli", "infer", *(f"{key}={value}" for key, value in options.items())]
+    progress = tmp_path / "submission_progress.jsonl"
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as running:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and (not progress.exists() or progress.read_text().count("\n") < 4):
+            time.sleep(0.002)
+        running.send_signal(signal.SIGKILL)
+    assert len(pd.read_csv(out)) == 20
+    kept = progress.read_text().count("\n") - 1
+    assert 0 < kept < 40
+    done = infer(InferOptions(**{key: str(v) if isinstance(v, Path) else v for key, v in options.items()}))
+    assert done.stages.prepared == 40 - kept
+    assert not done.breasts["filled"].any()
+
+
+class Slow(Ensemble):
+    """Networks of a machine that is too slow for its budget."""
+
+    def logits(self, images, plan=None):
+        time.sleep(0.4 * plan.passes * len(images))
+        return super().logits(images, plan)
+
+
+def test_a_budget_drops_mirrored_images_and_folds(run, tmp_path, monkeypatch, capsys):
+    write_exams(tmp_path / "exams", 4)
+    monkeypatch.setattr("rsna.inference.infer.WARM_UP", 1)
+    monkeypatch.setattr("rsna.inference.infer._SAY_S", 0.0)
+    monkeypatch.setattr(
+        "rsna.inference.infer.load_networks", lambda recipe, *_: [Slow(recipe.networks(), torch.device("cpu"))]
+    )
+    done = predict(run, tmp_path / "exams", tmp_path, flip=True, time_budget="15s", batch_size=1)
+    assert "time budget 15s: from here on 1 fold instead of 2 folds, mirrored too" in capsys.readouterr().out
+    assert (done.images["failure"] == "").all()
+    assert done.seconds < 15
+    shutil.rmtree(tmp_path / "out")
+    with pytest.raises(StrictError, match="2 folds, mirrored too do not fit into time_budget=15s"):
+        predict(run, tmp_path / "exams", tmp_path, flip=True, time_budget="15s", batch_size=1, strict=True)
+
+
+def test_options_are_checked():
+    for value in ("soon", "0h", "-1h", "3d"):
+        with pytest.raises(ConfigError, match="time_budget"):
+            InferOptions(run="r", input="i", time_budget=value)
+    assert InferOptions(run="r", input="i", time_budget="8h").budget_seconds == 8 * 3600
+    assert InferOptions(run="r", input="i", time_budget="90").budget_seconds == 90
+
+
+def test_runs_that_cannot_predict(exams, tmp_path):
+    with pytest.raises(RecipeError, match=r"holds neither config.yaml"):
+        predict(tmp_path / "none", exams, tmp_path)
+    half = write_run(tmp_path / "half", trained=(0,))
+    assert len(predict(half, exams, tmp_path).submission) == 4
+    with pytest.raises(RecipeError, match="has no weights of fold 1"):
+        predict(half, exams, tmp_path, folds=(1,))
+    other = write_run(tmp_path / "other", targets=["view"])
+    with pytest.raises(RecipeError, match="learnt view, not cancer"):
+        predict(other, exams, tmp_path)
+    text = (half / "config.yaml").read_text()
+    (half / "config.yaml").write_text(text.replace("margin: 0.02", "margin: 0.03"))
+    with pytest.raises(RecipeError, match="was trained with preprocessing"):
+        predict(half, exams, tmp_path)

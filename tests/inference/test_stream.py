@@ -1,0 +1,149 @@
+"""Streaming: order does not matter, memory that runs out halves batches, what breaks is a failure of its images."""
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import torch
+
+from rsna.dataset.prepare import PreprocessSettings
+from rsna.inference.ensemble import Ensemble
+from rsna.inference.plan import Plan
+from rsna.inference.recipe import load_recipe
+from rsna.inference.stream import Stream
+from tests.inference.runs import SIZE, write_exams
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    root = tmp_path_factory.mktemp("exams")
+    write_exams(root, 2)
+    return sorted(str(file) for file in root.rglob("*.dcm"))
+
+
+@dataclass
+class Device:
+    """A device of its own making: logits are each image's mean and maximum."""
+
+    memory: int = 100
+    """Images that fit."""
+    broken: bool = False
+    sizes: list[int] = field(default_factory=list)
+    delay: float = 0.0
+
+    def logits(self, images, plan=None):
+        self.sizes.append(len(images))
+        time.sleep(self.delay)
+        if len(images) > self.memory:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        if self.broken:
+            raise RuntimeError("CUDA error: unspecified launch failure")
+        values = np.stack([images.mean(axis=(1, 2)), images.max(axis=(1, 2))], axis=1)
+        return np.repeat(values[None], plan.passes, axis=0).astype(np.float32)
+
+
+def stream(devices, **options):
+    return Stream(devices, PreprocessSettings(size=SIZE), Plan(2, False), workers=1, **options)
+
+
+def test_every_source_has_one_outcome(paths):
+    found = list(stream([Device()], batch_size=3).predict(paths))
+    assert sorted(one.index for one in found) == list(range(8))
+    for one in found:
+        assert one.logits.shape == (2, 2)
+        assert one.logits[0, 0] == pytest.approx(one.prepared.pixels.mean())
+
+
+def test_batches_are_halved_where_memory_runs_out(paths):
+    device = Device(memory=2)
+    found = list(stream([device], batch_size=8).predict(paths))
+    assert all(one.logits is not None for one in found)
+    assert device.sizes == [8, 4, 2, 2, 2, 2]
+
+
+def test_an_image_that_does_not_fit_alone_fails_alone(paths):
+    found = list(stream([Device(memory=0)], batch_size=4).predict(paths))
+    assert len(found) == 8
+    assert all("OutOfMemoryError" in one.failure for one in found)
+
+
+def test_a_device_that_breaks_fails_its_images_not_the_run(paths):
+    slow, broken = Device(delay=0.05), Device(broken=True)
+    found = list(stream([slow, broken], batch_size=1).predict(paths))
+    assert sorted(one.index for one in found) == list(range(8))
+    assert all("launch failure" in one.failure for one in found if one.logits is None)
+    assert any(one.logits is not None for one in found)
+
+
+def test_every_device_is_used(paths):
+    devices = [Device(delay=0.3), Device(delay=0.3)]
+    list(stream(devices, batch_size=1).predict(paths))
+    assert all(device.sizes for device in devices)
+    assert sum(len(device.sizes) for device in devices) == 8
+
+
+def test_a_stream_that_is_left_ends_its_threads(paths):
+    running = stream([Device()], batch_size=1).predict(paths)
+    next(running)
+    running.close()
+    with pytest.raises(StopIteration):
+        next(running)
+
+
+def test_a_plan_changes_while_the_stream_runs(paths):
+    device = Device()
+    one = stream([device], batch_size=1)
+    shapes = []
+    for number, predicted in enumerate(one.predict(paths)):
+        shapes.append(len(predicted.logits))
+        if number == 2:
+            one.plan = Plan(1, False)
+    assert shapes[0] == 2
+    assert shapes[-1] == 1
+    assert one.stages.passes == sum(shapes)
+
+
+def test_the_pace_leaves_the_first_batch_out(paths):
+    class Compiled(Device):
+        def logits(self, images, plan=None):
+            self.delay = 1.0 if not self.sizes else 0.0
+            return super().logits(images, plan)
+
+    one = stream([Compiled()], batch_size=2)
+    list(one.predict(paths))
+    assert one.stages.network > 1.0
+    assert one.pace().network < 0.05
+    assert one.pace().prepare > 0
+
+
+def test_memory_is_bounded(paths):
+    """However slow the device is, only so many images wait for it."""
+    taken = []
+
+    def sources():
+        for n in range(200):
+            taken.append(n)
+            yield paths[n % len(paths)]
+
+    running = stream([Device(delay=10.0)], batch_size=1).predict(sources())
+    watched = iter(running)
+
+    consumer = threading.Thread(target=lambda: next(watched), daemon=True)
+    consumer.start()
+    time.sleep(4)
+    # In work: one; queued: two batches; in the pool: four, and one that waits to be queued.
+    assert len(taken) <= 12
+
+
+def test_the_ensemble_mirrors_and_counts_passes(run):
+    networks = load_recipe(run).networks()
+    images = np.random.default_rng(0).integers(0, 256, (3, *SIZE), dtype=np.uint8)
+    ensemble = Ensemble(networks, torch.device("cpu"), "32")
+    both = ensemble.logits(images, Plan(2, True))
+    assert both.shape == (4, 3, 1)
+    np.testing.assert_allclose(both[2:], ensemble.logits(np.ascontiguousarray(images[..., ::-1])), atol=1e-5)
+    np.testing.assert_array_equal(ensemble.logits(images, Plan(1, False)), ensemble.logits(images)[:1])
+    deep = images.astype(np.uint16) * 257
+    np.testing.assert_allclose(ensemble.logits(deep), ensemble.logits(images), atol=1e-3)
