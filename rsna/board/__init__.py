@@ -1,1 +1,1 @@
-"""Run directories in, rankings and pages out."""
+"""Many runs side by side: the leaderboard and the report page."""

@@ -1,96 +1,98 @@
-"""The CV pF1 leaderboard: run directories ranked by nested pF1, each dataset and split of folds apart."""
+"""The CV pF1 leaderboard: run folders ranked by nested pF1, each dataset and split of folds apart."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from functools import cached_property
+from typing import Literal
 
-import yaml
+from rsna.board.run_folder import RunFolder
+from rsna.evaluation.bootstrap import RESAMPLES, Difference
+from rsna.evaluation.compare import compare
+from rsna.evaluation.errors import PredictionError
+from rsna.evaluation.metrics import Evaluation
 
-from rsna.evaluation.tables import number, text_table
-from rsna.files import read_json
+NOISE = 0.05
+"""A run whose paired difference from the leader has a p at or above this is not told apart from it."""
+
+Against = Literal["leader", "noise", "behind", "not compared"]
+"""Where a run stands: it leads, its difference from the leader may be noise, or it may not, or cannot be tested."""
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One run."""
+class Place:
+    """One run in the ranking."""
 
-    run: Path
-    name: str
-    data: str
+    run: RunFolder
+    rank: int | None
+    """1 for the leader; None for runs that are listed, not ranked."""
+    against: Against
+    difference: Difference | None = None
+    """Nested pF1 of the leader less this run's, on the same resampled patients."""
+    why: str = ""
+    """What keeps a run out of the ranking or the comparison."""
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """The run's breasts, computed once."""
+        return self.run.evaluate()
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs on the same images and the same folds."""
+
     comparable: tuple[str, str]
-    """Dataset and folds hashes: only runs that share both are ranked together."""
-    backbone: str
-    size: tuple[int, int]
-    folds_done: int
-    n_folds: int
-    selected: bool
-    """Whether the epoch was chosen on the fold that is reported."""
-    figures: dict[str, Any] | None
-    """Pooled figures; None until every fold is there."""
+    """Dataset and folds hashes."""
+    data: str
+    """Name of the set."""
+    sampling: str
+    places: tuple[Place, ...]
+    """Best nested pF1 first, those not ranked last."""
 
 
-def leaderboard(runs: Path) -> dict[tuple[str, str], list[Entry]]:
-    """Entries by (dataset, folds), best nested pF1 first, incomplete cross-validations last.
+def leaderboard(runs: Sequence[RunFolder], resamples: int = RESAMPLES) -> list[Group]:
+    """Ranks runs within each dataset and split of folds.
 
-    Raises:
-        FileNotFoundError: There is no such folder.
+    Args:
+        runs: Run folders in any order.
+        resamples: Of the paired bootstrap against each leader; 0 leaves the comparison out.
     """
-    if not runs.is_dir():
-        raise FileNotFoundError(f"runs={runs}: there is no such folder; train first, or name the folder of your runs")
-    groups: dict[tuple[str, str], list[Entry]] = {}
-    for file in sorted(runs.glob("*/run.json")):
-        entry = read_entry(file.parent)
-        groups.setdefault(entry.comparable, []).append(entry)
-    for entries in groups.values():
-        entries.sort(key=_rank)
-    return groups
+    groups: dict[tuple[str, str], list[RunFolder]] = {}
+    for run in runs:
+        groups.setdefault(run.comparable, []).append(run)
+    return [_group(members, resamples) for members in groups.values()]
 
 
-def read_entry(run: Path) -> Entry:
-    """Reads a run directory."""
-    record = read_json(run / "run.json")
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    pooled = run / "cv" / "metrics.json"
-    metrics = read_json(pooled) if pooled.is_file() else {}
-    return Entry(
-        run=run,
-        name=record["name"],
-        data=record["data"]["name"],
-        comparable=(record["hashes"]["dataset"], record["hashes"]["folds"]),
-        backbone=config["model"]["backbone"],
-        size=tuple(config["preprocess"]["size"]),
-        folds_done=len(list(run.glob("fold*/metrics.json"))),
-        n_folds=record["n_folds"],
-        selected=config["checkpoint"] == "best",
-        figures=metrics.get("breasts", {}).get("pooled"),
-    )
+def _group(runs: list[RunFolder], resamples: int) -> Group:
+    ranked = [run for run in runs if _nested(run) is not None]
+    ranked.sort(key=lambda run: (-(_nested(run) or 0.0), run.name))
+    rest = sorted((run for run in runs if _nested(run) is None), key=lambda run: run.name)
+    places: list[Place] = []
+    for rank, run in enumerate(ranked, 1):
+        place = Place(run, rank, "leader" if rank == 1 else "not compared")
+        places.append(_compared(places[0], place, resamples) if rank > 1 and resamples else place)
+    places += [Place(run, None, "not compared", why=_unranked(run)) for run in rest]
+    first = places[0].run
+    return Group(first.comparable, first.record["data"]["name"], first.sampling, tuple(places))
 
 
-def render(groups: dict[tuple[str, str], list[Entry]]) -> str:
-    """The ranking as text."""
-    if not groups:
-        return "no runs yet; python train.py fold=all makes one"
-    parts = []
-    for (dataset, folds), entries in groups.items():
-        rows = [["rank", "run", "backbone", "input", "folds", "nested pF1", "95 % interval", "raw pF1", "AUROC"]]
-        for place, entry in enumerate(entries, 1):
-            rows.append(_row(str(place) if entry.figures else "–", entry))
-        note = "\n* the epoch was chosen on the fold that is reported" if any(e.selected for e in entries) else ""
-        parts.append(f"{entries[0].data} (dataset {dataset}, folds {folds})\n{text_table(rows)}{note}")
-    return "\n\n".join(parts)
+def _compared(leader: Place, place: Place, resamples: int) -> Place:
+    try:
+        gap = compare(leader.evaluation, place.evaluation, resamples).differences["pf1_nested"]
+    except (PredictionError, ValueError, OSError) as error:
+        # A run that lost an image holds other breasts: its figures stand, the paired test cannot.
+        return Place(place.run, place.rank, "not compared", why=str(error))
+    return Place(place.run, place.rank, "behind" if gap.p < NOISE else "noise", gap)
 
 
-def _rank(entry: Entry) -> tuple[bool, float, str]:
-    nested = entry.figures["pf1_nested"] if entry.figures else None
-    return nested is None, -(nested or 0.0), str(entry.run)
+def _nested(run: RunFolder) -> float | None:
+    value = (run.figures or {}).get("pf1_nested")
+    return None if value is None else float(value)
 
 
-def _row(place: str, entry: Entry) -> list[str]:
-    head = [place, str(entry.run) + ("*" if entry.selected else ""), entry.backbone, "×".join(map(str, entry.size)),
-            f"{entry.folds_done}/{entry.n_folds}"]  # fmt: skip
-    if not entry.figures:
-        return [*head, "incomplete", "", "", ""]
-    interval = entry.figures["intervals"].get("pf1_nested")
-    between = f"{interval['low']:.4f}–{interval['high']:.4f}" if interval else ""
-    return [*head, *(number(entry.figures[k]) for k in ("pf1_nested",)), between,
-            *(number(entry.figures[k]) for k in ("pf1_raw", "auroc"))]  # fmt: skip
+def _unranked(run: RunFolder) -> str:
+    if run.figures is not None:
+        return "nested pF1 is undefined: some folds lack positives"
+    if "cancer" not in run.record.get("targets", ["cancer"]):
+        return f"learns {', '.join(run.record['targets'])}, not cancer"
+    return f"{len(run.folds)} of {run.n_folds} folds are finished"

@@ -1,0 +1,145 @@
+"""Scores that the competition gave a run's submissions, kept in the run folder as cv/lb.json."""
+
+import csv
+import fcntl
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rsna.files import read_json, write_json
+
+SCORES = Path("cv") / "lb.json"
+_COLUMNS = {"fileName", "date", "description", "status", "publicScore", "privateScore"}
+
+
+class ScoreError(ValueError):
+    """Scores that cannot be recorded; the message says which and how to mend them."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One submission of a run."""
+
+    date: str
+    """When it was made, or recorded; ISO 8601 or as the competition prints it."""
+    public: float | None
+    private: float | None
+    """pF1 on the two parts of the hidden set, in [0, 1]."""
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("public", "private"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise ScoreError(f"{name}: {value} is no pF1; it lies in [0, 1]")
+
+
+@dataclass(frozen=True)
+class LbScores:
+    """Every submission of a run, oldest first."""
+
+    submissions: tuple[Submission, ...] = ()
+
+    @property
+    def public(self) -> float | None:
+        """Public score of the latest scored submission; the best of several would be chosen on what it reports."""
+        return next((s.public for s in reversed(self.submissions) if s.public is not None), None)
+
+    @property
+    def private(self) -> float | None:
+        """Private score of the latest submission that has one."""
+        return next((s.private for s in reversed(self.submissions) if s.private is not None), None)
+
+
+def read_scores(run: Path) -> LbScores:
+    """Scores of a run; none where nothing was recorded.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    file = run / SCORES
+    return LbScores(tuple(Submission(**entry) for entry in read_json(file))) if file.is_file() else LbScores()
+
+
+def record_scores(run: Path, new: list[Submission]) -> list[Submission]:
+    """Adds submissions to a run's, under a lock: of several writers at once none loses anything.
+
+    Returns:
+        Those that were not there yet.
+    """
+    with _locked(run):
+        known = read_scores(run).submissions
+        fresh = [submission for submission in dict.fromkeys(new) if submission not in known]
+        ordered = sorted([*known, *fresh], key=lambda submission: submission.date)
+        write_json(run / SCORES, [asdict(submission) for submission in ordered])
+    return fresh
+
+
+def scored_now(public: float | None, private: float | None) -> Submission:
+    """A submission whose scores are typed in.
+
+    Raises:
+        ScoreError: Neither is given, or one is outside [0, 1].
+    """
+    if public is None and private is None:
+        raise ScoreError("public: give public=SCORE, private=SCORE, or submissions=FILE.csv")
+    return Submission(datetime.now(UTC).isoformat(timespec="microseconds"), public, private)
+
+
+def read_submissions(file: Path) -> list[Submission]:
+    """What `kaggle competitions submissions --csv` prints, scored submissions only, oldest first.
+
+    Raises:
+        ScoreError: It is no such table, or a score is no number in [0, 1].
+    """
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines(keepends=True)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScoreError(f"submissions={file}: cannot be read: {error}") from error
+    # The client may print warnings above the table.
+    start = next((i for i, line in enumerate(lines) if set(line.strip().split(",")) >= _COLUMNS), None)
+    if start is None:
+        raise ScoreError(
+            f"submissions={file}: no line with the columns {', '.join(sorted(_COLUMNS))}; "
+            "write it with `kaggle competitions submissions --csv`"
+        )
+    found = []
+    for number, row in enumerate(csv.DictReader(io.StringIO("".join(lines[start:]))), start + 2):
+        if "complete" not in (row["status"] or "").lower():
+            continue
+        where = f"submissions={file}, line {number}"
+        public, private = (_score(row[column], where) for column in ("publicScore", "privateScore"))
+        if public is not None or private is not None:
+            found.append(Submission(row["date"], public, private, (row["description"] or row["fileName"] or "")))
+    return sorted(found, key=lambda submission: submission.date)
+
+
+def submissions_of(name: str, submissions: list[Submission]) -> list[Submission]:
+    """Those whose description holds the run's name as a word of its own: `b3` is not in `b3-large`."""
+    word = re.compile(rf"(?<![\w.-]){re.escape(name)}(?![\w-]|\.\w)")
+    return [submission for submission in submissions if word.search(submission.description)]
+
+
+def _score(text: str | None, where: str) -> float | None:
+    if not text or text.strip().lower() in ("none", "null", "nan"):
+        return None
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise ScoreError(f"{where}: {text!r} is no score") from error
+    if not 0 <= value <= 1:
+        raise ScoreError(f"{where}: {value} is no pF1; it lies in [0, 1]")
+    return value
+
+
+@contextmanager
+def _locked(run: Path) -> Iterator[None]:
+    folder = (run / SCORES).parent
+    folder.mkdir(exist_ok=True)
+    with (folder / ".lb.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

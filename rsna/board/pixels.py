@@ -1,0 +1,146 @@
+"""Images of a run, wherever they are at hand: the files as they came, and what the network sees of them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from rsna.board.run_folder import BoardError, RunFolder, read_run
+from rsna.dataset.cache import Cache, CacheError
+from rsna.dataset.geometry import Geometry
+from rsna.dataset.images import PictureError, open_image
+from rsna.dataset.prepare import PreprocessSettings, prepare_image
+from rsna.dataset.table import TableError, load_table
+from rsna.dicom.errors import DicomError
+from rsna.files import read_json
+from rsna.inference.explain import Grey, Heat, grey_original, heat_on_original
+from rsna.settings import from_mapping
+
+UNREADABLE = (DicomError, PictureError, CacheError, OSError, ValueError)
+"""What a file that cannot be shown raises."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An image to show, and how heat is put on it."""
+
+    pixels: Grey
+    """(h, w) uint8: the crop of the file as stored, not mirrored; the prepared image where that is all there is."""
+    prepared: npt.NDArray[Any]
+    """(H, W) uint8 or uint16, what the network sees."""
+    geometry: Geometry
+    original: bool
+    """Whether ``pixels`` come from the file as stored."""
+
+    def heat(self, heat: Heat) -> Heat:
+        """Heat on the prepared image → on ``pixels``."""
+        if not self.original:
+            return _content(heat, self.geometry)
+        x0, y0, x1, y1 = self.geometry.box
+        scale = self.pixels.shape[0] / (y1 - y0), self.pixels.shape[1] / (x1 - x0)
+        size = round(self.geometry.source[0] * scale[0]), round(self.geometry.source[1] * scale[1])
+        top, left = round(y0 * scale[0]), round(x0 * scale[1])
+        whole = heat_on_original(heat, self.geometry, size)
+        part = whole[top : top + self.pixels.shape[0], left : left + self.pixels.shape[1]]
+        # Roundings of corner and size may differ by a row or a column.
+        return np.asarray(cv2.resize(part, self.pixels.shape[::-1], interpolation=cv2.INTER_LINEAR))
+
+
+class Pixels:
+    """The images of a run."""
+
+    def __init__(self, run: RunFolder, data: str = "") -> None:
+        """Looks for originals in ``data``, or else where the run had them, and for prepared images in its cache."""
+        self._run = run
+        self._data = data or str(run.config["data"]["root"])
+
+    @cached_property
+    def settings(self) -> PreprocessSettings:
+        """How the run's images are prepared."""
+        return from_mapping(PreprocessSettings, self._run.config["preprocess"], "preprocess")
+
+    @cached_property
+    def originals(self) -> dict[str, Path]:
+        """image_id → file; empty where the set is not at hand."""
+        try:
+            frame = load_table(Path(self._data)).frame
+        except (TableError, OSError):
+            return {}
+        return {str(i): Path(path) for i, path in zip(frame["image_id"], frame["path"], strict=True)}
+
+    @cached_property
+    def cache(self) -> Cache | None:
+        """Prepared images under the run's preprocessing hash; None where there are none."""
+        name, digest = self._run.record["data"]["name"], self._run.record["hashes"]["preprocessing"]
+        for file in Path(self._run.config.get("cache_dir", "cache")).expanduser().glob(f"*/{digest}/settings.json"):
+            if read_json(file)["dataset"] == name:
+                return Cache(file.parent)
+        return None
+
+    def show(self, image_id: str, height: int) -> Shown:
+        """An image, its crop at most ``height`` rows.
+
+        Raises:
+            One of UNREADABLE: Neither file nor prepared image is at hand, or they cannot be read.
+        """
+        file = self.originals.get(image_id)
+        prepared, geometry = self._prepared(image_id, file)
+        if file is None or not file.is_file():
+            return Shown(_eight_bits(_content(prepared, geometry)), prepared, geometry, original=False)
+        x0, y0, x1, y1 = geometry.box
+        rows = min(geometry.source[0], round(height * geometry.source[0] / (y1 - y0)))
+        whole = grey_original(open_image(file), self.settings.window, rows)
+        # Cropped as for the network: more of the breast to see, and no words burnt into a corner.
+        scale = whole.shape[0] / geometry.source[0], whole.shape[1] / geometry.source[1]
+        part = whole[round(y0 * scale[0]) : round(y1 * scale[0]), round(x0 * scale[1]) : round(x1 * scale[1])]
+        return Shown(part, prepared, geometry, original=True)
+
+    def _prepared(self, image_id: str, file: Path | None) -> tuple[npt.NDArray[Any], Geometry]:
+        if self.cache is not None and image_id in self.cache:
+            return self.cache.read(image_id), self.cache.geometry(image_id)
+        if file is None:
+            raise FileNotFoundError(f"{image_id}: neither in {self._data} nor in a cache of prepared images")
+        return prepare_image(file, self.settings)
+
+
+def _content(prepared: npt.NDArray[Any], geometry: Geometry) -> npt.NDArray[Any]:
+    """The part of a prepared image that shows the file."""
+    return prepared[geometry.content]
+
+
+def _eight_bits(prepared: npt.NDArray[Any]) -> Grey:
+    return prepared if prepared.dtype == np.uint8 else (prepared >> 8).astype(np.uint8)
+
+
+def find_image(run: Path, image: str, data: str = "") -> tuple[Path, tuple[int, ...]]:
+    """A file by its path, or by its image_id in the run's set, and the fold that has not seen its patient.
+
+    Args:
+        run: Run folder, or a bundle, which knows no ids.
+        image: Path or image_id.
+        data: Folder of the set where it is no longer where the run had it.
+
+    Returns:
+        The file, and its fold; no fold where the run does not know the image.
+
+    Raises:
+        BoardError: It is neither.
+    """
+    file = Path(image)
+    is_run = (run / "folds.csv").is_file()
+    if not file.is_file():
+        found = Pixels(read_run(run), data).originals.get(image) if is_run else None
+        if found is None:
+            raise BoardError(
+                f"image={image}: neither a file nor an id of the run's set; data=FOLDER says where that is"
+            )
+        file = found
+    if not is_run:
+        return file, ()
+    folds = pd.read_csv(run / "folds.csv", dtype={"image_id": str}).set_index("image_id")["fold"]
+    return file, (int(folds[file.stem]),) if file.stem in folds.index else ()

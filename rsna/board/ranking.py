@@ -1,0 +1,135 @@
+"""The ranking as text for people, as JSON and CSV for programs."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from rsna.board.leaderboard import Group, Place
+from rsna.evaluation.tables import text_table
+
+COLUMNS = (
+    "rank", "run", "backbone", "input", "folds", "nested pF1", "95 % interval", "raw pF1", "AUROC", "public", "private",
+    "commit", "duration", "hardware",
+)  # fmt: skip
+
+
+def to_text(groups: Sequence[Group]) -> str:
+    """Aligned tables, one a dataset and split of folds, and what their marks mean."""
+    if not groups:
+        return "no runs yet; python train.py fold=all makes one"
+    return "\n\n".join(_text(group) for group in groups)
+
+
+def to_json(groups: Sequence[Group]) -> str:
+    """A list of rows, see :func:`row`."""
+    return json.dumps([row(group, place) for group in groups for place in group.places], indent=2, ensure_ascii=False)
+
+
+def to_csv(groups: Sequence[Group]) -> str:
+    """One line a run, with the keys of :func:`row` as header."""
+    rows = [row(group, place) for group in groups for place in group.places]
+    stream = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return stream.getvalue().rstrip("\n")
+
+
+def row(group: Group, place: Place) -> dict[str, Any]:
+    """A run in plain values, unrounded; None where there is none."""
+    run, figures = place.run, place.run.figures or {}
+    interval = figures.get("intervals", {}).get("pf1_nested") or {}
+    gap = place.difference
+    return {
+        "rank": place.rank,
+        "run": str(run.path),
+        "experiment": run.record["name"],
+        "data": group.data,
+        "dataset_hash": group.comparable[0],
+        "folds_hash": group.comparable[1],
+        "backbone": run.backbone,
+        "input": run.input,
+        "folds_done": len(run.folds),
+        "n_folds": run.n_folds,
+        "pf1_nested": figures.get("pf1_nested"),
+        "pf1_nested_low": interval.get("low"),
+        "pf1_nested_high": interval.get("high"),
+        "pf1_raw": figures.get("pf1_raw"),
+        "auroc": figures.get("auroc"),
+        "public": run.lb.public,
+        "private": run.lb.private,
+        "against_leader": place.against,
+        "behind_leader": None if gap is None else gap.value,
+        "p": None if gap is None else gap.p,
+        "checkpoint": run.config.get("checkpoint"),
+        "commit": (run.record.get("commit") or {}).get("hash"),
+        "dirty": (run.record.get("commit") or {}).get("dirty"),
+        "hardware": run.hardware or None,
+        "seconds": run.seconds,
+        "note": place.why or None,
+    }
+
+
+def duration(seconds: float | None) -> str:
+    """`3 h 25 min`, `4 min 10 s`; empty for None."""
+    if seconds is None:
+        return ""
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
+
+
+def four(value: float | None) -> str:
+    """Four decimals; `–` for None."""
+    return "–" if value is None else f"{value:.4f}"
+
+
+def interval(figures: dict[str, Any], name: str) -> str:
+    """`0.1234 to 0.2345`; `–` where the figure has none."""
+    ends = figures.get("intervals", {}).get(name)
+    return "–" if not ends or ends["low"] is None else f"{ends['low']:.4f} to {ends['high']:.4f}"
+
+
+def _text(group: Group) -> str:
+    rows = [list(COLUMNS)]
+    rows += [_cells(place) for place in group.places]
+    lines = [f"{group.data} (dataset {group.comparable[0]}, folds {group.comparable[1]})", text_table(_turned(rows))]
+    return "\n".join([*lines, *_remarks(group)])
+
+
+def _cells(place: Place) -> list[str]:
+    run, figures = place.run, place.run.figures or {}
+    marks = ("~" if place.against == "noise" else "") + ("*" if run.selected else "")
+    scores = [four(figures.get("pf1_nested")), interval(figures, "pf1_nested")]
+    if place.rank is None:
+        scores = ["not ranked", ""]
+    return [
+        str(place.rank or "–"), f"{run.path}{marks}", run.backbone, run.input, f"{len(run.folds)}/{run.n_folds}",
+        *scores,
+        *(four(figures[name]) if name in figures else "" for name in ("pf1_raw", "auroc")),
+        *("" if score is None else f"{score:.2f}" for score in (run.lb.public, run.lb.private)),
+        run.commit, duration(run.seconds), run.hardware,
+    ]  # fmt: skip
+
+
+def _turned(rows: list[list[str]]) -> list[list[str]]:
+    """The run first, since the first column of a text table alone stands at the left."""
+    return [[cells[1], cells[0], *cells[2:]] for cells in rows]
+
+
+def _remarks(group: Group) -> list[str]:
+    lines = []
+    if any(place.against == "noise" for place in group.places):
+        lines.append("~ not told apart from the leader: the paired difference in nested pF1 may be noise (p ≥ 0.05)")
+    if any(place.run.selected for place in group.places):
+        lines.append("* checkpoint=best: the epoch was chosen on the very fold that is reported")
+    if any(place.run.commit.endswith("+") for place in group.places):
+        lines.append("+ the checkout had changes that are in no commit")
+    if group.sampling == "enriched":
+        lines.append("enriched set, whose share of positives was made: pF1 is no screening figure, read AUROC too")
+    lines += [f"{place.run.path}: {place.why}" for place in group.places if place.why]
+    return lines

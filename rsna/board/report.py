@@ -1,0 +1,147 @@
+"""The report: ranking, curves, slices and error gallery of runs on one self-contained page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from rsna.board import charts
+from rsna.board.charts import Called, Chart
+from rsna.board.gallery import Gallery, gallery
+from rsna.board.leaderboard import Group, Place, leaderboard
+from rsna.board.pixels import Pixels
+from rsna.board.ranking import duration, four, interval
+from rsna.board.run_folder import BoardError, RunFolder
+from rsna.evaluation.errors import PredictionError
+from rsna.evaluation.metrics import Evaluation
+from rsna.evaluation.slices import Slice, slices
+from rsna.evaluation.tables import TITLES, number
+from rsna.files import write_atomic
+from rsna.settings import ConfigError
+
+TILES = ("pf1_nested", "pf1_raw", "optimism_gap", "auroc", "auprc", "sensitivity_at_specificity")
+"""Figures shown large."""
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """What the page shows of one run."""
+
+    anchor: str
+    """Where links to it lead."""
+    place: Place
+    data: str
+    tiles: tuple[tuple[str, str, str], ...] = ()
+    """(name, value, interval)."""
+    charts: tuple[Chart, ...] = ()
+    called: Called | None = None
+    slices: tuple[tuple[str, tuple[Slice, ...]], ...] = ()
+    """What slices are made by → slices."""
+    gallery: Gallery | None = None
+    note: str = ""
+    """Why there is nothing to draw."""
+
+
+def write_report(
+    runs: Sequence[RunFolder],
+    out: Path,
+    *,
+    data: str = "",
+    images: int = 6,
+    resamples: int = 1000,
+    left_out: Sequence[str] = (),
+) -> None:
+    """Writes the page.
+
+    Args:
+        runs: Runs to show, at least one.
+        out: HTML file.
+        data: Folder of the set where it is no longer where the runs had it.
+        images: Breasts of either kind in a run's gallery; 0 leaves galleries out.
+        resamples: Behind the intervals of slices and the comparison with the leader.
+        left_out: Lines about runs that cannot be shown.
+
+    Raises:
+        BoardError: There is no run.
+        ConfigError: Jinja2 is not installed.
+    """
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    except ModuleNotFoundError as error:
+        raise ConfigError("jinja2 is not installed; pip install 'rsna-mammography[train]'") from error
+    if not runs:
+        raise BoardError("there is no run to report on; python train.py fold=all makes one")
+    groups = leaderboard(runs, resamples)
+    pages = _pages(groups, data, images, resamples)
+    environment = Environment(
+        loader=PackageLoader("rsna.board"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"four": four, "duration": duration, "percent": _percent}
+    environment.globals |= {"interval": interval}
+    page = environment.get_template("report.html").render(
+        groups=groups,
+        pages=pages,
+        anchors={page.place.run.path: page.anchor for page in pages},
+        against_lb=charts.cv_against_lb(runs),
+        left_out=left_out,
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+    write_atomic(out, page)
+
+
+def _pages(groups: Sequence[Group], data: str, images: int, resamples: int) -> list[RunPage]:
+    places = [(group, place) for group in groups for place in group.places]
+    return [
+        _page(f"run-{number}", group, place, data, images, resamples) for number, (group, place) in enumerate(places, 1)
+    ]
+
+
+def _page(anchor: str, group: Group, place: Place, data: str, images: int, resamples: int) -> RunPage:
+    try:
+        evaluation = place.evaluation
+    except (BoardError, PredictionError, ValueError) as error:
+        return RunPage(anchor, place, group.data, note=str(error))
+    parts = slices(evaluation, resamples)
+    return RunPage(
+        anchor=anchor,
+        place=place,
+        data=group.data,
+        tiles=_tiles(place.run.figures, evaluation),
+        charts=_charts(place, evaluation),
+        called=charts.confusion(evaluation),
+        slices=tuple((by, tuple(rows)) for by, rows in groupby(parts, key=lambda part: part.by)),
+        gallery=gallery(place.run, evaluation, Pixels(place.run, data), images) if images else None,
+    )
+
+
+def _tiles(figures: dict[str, Any] | None, evaluation: Evaluation) -> tuple[tuple[str, str, str], ...]:
+    at = {"sensitivity_at_specificity": f" {evaluation.points.specificity:g}"}
+    known = figures or {}
+    return tuple(
+        (
+            TITLES[name] + at.get(name, ""),
+            number(getattr(evaluation.pooled, name)),
+            "" if interval(known, name) == "–" else interval(known, name),
+        )
+        for name in TILES
+    )
+
+
+def _charts(place: Place, evaluation: Evaluation) -> tuple[Chart, ...]:
+    drawn = [
+        charts.roc(evaluation),
+        charts.precision_recall(evaluation),
+        charts.pf1_by_threshold(evaluation),
+        charts.reliability_pictures(evaluation),
+    ]
+    return (*drawn, *([charts.folds_spread(evaluation, place.run.figures)] if evaluation.folds else []))
+
+
+def _percent(value: float) -> str:
+    return f"{value:.1%}"
