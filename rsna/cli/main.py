@@ -55,7 +55,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _speaks_for_itself(error: Exception) -> bool:
     """The project's own errors say what, where and how to mend; anything else is a defect and shows its traceback."""
     if isinstance(error, ModuleNotFoundError):
-        extra = {"hydra", "pytorch_lightning", "albumentations", "mlflow", "matplotlib", "rich", "omegaconf", "captum", "jinja2"}
+        extra = {
+            "hydra",
+            "pytorch_lightning",
+            "albumentations",
+            "mlflow",
+            "matplotlib",
+            "rich",
+            "omegaconf",
+            "captum",
+            "jinja2",
+        }
         if error.name in extra:
             error.msg = f"{error.name} is not installed; pip install 'rsna-mammography[train]'"
             return True
