@@ -76,7 +76,8 @@ def _files(folder: Path) -> Iterator[Path]:
         folders.sort()
         for name in sorted(names):
             path = Path(parent) / name
-            if not name.startswith(".") and not path.is_symlink():
+            # Sockets and pipes are no files; opening one fails, or waits for ever.
+            if not name.startswith(".") and not path.is_symlink() and path.is_file():
                 yield path
 
 

@@ -1,5 +1,6 @@
 """Any folder of DICOM files becomes a table that training reads."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,7 @@ def test_files_that_cannot_be_used_are_listed_and_others_counted(archive):
     write_dicom(archive / "P1" / "sideless.dcm", pixels, PatientID="P1")
     write_dicom(archive / "P1" / "tomo.dcm", pixels, PatientID="P1", ImageLaterality="L", NumberOfFrames=5)
     (archive / "notes.txt").write_text("nothing")
+    os.mkfifo(archive / "pipe")
     found = scan_archive(archive)
     assert len(found.frame) == 8
     assert dict(found.skipped.itertuples(index=False))["P1/sideless.dcm"].startswith("ImageLaterality (0020,0062)")

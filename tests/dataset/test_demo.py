@@ -4,9 +4,11 @@ import io
 from collections import Counter
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
+from pydicom.encaps import generate_frames
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
@@ -186,7 +188,11 @@ class TestMachines:
     def test_stored_values_survive_compression(self, machine: machines.Machine) -> None:
         _, exposure, content = _render(_patient(machine.machine_id))
         dataset = pydicom.dcmread(io.BytesIO(content))
-        assert np.array_equal(dataset.pixel_array, exposure.stored)
+        if machine.codec == "jpeg2000":
+            stored = dataset.pixel_array
+        else:  # pydicom has no permissive plugin for it, and the reader of this project shall not judge itself
+            stored = imagecodecs.ljpeg_decode(next(generate_frames(dataset.PixelData, number_of_frames=1)))
+        assert np.array_equal(stored, exposure.stored)
         assert exposure.stored.max() < 2**machine.bits
         assert dataset.BitsStored == machine.bits
 
