@@ -193,11 +193,17 @@ class Cache:
         Raises:
             CacheWriteError: The disk is full, or may not be written.
         """
-        lines = "".join(f"{entries[image_id].to_json(image_id)}\n" for image_id in sorted(entries))
         try:
-            write_atomic(self._index, lines)
+            write_atomic(self._index, _lines(entries))
         except OSError as error:
             raise CacheWriteError(f"{self._index}: {error.strerror or error}") from error
+
+    def is_indexed(self, entries: Mapping[str, Entry]) -> bool:
+        """Whether ``index.jsonl`` says just this."""
+        try:
+            return self._index.read_text() == _lines(entries)
+        except (OSError, ValueError):
+            return False
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -267,6 +273,10 @@ def fill(cache: Cache, settings: PreprocessSettings, task: PrepareTask) -> Entry
     entry = Entry(size, geometry)
     cache.write(task.image_id, pixels, entry)
     return entry
+
+
+def _lines(entries: Mapping[str, Entry]) -> str:
+    return "".join(f"{entries[image_id].to_json(image_id)}\n" for image_id in sorted(entries))
 
 
 def _file_name(name: str) -> str:

@@ -101,6 +101,9 @@ def prepare_table(
                 f"the cache cannot be written: {error}. Free space or choose another cache_dir, then run again: "
                 "finished images are kept"
             ) from error
+    elif not cache.is_indexed(entries):  # ended after its last image; on a disk that is read only it stays so
+        with contextlib.suppress(CacheWriteError), cache.writing():
+            cache.write_index(cache.entries())
     report = PrepareReport(
         n_done=len(missing) - len(failures),
         n_kept=len(tasks) - len(missing),

@@ -258,6 +258,20 @@ def test_killed_at_any_moment_and_run_again_the_bytes_are_the_same(
     assert _bytes(cache) == _bytes(undisturbed)
 
 
+@pytest.mark.parametrize("index", [None, b"", b"{\n", b"\xff"])
+def test_an_index_that_a_kill_left_out_is_written_by_the_next_run(
+    images: pd.DataFrame, undisturbed: Cache, cache: Cache, index: bytes | None
+) -> None:
+    prepare_table(images, SETTINGS, cache, workers=2, progress=_quiet())
+    if index is None:
+        (cache.directory / "index.jsonl").unlink()
+    else:
+        (cache.directory / "index.jsonl").write_bytes(index)
+    report = prepare_table(images, SETTINGS, cache, workers=2, progress=_quiet())
+    assert (report.n_done, report.n_kept) == (0, len(images))
+    assert _bytes(cache) == _bytes(undisturbed)
+
+
 def test_an_interrupt_ends_cleanly_and_the_next_run_goes_on(images: pd.DataFrame, cache: Cache, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.dcm")
     table = _with(images, "hangs", tmp_path / "pipe.dcm")
