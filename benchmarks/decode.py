@@ -3,8 +3,8 @@
     python benchmarks/decode.py --data DIR [--json FILE] [--repeats 3]
 
 Each reader has a process of its own, on one core, and is measured in seconds of that core; files are warm in memory.
-Peers are written as people write them: decode at full size, window through pydicom, stretch, invert MONOCHROME1, make
-it 8 bits, find the breast by Otsu's threshold, crop, resize. Peers that are not installed are left out.
+Peers decode at full size, window through pydicom, invert MONOCHROME1, crop, resize and make it 8 bits. They are given
+the crop, where this package looks for the breast. Peers that are not installed are left out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.encaps import get_frame
-from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
+from pydicom.pixels import apply_voi_lut, pixel_array
 
 from rsna.dataset.geometry import Geometry
 from rsna.dataset.prepare import PreprocessSettings, prepare_image
@@ -106,18 +106,14 @@ DECODERS: dict[str, Decoder] = {
 
 
 def prepare_as_people_do(path: Path, syntax: str, decoder: Decoder, geometry: Geometry) -> NDArray[np.uint8]:
-    """(1024, 512) uint8 of a peer: windowed as pydicom documents it, then as the competition's notebooks go on."""
+    """(1024, 512) uint8 of a peer, which is given the crop; whatever can wait until after the crop does."""
     dataset = pydicom.dcmread(path, stop_before_pixels=True)
-    image = apply_voi_lut(apply_modality_lut(decoder(path, syntax), dataset), dataset)
-    image = (image - image.min()) / (image.max() - image.min())
+    image = apply_voi_lut(decoder(path, syntax), dataset)
     if dataset.PhotometricInterpretation == "MONOCHROME1":
-        image = 1 - image
-    image = (image * 255).astype(np.uint8)
-    _, bright = cv2.threshold(cv2.GaussianBlur(image, (5, 5), 0), 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    outlines, _ = cv2.findContours(bright, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    cv2.boundingRect(max(outlines, key=cv2.contourArea))
-    x0, y0, x1, y1 = geometry.box  # The same crop for everyone, so that all resize the same pixels.
+        image = image.max() - image
+    x0, y0, x1, y1 = geometry.box
     image = cv2.resize(image[y0:y1, x0:x1], geometry.fitted[::-1], interpolation=cv2.INTER_AREA)
+    image = ((image - image.min()) / (image.max() - image.min()) * 255).astype(np.uint8)
     prepared = np.zeros(geometry.size, np.uint8)
     prepared[geometry.content] = image[:, ::-1] if geometry.flipped else image
     return prepared

@@ -59,6 +59,8 @@ def corpus() -> list[bytes]:
     for syntax in LOSSLESS:
         files.append(dicom_bytes(breast(33, 64, 8), 8, syntax))
         files.append(dicom_bytes(breast(64, 33, 16, signed=True), 16, syntax, fragments=3))
+    for syntax in ("jpeg2000", "jpeg2000_lossy", "htj2k"):  # several code blocks, of which a part needs some
+        files.append(dicom_bytes(breast(150, 130), 12, syntax))
     stored = breast(40, 40)
     lut = lut_item(0, 12, np.arange(4096))
     files.append(dicom_bytes(stored, VOILUTSequence=[lut], ModalityLUTSequence=[lut], PixelPaddingValue=0))
@@ -191,6 +193,9 @@ def read(data: bytes) -> str:
                 assert image.dtype == np.float32
                 assert image.shape == mammogram.size_at(level)
                 assert 0.0 <= image.min() <= image.max() <= 1.0
+            rows, columns = stored.shape
+            box = (columns // 3, rows // 3, columns - columns // 4, rows - rows // 4)
+            assert mammogram.display(level, box=box).shape == (box[3] - box[1], box[2] - box[0])
     except DicomError as error:
         if isinstance(error.__cause__, MemoryError):
             raise error.__cause__ from error

@@ -2,7 +2,7 @@
 
 Works on anything in MONOCHROME2 sense (tissue bright, air dark), best on stored values before any window: a window
 made for reading may cut the skin line away. All lengths are shares of the picture's long side, so that the result does
-not depend on the size at which the picture was taken; 256 to 512 pixels are enough.
+not depend on the size at which the picture was taken; 160 to 512 pixels are enough.
 """
 
 from dataclasses import dataclass

@@ -41,12 +41,15 @@ class SourceImage(Protocol):
 
     def display(
         self,
-        stored: Stored,
+        stored: Stored | int,
         *,
         window: int | str | None = 0,
         box: tuple[int, int, int, int] | None = None,
     ) -> npt.NDArray[np.float32]:
-        """(H, W) float32 in [0, 1], dense tissue bright; of `box` (x0, y0, x1, y1) alone where one is given."""
+        """(H, W) float32 in [0, 1] of stored values or of a level, dense tissue bright.
+
+        Of `box` (x0, y0, x1, y1) alone where one is given; then no more of a level need be decoded.
+        """
 
 
 class Picture:
@@ -95,12 +98,14 @@ class Picture:
 
     def display(
         self,
-        stored: Stored,
+        stored: Stored | int,
         *,
         window: int | str | None = 0,
         box: tuple[int, int, int, int] | None = None,
     ) -> npt.NDArray[np.float32]:
         """(H, W) float32 in [0, 1], the full range of the pixel type: converted files have lost their windows."""
+        if not isinstance(stored, np.ndarray):
+            stored = self.decode(stored)
         if window not in (0, None):
             raise PictureError(f"{self.name}: a PNG or JPEG image has no window {window!r}. Use window=0 or null")
         if box is not None:

@@ -21,8 +21,8 @@ PREPROCESSING_VERSION = 1
 Prepared = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 """(H, W) prepared pixels over the full range of their type, black at 0."""
 
-_OVERVIEW = (256, 512)
-"""Long side of the picture on which the breast is looked for: at least, at most."""
+_OVERVIEW = (160, 512)
+"""Long side of the picture on which the breast is looked for, in pixels: at least, at most."""
 
 
 @dataclass(frozen=True)
@@ -108,25 +108,23 @@ def prepare_image(
     geometry = fit(_on_grid(crop, image.size, 1 << reduction), image.size, settings.size, flipped, to_right)
 
     level = 0 if settings.full_resolution else reduction
-    if level != overview_level:
-        stored = image.decode(level)
     x0, y0, x1, y1 = geometry.box
     part = (x0 >> level, y0 >> level, -(-x1 >> level), -(-y1 >> level))
-    pixels = image.display(stored, window=settings.window, box=part)
+    pixels = image.display(stored if level == overview_level else level, window=settings.window, box=part)
     pixels = _resize(_to_block_centres(pixels, level), geometry.fitted)
     if settings.crop == "breast" and breast.found:
         pixels *= _outline_at(breast, geometry)
     return _finish(pixels, geometry, settings.bits), geometry
 
 
-def read_overview(image: SourceImage) -> Stored:
-    """(h, w) stored values of the whole image, 256 to 512 pixels along the long side where it has as many."""
-    return _shrink(image.decode(_overview_level(image)))
+def read_overview(image: SourceImage, least: int = _OVERVIEW[0]) -> Stored:
+    """(h, w) stored values of the whole image, ``least`` to 512 pixels along the long side where it has as many."""
+    return _shrink(image.decode(_overview_level(image, least)))
 
 
-def _overview_level(image: SourceImage) -> int:
+def _overview_level(image: SourceImage, least: int = _OVERVIEW[0]) -> int:
     level = image.levels
-    while level > 0 and max(image.size_at(level)) < _OVERVIEW[0]:
+    while level > 0 and max(image.size_at(level)) < least:
         level -= 1
     return level
 

@@ -39,7 +39,7 @@ def draw_tile(settings: PreprocessSettings, task: SheetTask) -> Tile:
         DicomError, PictureError, ValueError, OSError: The image cannot be prepared.
     """
     image = open_image(task.path)
-    original = _to_bytes(image.display(read_overview(image), window=settings.window))
+    original = _to_bytes(image.display(read_overview(image, 256), window=settings.window))
     pixels, geometry = prepare_image(image, settings, task.box)
     prepared = np.asarray(pixels >> (settings.bits - 8), dtype=np.uint8)
 

@@ -1,12 +1,11 @@
 """One frame's bytes → stored values, at full size or at an earlier level.
 
-Only decoders that survive the fuzz: OpenJPEG through Pillow; libjpeg-turbo, CharLS and RLE through imagecodecs.
+Only decoders that survive the fuzz: OpenJPEG as Pillow carries it; libjpeg-turbo, CharLS and RLE through imagecodecs.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import io
 import logging
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +13,11 @@ from typing import Any
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ImageFile
 
 from rsna.dicom.codestream import Codestream, Kind
 from rsna.dicom.errors import ColourImage, CorruptPixels, Truncated, UnsupportedPixels, UnsupportedSyntax
 from rsna.dicom.frame import PixelData
+from rsna.dicom.openjpeg import Box, decode_jpeg2000
 from rsna.dicom.signature import parse_codestream
 from rsna.dicom.tags import Tags
 
@@ -110,32 +109,37 @@ def _check(codestream: Codestream, tags: Tags) -> None:
         raise UnsupportedPixels(f"the {codestream.kind} codestream has {codestream.precision} bits a sample")
 
 
-def decode_frame(frame: Frame, tags: Tags, pixels: PixelData, level: int) -> Stored:
+def decode_frame(frame: Frame, tags: Tags, pixels: PixelData, level: int, box: Box | None) -> Stored:
     """Decode to the values that the header describes.
 
     Returns:
-        (H, W) uint8, uint16 or int16 of the codestream's size at `level`.
+        (H, W) uint8, uint16 or int16: of the codestream's size at `level`, or of `box` (x0, y0, x1, y1) in its pixels.
 
     Raises:
         CorruptPixels, Truncated, or whatever the decoder raises.
     """
     codestream = frame.codestream
-    if codestream is None:
-        samples = _decode_rle(frame.data, tags) if frame.rle else _decode_native(frame.data, tags, pixels)
-        return _to_stored(samples, tags.bits_stored, tags)
-    if codestream.kind in ("jpeg2000", "htj2k"):
-        return _to_stored(_decode_jpeg2000(frame.data, codestream, level), codestream.precision, tags)
-    if codestream.kind == "jpeg_ls":
-        samples = imagecodecs.jpegls_decode(frame.data)
-        # JPEG-LS cannot say that its samples are signed: the sign bit is the codestream's last.
-        bits = codestream.precision if tags.signed else tags.bits_stored
-    else:
-        samples = imagecodecs.jpeg8_decode(frame.data)
-        bits = tags.bits_stored
-    if codestream.lossy and not tags.signed and codestream.precision > bits:
+    if codestream is not None and codestream.kind in ("jpeg2000", "htj2k"):
+        return _to_stored(decode_jpeg2000(frame.data, codestream, level, box), codestream.precision, tags)
+    samples, bits = _decode_whole(frame, tags, pixels)
+    if box is not None:
+        samples = samples[box[1] : box[3], box[0] : box[2]]
+    if codestream is not None and codestream.lossy and not tags.signed and codestream.precision > bits:
         # White may come back a little whiter: without its highest bit it would be black.
         samples = np.minimum(samples, samples.dtype.type((1 << bits) - 1))
     return _to_stored(samples, bits, tags)
+
+
+def _decode_whole(frame: Frame, tags: Tags, pixels: PixelData) -> tuple[Samples, int]:
+    """Samples of everything but JPEG 2000, and how many of their bits count."""
+    codestream = frame.codestream
+    if codestream is None:
+        samples = _decode_rle(frame.data, tags) if frame.rle else _decode_native(frame.data, tags, pixels)
+        return samples, tags.bits_stored
+    if codestream.kind == "jpeg_ls":
+        # JPEG-LS cannot say that its samples are signed: the sign bit is the codestream's last.
+        return imagecodecs.jpegls_decode(frame.data), codestream.precision if tags.signed else tags.bits_stored
+    return imagecodecs.jpeg8_decode(frame.data), tags.bits_stored
 
 
 def _to_stored(samples: Samples, bits: int, tags: Tags) -> Stored:
@@ -172,33 +176,3 @@ def _decode_rle(data: bytes, tags: Tags) -> Samples:
     if written != len(out):
         raise Truncated(f"(7FE0,0010) Pixel Data: RLE segments hold {written} of {len(out)} bytes")
     return np.frombuffer(out, f"<u{size}").reshape(tags.rows, tags.columns)
-
-
-class _Jpeg2000File(ImageFile.ImageFile):
-    """A codestream that Pillow decodes at a level, with the size of ISO/IEC 15444-1 (B-15).
-
-    Pillow's own class rounds where the standard takes the ceiling, and then fails on odd sizes.
-    """
-
-    format = "JPEG2000"
-
-    def __init__(self, codestream: bytes, size: tuple[int, int], mode: str, level: int) -> None:
-        self._plan = size, mode, ("j2k", level, 0, -1, len(codestream))
-        super().__init__(io.BytesIO(codestream))
-
-    def _open(self) -> None:
-        (rows, columns), self._mode, arguments = self._plan
-        self._size = (columns, rows)
-        self.tile = [ImageFile._Tile("jpeg2k", (0, 0, columns, rows), 0, arguments)]
-
-
-def _decode_jpeg2000(data: bytes, codestream: Codestream, level: int) -> Samples:
-    width, mode = (8, "L") if codestream.precision <= 8 else (16, "I;16")
-    data = data[codestream.start :] if codestream.start else data
-    samples: Samples = np.asarray(_Jpeg2000File(data, codestream.size(level), mode, level))
-    # Pillow moves samples to the high bits of 8 or 16, and signed ones up so that the least is 0.
-    if codestream.precision < width:
-        samples = samples >> (width - codestream.precision)
-    if codestream.signed:
-        samples = samples ^ (1 << (codestream.precision - 1))
-    return samples

@@ -13,7 +13,8 @@ from rsna.dicom.decode import Frame, Stored, decode_frame, read_frame
 from rsna.dicom.errors import CorruptHeader, CorruptPixels, NoSuchLevel, located
 from rsna.dicom.frame import Header, header_of, read_header
 from rsna.dicom.grayscale import Grayscale, read_grayscale
-from rsna.dicom.render import render
+from rsna.dicom.openjpeg import Box
+from rsna.dicom.render import MARGIN, render
 from rsna.dicom.tags import Tags, read_tags
 
 MAX_PIXELS = 1 << 26
@@ -57,52 +58,74 @@ class Mammogram:
         with located(self.name, CorruptPixels):
             return read_frame(self._pixels, self.tags)
 
-    def decode(self, level: int = 0) -> Stored:
+    def decode(self, level: int = 0, box: Box | None = None) -> Stored:
         """Decode the stored values.
 
         Args:
             level: how often the image is halved; 0 is full size, `levels` the smallest.
+            box: (x0, y0, x1, y1) in pixels of that level, x1 and y1 past the end; None for the whole image. In JPEG
+                2000 files only the code blocks of that part are decoded.
 
         Returns:
-            (H, W) uint8, uint16 or int16 stored values, of size `size_at(level)`.
+            (H, W) uint8, uint16 or int16 stored values: of size `size_at(level)`, or of the part.
 
         Raises:
             DicomError: the pixels cannot be read, or not at this level.
+            ValueError: the box holds no pixel of the image.
         """
         size = self.size_at(level)
+        if box is not None:
+            box = _clipped(box, size)
+            size = box[3] - box[1], box[2] - box[0]
         with located(self.name, CorruptPixels):
-            stored = decode_frame(self._frame, self.tags, self._pixels, level)
+            stored = decode_frame(self._frame, self.tags, self._pixels, level, box)
             if stored.shape != size:
                 raise CorruptPixels(f"decoded {stored.shape}, expected {size}")
         return stored
 
     def display(
-        self,
-        stored: Stored | int = 0,
-        *,
-        window: int | str | None = 0,
-        box: tuple[int, int, int, int] | None = None,
+        self, stored: Stored | int = 0, *, window: int | str | None = 0, box: Box | None = None
     ) -> NDArray[np.float32]:
         """Turn stored values into what a radiologist sees: modality LUT, window, padding, inversion.
 
         Args:
-            stored: what `decode` returned, or the level to decode.
+            stored: what `decode` returned for a whole image, or the level to decode.
             window: index or explanation of a window or VOI LUT of the file; None for the full stored range by
                 the header. A file without any has its full stored range at index 0.
-            box: (x0, y0, x1, y1) in pixels of `stored`, x1 and y1 past the end; None for the whole image.
+            box: (x0, y0, x1, y1) in pixels of `stored`, x1 and y1 past the end; None for the whole image. Of a level,
+                nothing else is decoded.
 
         Returns:
             (y1 - y0, x1 - x0) float32 in [0, 1], dense tissue bright, padding 0.
 
         Raises:
             NoSuchWindow, DicomError
+            ValueError: the box holds no pixel of the image.
         """
-        if not isinstance(stored, np.ndarray):
-            stored = self.decode(stored)
+        if isinstance(stored, np.ndarray):
+            reduced = stored.shape != self.size
+            box = _clipped(box, stored.shape) if box else None
+        else:
+            level, reduced = stored, stored > 0
+            if box is None:
+                stored = self.decode(level)
+            else:
+                box = _clipped(box, self.size_at(level))
+                x0, y0, x1, y1 = box
+                left, top = max(0, x0 - MARGIN), max(0, y0 - MARGIN)
+                stored = self.decode(level, (left, top, x1 + MARGIN, y1 + MARGIN))
+                box = (x0 - left, y0 - top, x1 - left, y1 - top)
         codestream = self._frame.codestream
         lossy = codestream is not None and codestream.lossy
         with located(self.name, CorruptHeader):
-            return render(stored, self.grayscale, window, box, reduced=stored.shape != self.size, lossy=lossy)
+            return render(stored, self.grayscale, window, box, reduced=reduced, lossy=lossy)
+
+
+def _clipped(box: Box, size: tuple[int, ...]) -> Box:
+    x0, y0, x1, y1 = max(0, int(box[0])), max(0, int(box[1])), min(int(box[2]), size[1]), min(int(box[3]), size[0])
+    if x0 >= x1 or y0 >= y1:
+        raise ValueError(f"box {list(box)} (x0, y0, x1, y1) holds no pixel of {size[1]}×{size[0]} (width × height)")
+    return x0, y0, x1, y1
 
 
 def open_mammogram(source: str | Path | bytes | Dataset, *, max_pixels: int = MAX_PIXELS) -> Mammogram:

@@ -13,6 +13,8 @@ from rsna.dicom.errors import CorruptPixels, Truncated, UnsupportedSyntax
 _CAP, _COD, _COC, _SOT, _SOD = 0xFF50, 0xFF52, 0xFF53, 0xFF90, 0xFF93
 # Rsiz bit 14: the codestream needs the capabilities of Part 15 (HTJ2K), ISO/IEC 15444-15.
 _HT_CAPABILITY = 0x4000
+# Of the code block style, the same Part's addition to table A.19.
+_HT_BLOCKS = 0x40
 _MOST_PRECINCTS = 1 << 16
 _MOST_BLOCKS = 1 << 19
 """Decoders spend 2 KB on a precinct and 350 bytes on a code block, used or not. 8192 × 8192 pixels in the usual blocks
@@ -26,6 +28,8 @@ class _CodingStyle:
     levels: int
     block: tuple[int, int]
     """log2 of (rows, columns) of a code block"""
+    high_throughput: bool
+    """Whether code blocks are coded as Part 15 says."""
     lossy: bool
     precincts: tuple[tuple[int, int], ...]
     """log2 of (rows, columns) of a precinct, from the smallest resolution to full size"""
@@ -44,7 +48,7 @@ def parse_jpeg2000(frame: bytes, start: int) -> Codestream:
         raise CorruptPixels(f"SIZ marker: image from ({x0}, {y0}) to ({x1}, {y1}), step ({x_step}, {y_step})")
     style, position = _read_main_header(frame, start + 2)
     codestream = Codestream(
-        kind="htj2k" if capability & _HT_CAPABILITY else "jpeg2000",
+        kind="htj2k" if capability & _HT_CAPABILITY or style.high_throughput else "jpeg2000",
         rows=y1 - y0,
         columns=x1 - x0,
         components=components,
@@ -81,7 +85,7 @@ def _read_main_header(frame: bytes, position: int) -> tuple[_CodingStyle, int]:
 
 
 def _read_coding_style(segment: bytes) -> _CodingStyle:
-    flags, levels, width, height, wavelet = struct.unpack_from(">B4xBBBxB", segment)
+    flags, levels, width, height, blocks, wavelet = struct.unpack_from(">B4xBBBBB", segment)
     if levels > 32:  # Table A.15
         raise CorruptPixels(f"COD marker: {levels} decomposition levels")
     precincts = ((15, 15),) * (levels + 1)
@@ -90,7 +94,9 @@ def _read_coding_style(segment: bytes) -> _CodingStyle:
             raise CorruptPixels("COD marker: precinct sizes are missing")
         precincts = tuple((size >> 4, size & 15) for size in segment[10 : 10 + levels + 1])
     # 0 is the 9/7 filter, 1 the reversible 5/3: table A.20.
-    return _CodingStyle(levels, ((height & 15) + 2, (width & 15) + 2), wavelet == 0, precincts)
+    return _CodingStyle(
+        levels, ((height & 15) + 2, (width & 15) + 2), bool(blocks & _HT_BLOCKS), wavelet == 0, precincts
+    )
 
 
 def _check_partition(codestream: Codestream, style: _CodingStyle) -> None:

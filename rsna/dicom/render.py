@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from rsna.dicom.decode import Stored
 from rsna.dicom.grayscale import Grayscale
+from rsna.dicom.openjpeg import Box
 from rsna.dicom.padding import REACH, VISIBLE, hide_padding
 
-Box = tuple[int, int, int, int]
-"""(x0, y0, x1, y1) in pixels; x1 and y1 lie past the end."""
+MARGIN = 3 * REACH
+"""Pixels around a part that decide how it looks."""
 
 
 def render(
@@ -44,8 +45,8 @@ def render(
             table[padding] = 0.0
         return _look_up(stored[y0:y1, x0:x1], table)
     # With a margin, so that a part looks as it does in the whole.
-    left, top = max(0, x0 - 3 * REACH), max(0, y0 - 3 * REACH)
-    part = stored[top : y1 + 3 * REACH, left : x1 + 3 * REACH]
+    left, top = max(0, x0 - MARGIN), max(0, y0 - MARGIN)
+    part = stored[top : y1 + MARGIN, left : x1 + MARGIN]
     hidden = hide_padding(_look_up(part, table), _look_up(part, padding.astype(np.uint8)) != 0, brightness)
     return np.ascontiguousarray(hidden[y0 - top : y1 - top, x0 - left : x1 - left])
 

@@ -127,7 +127,7 @@ def grey_original(image: SourceImage, window: int | str | None, height: int) -> 
     level = 0
     while height and level < image.levels and image.size_at(level + 1)[0] >= height:
         level += 1
-    pixels = image.display(image.decode(level), window=window)
+    pixels = image.display(level, window=window)
     if height and pixels.shape[0] > height:
         width = max(1, round(pixels.shape[1] * height / pixels.shape[0]))
         pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)

@@ -41,9 +41,9 @@ class PreparedSource:
     read: float
     """Seconds to read the file and its header."""
     decode: float
-    """Seconds to decode the codestream."""
+    """Seconds to decode the codestream, and to window what was decoded for the purpose."""
     prepare: float
-    """Seconds for everything else: crop, window, scaling."""
+    """Seconds for everything else: crop, scaling."""
 
 
 class _Timed:
@@ -72,9 +72,15 @@ class _Timed:
             self.seconds += time.perf_counter() - started
 
     def display(
-        self, stored: Stored, *, window: int | str | None = 0, box: tuple[int, int, int, int] | None = None
+        self, stored: Stored | int, *, window: int | str | None = 0, box: tuple[int, int, int, int] | None = None
     ) -> npt.NDArray[float32]:
-        return self._image.display(stored, window=window, box=box)
+        if not isinstance(stored, int):
+            return self._image.display(stored, window=window, box=box)
+        started = time.perf_counter()
+        try:
+            return self._image.display(stored, window=window, box=box)
+        finally:
+            self.seconds += time.perf_counter() - started
 
 
 def prepare_source(source: Source, settings: PreprocessSettings) -> PreparedSource:

@@ -184,3 +184,10 @@ def test_a_codestream_without_coding_style_is_corrupt():
     stream = encode_jpeg2000(breast(64, 64), 12)
     with pytest.raises(CorruptPixels, match="COD"):
         parse_codestream(stream[:45] + stream[59:])
+
+
+def test_high_throughput_blocks_are_known_without_the_capability():
+    frame = bytearray(encode(breast(70, 51), "htj2k", 12))
+    assert frame[6] & 0x40
+    frame[6] &= ~0x40  # Rsiz, bit 14
+    assert parse_codestream(bytes(frame)).kind == "htj2k"
