@@ -89,6 +89,7 @@ def _describe(recipe: Recipe, options: BundleMakeOptions, weights: dict[str, str
         "model": to_mapping(recipe.model),
         "targets": [target.name for target in recipe.targets],
         "aggregate": recipe.aggregate,
+        "flip": recipe.flip,
         "weights": weights,
         "precision": options.precision,
         "threshold": recipe.threshold,

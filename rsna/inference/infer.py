@@ -83,7 +83,8 @@ class _Job:
         if self.options.strict and (self.images["failure"] == NO_FILE).any():
             raise StrictError(f"strict: {int((self.images['failure'] == NO_FILE).sum())} rows have no file")
         out = Path(self.options.out)
-        key = {"fingerprint": self.recipe.fingerprint, "flip": self.options.flip, "backend": self.options.backend}
+        flip = Plan.of(self.recipe, self.options.flip).flip
+        key = {"fingerprint": self.recipe.fingerprint, "flip": flip, "backend": self.options.backend}
         progress = Progress(out.with_name(f"{out.stem}_progress.jsonl"), key)
         try:
             rows = self._left(progress)
@@ -132,7 +133,7 @@ class _Job:
     def _stream(self, rows: list[int], progress: Progress) -> None:
         options, recipe = self.options, self.recipe
         networks = load_networks(recipe, options.backend, options.compile)
-        plan = Plan(len(recipe.weights), options.flip)
+        plan = Plan.of(recipe, options.flip)
         stream = Stream(
             networks, recipe.preprocess, plan, options.batch_size, options.workers, options.file_timeout, self.stages
         )

@@ -25,8 +25,9 @@ class InferOptions:
     """Folds to use; every trained one where empty."""
     average: Literal["logits", "probabilities"] = "logits"
     """What is averaged over the folds."""
-    flip: bool = False
-    """Test-time augmentation: predict the mirrored image, too, and average; twice the network's time."""
+    flip: bool | None = None
+    """Test-time augmentation: predict the mirrored image, too, and average; twice the network's time. null does as the
+    out-of-fold predictions were made, on which the threshold was chosen."""
     submit: Literal["threshold", "probability"] = "threshold"
     """Column cancer: 0 or 1 at the threshold, or the probability."""
     threshold: float | None = None

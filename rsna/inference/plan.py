@@ -3,6 +3,8 @@
 import time
 from dataclasses import dataclass
 
+from rsna.inference.recipe import Recipe
+
 MARGIN = 0.95
 """Share of the time left that a projection may fill: the rest is for what it does not foresee."""
 
@@ -21,6 +23,11 @@ class Plan:
     """Folds used, from the first."""
     flip: bool
     """Whether the mirrored image is predicted, too."""
+
+    @classmethod
+    def of(cls, recipe: Recipe, flip: bool | None) -> "Plan":
+        """Every fold of a recipe; None mirrors where its out-of-fold predictions did."""
+        return cls(len(recipe.weights), recipe.flip if flip is None else flip)
 
     @property
     def passes(self) -> int:

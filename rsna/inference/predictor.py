@@ -50,7 +50,7 @@ class Predictor:
         *,
         folds: tuple[int, ...] = (),
         average: Average = "logits",
-        flip: bool = False,
+        flip: bool | None = None,
         backend: Backend = "torch",
         batch_size: int = 16,
         workers: int | None = None,
@@ -62,7 +62,7 @@ class Predictor:
             bundle: A bundle (folder, .zip, .tar) or a run folder.
             folds: Folds to use; every one where empty.
             average: What is averaged over the folds.
-            flip: Whether the mirrored image is predicted, too.
+            flip: Whether the mirrored image is predicted, too; None as out of fold.
             backend: torch, or onnxruntime with what ``rsna export`` wrote.
             batch_size: Images per forward pass.
             workers: Preparing processes; None is one a core.
@@ -73,7 +73,7 @@ class Predictor:
         """
         self.recipe = load_recipe(bundle, folds)
         self._device = load_networks(self.recipe, backend)[0]
-        self._plan = Plan(len(self.recipe.weights), flip)
+        self._plan = Plan.of(self.recipe, flip)
         self._average: Average = average
         self._batch_size = batch_size
         self._network_lock = threading.Lock()

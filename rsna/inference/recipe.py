@@ -44,6 +44,8 @@ class Recipe:
     targets: tuple[Target, ...]
     aggregate: Literal["mean", "max", "top2"]
     """Breast probability from its images'."""
+    flip: bool
+    """Whether out-of-fold predictions, and with them the threshold, are means over each image and its mirror image."""
     weights: tuple[Weights, ...]
     """One file a fold."""
     threshold: float
@@ -129,6 +131,7 @@ def _from_run(run: Path, folds: tuple[int, ...]) -> Recipe:
         model=_model(config["model"]),
         targets=_targets(run, record["targets"]),
         aggregate=config["evaluation"]["aggregate"],
+        flip=config["evaluation"]["flip_tta"],
         weights=tuple(Weights(k, trained[k], _sha256(trained[k])) for k in chosen),
         threshold=figures["threshold"]["value"],
         recalled=figures["threshold"]["recalled"],
@@ -151,6 +154,7 @@ def _from_bundle(path: Path, folds: tuple[int, ...]) -> Recipe:
         model=_model(about["model"]),
         targets=_targets(bundle.folder, about["targets"]),
         aggregate=about["aggregate"],
+        flip=about["flip"],
         weights=tuple(Weights(k, bundle.file(files[k]), bundle.sha256(files[k])) for k in chosen),
         threshold=float(about["threshold"]),
         recalled=float(about["recalled"]),

@@ -29,8 +29,8 @@ class ValidateOptions:
     """Whether the share of positives in this set means anything."""
     average: Literal["logits", "probabilities"] = "logits"
     """What is averaged over folds."""
-    flip: bool = False
-    """Predict mirrored images, too."""
+    flip: bool | None = None
+    """Predict mirrored images, too; null does as the out-of-fold predictions were made."""
     resamples: int = 2000
     """Patient-level bootstrap resamples behind every interval."""
     batch_size: int = 16
@@ -91,7 +91,7 @@ def _predict(options: ValidateOptions, recipe: "Recipe", table: "ImageTable") ->
     from rsna.inference.stream import Stream
     from rsna.inference.submission import join_folds
 
-    plan = Plan(len(recipe.weights), options.flip)
+    plan = Plan.of(recipe, options.flip)
     stream = Stream(
         load_networks(recipe), recipe.preprocess, plan, batch_size=options.batch_size, workers=options.workers
     )

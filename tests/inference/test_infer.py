@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from rsna.dataset.table import TableError
+from rsna.inference.bundle_make import make_bundle
 from rsna.inference.ensemble import Ensemble
 from rsna.inference.errors import RecipeError, StrictError
 from rsna.inference.infer import infer
-from rsna.inference.options import InferOptions
+from rsna.inference.options import BundleMakeOptions, InferOptions
 from rsna.settings import ConfigError
 from tests.inference.runs import write_exams, write_run
 
@@ -74,6 +75,17 @@ def test_flip_predicts_the_mirrored_image_too(run, exams, tmp_path):
     plain = predict(run, exams, tmp_path).images["probability"]
     flipped = predict(run, exams, tmp_path, flip=True).images["probability"]
     assert not np.allclose(plain, flipped, atol=1e-6)
+
+
+def test_images_are_mirrored_where_they_were_out_of_fold(exams, tmp_path):
+    run = write_run(tmp_path / "run", evaluation={"flip_tta": True})
+    unsaid, flipped, plain = (
+        predict(run, exams, tmp_path, flip=flip).images["probability"] for flip in (None, True, False)
+    )
+    np.testing.assert_array_equal(unsaid, flipped)
+    assert not np.allclose(unsaid, plain, atol=1e-6)
+    bundle = make_bundle(BundleMakeOptions(str(run), str(tmp_path / "bundle"), precision="fp32", target="none"))
+    np.testing.assert_allclose(predict(bundle, exams, tmp_path).images["probability"], flipped, atol=1e-6)
 
 
 def test_a_file_that_fails_leaves_its_breast_to_its_other_views(run, exams, tmp_path, capsys):

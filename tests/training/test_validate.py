@@ -3,6 +3,8 @@
 import pandas as pd
 import pytest
 
+from rsna.inference.bundle_make import make_bundle
+from rsna.inference.options import BundleMakeOptions
 from rsna.settings import ConfigError
 from rsna.training.validate import ValidateOptions, validate
 from tests.training.tiny import write_set
@@ -30,6 +32,20 @@ def test_validating_the_trained_fold_gives_its_out_of_fold_predictions(prepared)
     options = ValidateOptions(str(prepared / "set"), run=str(prepared / "run"), resamples=100, workers=1)
     found = validate(options).set_index("image_id")["probability"]
     pd.testing.assert_series_equal(found[oof.index], oof, check_dtype=False, rtol=1e-4)
+
+
+def test_a_bundle_is_scored_like_the_run_it_was_made_of(prepared, tmp_path, capsys):
+    root = str(write_set(tmp_path / "other", patients=6, positives=3, seed=6))
+    bundle = make_bundle(
+        BundleMakeOptions(str(prepared / "run"), str(tmp_path / "bundle"), precision="fp32", target="none")
+    )
+    options = ValidateOptions(root, bundle=str(bundle), resamples=100, workers=1)
+    found = validate(options)
+    table = capsys.readouterr().out.partition("breasts\n")[2]
+    assert "pF1 raw" in table
+    expected = validate(ValidateOptions(root, run=str(prepared / "run"), resamples=100, workers=1))
+    pd.testing.assert_frame_equal(found, expected)
+    assert table in capsys.readouterr().out
 
 
 def test_one_of_run_and_bundle_is_needed():
