@@ -4,15 +4,24 @@ import csv
 import json
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from rsna.dataset.folds import make_folds
+from rsna.dataset.source import load_data
 from rsna.dataset.targets import get_targets
+from rsna.model.heads import output_count
+from rsna.model.network import build_model
 from rsna.training.average import MovingAverage
+from rsna.training.batch import plan_batch
 from rsna.training.checkpoints import average_weights
+from rsna.training.fit import data_module, prepare_network
+from rsna.training.fold_data import cache_for, fold_data
 from rsna.training.losses import mixed_loss, target_loss
+from rsna.training.module import MammogramModule
 from rsna.training.settings import LossSettings
 from tests.training.tiny import tiny_config, train_here
 
@@ -112,18 +121,74 @@ def test_mixup_acts_on_training_alone(plain, tiny):
     assert float(rows(tiny)[0]["train_loss"]) == pytest.approx(math.log(2))  # of any labels, at the first step
 
 
+def first_step(folder, options):
+    """What the first step starts from and what comes of it: initial weights, batch, loss, and the network's logits."""
+    config = tiny_config(folder, **BASE | options)
+    table = load_data(config.data)
+    fold = fold_data(config, table, make_folds(table.images, config.folds.n_folds), 0, cache_for(config, table))
+    plan = plan_batch(config.global_batch_size, config.batch_size_per_device, 1)
+    torch.manual_seed(config.seed)
+    network = prepare_network(config, build_model(config.model, output_count(fold.targets)), "cpu", plan)
+    module = MammogramModule(network, fold.targets, fold.validation, config, 3)
+    weights = {key: value.clone() for key, value in network.state_dict().items()}
+    batch = next(iter(data_module(config, fold, plan, "cpu").train_dataloader()))
+    torch.manual_seed(1)
+    torch.nn.init.normal_(network.classifier.weight)  # which starts at 0, where every loss is the same
+    changed = {key: value.clone() for key, value in network.state_dict().items()}
+    loss = module.training_step(batch, 0).detach()
+    network.load_state_dict(changed)  # as it was before the batch moved the running statistics
+    fixed = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (4, 1, 48, 32), dtype=np.uint8))
+    with torch.no_grad():
+        logits = module.eval()(fixed)
+    return {"weights": weights, "batch": batch, "loss": {"": loss}, "logits": {"": logits}}
+
+
+OPTIONS = [
+    ({"model__drop_rate": 0.5}, {"loss"}),
+    ({"model__backbone": "efficientnet_b0", "model__drop_path_rate": 0.9}, {"loss"}),
+    ({"model__norm": "frozen"}, {"loss"}),
+    ({"model__pooling": "max"}, {"loss", "logits"}),
+    ({"model__pooling": "gem"}, {"loss", "logits"}),
+    ({"model__gradient_checkpointing": True}, set()),
+    ({"loss__label_smoothing": 0.2}, {"loss"}),
+    ({"loss__soft_positive": 0.8}, {"loss"}),
+    ({"targets": ["cancer", "biopsy"], "loss__auxiliary_weight": 0.5}, {"loss"}),
+    ({"augment__mixup": 0.5}, {"loss"}),
+    ({"augment__horizontal_flip": 0.99}, {"batch", "loss"}),
+    ({"sampler__kind": "balanced", "sampler__positives": 4}, {"batch", "loss"}),
+    ({"sampler__kind": "repeated", "sampler__repeats": 3}, {"batch", "loss"}),
+    ({"trainer__ema": 0.9}, set()),
+    ({"trainer__patience": 1}, set()),
+    ({"soup": 2}, set()),
+    ({"checkpoint": "best"}, set()),
+    ({"evaluation__flip_tta": True}, set()),
+]
+"""Options, the last of them the one that is tried, and what of the first step it changes."""
+
+
 @pytest.mark.parametrize(
-    "option",
-    [
-        {"model__drop_rate": 0.5}, {"loss__label_smoothing": 0.2},
-        {"loss__soft_positive": 0.8}, {"model__pooling": "max"}, {"model__pooling": "gem"},
-        {"model__norm": "frozen"}, {"sampler__kind": "balanced"},
-    ],
-    ids=lambda option: "=".join(map(str, *option.items())),
-)  # fmt: skip
-def test_options_of_network_loss_and_sampling_reach_training(plain, tiny, option):
-    train_here(tiny_config(tiny, **BASE | option))
-    assert not same(trained(tiny), trained(plain))
+    ("option", "changed"), OPTIONS, ids=[",".join(f"{key}={option[key]}" for key in option) for option, _ in OPTIONS]
+)
+def test_an_option_changes_its_part_of_the_first_step_and_no_other(prepared, option, changed):
+    without = dict(list(option.items())[:-1]) if "sampler__kind" not in option else {}
+    before, after = first_step(prepared, without), first_step(prepared, option)
+    if option.get("model__pooling") == "gem":  # its exponent is learnt
+        (key,) = after["weights"].keys() - before["weights"].keys()
+        assert float(after["weights"].pop(key)) == 3.0
+    assert {part for part in before if not same(before[part], after[part])} == changed
+
+
+def test_soups_of_the_best_take_the_best_epochs(plain, tiny):
+    train_with(tiny, checkpoint="best", soup=2)
+    assert same(trained(tiny), trained(plain))
+    figures = [float(row["val_pf1"]) for row in rows(tiny)]
+    best = sorted(sorted(range(3), key=lambda epoch: -figures[epoch])[:2])
+    files = sorted((fold(tiny) / "checkpoints").glob("epoch*.safetensors"))
+    assert [file.name for file in files] == [f"epoch{epoch + 1:04d}.safetensors" for epoch in best]
+    first, second = map(load_file, files)
+    for key, value in counted(tiny).items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, (first[key] + second[key]) / 2)
 
 
 def test_test_time_flips_average_the_two_logits_and_leave_the_weights_alone(plain, tiny):
