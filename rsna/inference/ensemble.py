@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from rsna.inference.plan import Plan
+from rsna.model.heap import keep_freed_memory
 from rsna.model.network import MammogramNet, to_unit
 
 Precision = Literal["32", "bf16", "fp16"]
@@ -52,6 +53,8 @@ class Ensemble:
     ) -> None:
         self.device = device or choose_device()
         self.precision = precision or choose_precision(self.device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.networks: list[Any] = [
             network.to(self.device).to(memory_format=torch.channels_last).eval() for network in networks
         ]

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -71,6 +72,7 @@ class MammogramData(LightningDataModule):
         pin_memory: bool,
     ) -> None:
         super().__init__()
+        _use_one_thread()
         self.training, self.validation = training, validation
         self.workers, self.pin_memory = workers, pin_memory
         order = make_order(training.positive, sampler, seed, plan)
@@ -113,4 +115,10 @@ class MammogramData(LightningDataModule):
             num_workers=self.workers,
             pin_memory=self.pin_memory,
             persistent_workers=self.workers > 0,
+            worker_init_fn=_use_one_thread,
         )
+
+
+def _use_one_thread(worker: int = 0) -> None:
+    """OpenCV's threads would stand in the way of the loaders beside this one, or of the network."""
+    cv2.setNumThreads(0)

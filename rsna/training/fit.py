@@ -8,6 +8,7 @@ from timm.layers import convert_sync_batchnorm
 
 from rsna.config import Config
 from rsna.model.heads import output_count
+from rsna.model.heap import keep_freed_memory
 from rsna.model.network import MammogramNet, build_model
 from rsna.settings import ConfigError
 from rsna.training import hardware, ranks
@@ -39,6 +40,8 @@ def fit_fold(config: Config, fold: int, folder: Path, data: FoldData) -> None:
         CheckpointError: A checkpoint cannot be written, or none of those there loads.
     """
     accelerator = hardware.choose_accelerator(config.trainer)
+    if accelerator == "cpu":
+        keep_freed_memory()
     plan = plan_batch(config.global_batch_size, config.batch_size_per_device, ranks.world_size())
     pl.seed_everything(config.seed, workers=False, verbose=False)
     network = prepare_network(config, build_model(config.model, output_count(data.targets)), accelerator, plan)
