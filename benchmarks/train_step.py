@@ -133,7 +133,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, help="images per step: 8 on a GPU, 2 on a CPU")
     parser.add_argument("--steps", type=int, help="steps that are timed: 60 on a GPU, 8 on a CPU")
     parser.add_argument("--warm-up", type=int, help="steps before the clock starts: 5 on a GPU, 2 on a CPU")
-    parser.add_argument("--rounds", type=int, default=2, help="runs of each part, of which the fastest counts")
+    parser.add_argument("--rounds", type=int, default=4, help="runs of each part, of which the fastest counts")
     parser.add_argument("--images", type=int, default=128, help="images in the set")
     parser.add_argument("--backbone", default="efficientnet_b3")
     parser.add_argument("--workers", type=int, help="loader processes")
