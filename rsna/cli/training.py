@@ -38,13 +38,18 @@ def _train(arguments: Sequence[str], _: None) -> int:
         except Exception as error:
             raise _Carried(error) from error
 
-    # Hydra reads the command line itself: -m, --help, --cfg and the rest are its own.
-    sys.argv = ["train.py", *overrides]
+    # Hydra reads the command line itself: -m, --help, --cfg and the rest are its own. It wants all overrides in one row.
+    flags = [argument for argument in overrides if argument.startswith("-") or not _is_override(argument)]
+    sys.argv = ["train.py", *(argument for argument in overrides if argument not in flags), *flags]
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(run)()
     except _Carried as carried:
         raise carried.error from None
     return 0
+
+
+def _is_override(argument: str) -> bool:
+    return "=" in argument or argument.startswith("~")
 
 
 def _models(options: ModelsOptions) -> int:

@@ -1,9 +1,16 @@
 """One grammar for every verb; help teaches; what is wrong is said in a line with an exit code."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pandas as pd
 import pytest
+import yaml
 
 from rsna.cli.main import VERBS, main
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_without_a_verb_the_verbs_are_listed(capsys):
@@ -71,3 +78,17 @@ def test_folds_are_made_and_checked(tmp_path, capsys):
     leaking.to_csv(out, index=False)
     assert main(["folds", "check", f"splits={out}"]) == 1
     assert "1 patients stand on both sides (first: 0)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["fold=1 --cfg job", "--cfg job fold=1", "--cfg job fold=1 --package _global_", "experiment=demo --cfg job fold=1"],
+)
+def test_the_composed_configuration_is_printed_wherever_the_flag_stands(arguments):
+    command = [sys.executable, str(ROOT / "train.py"), *arguments.split()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    printed = yaml.safe_load(done.stdout)
+    assert printed["fold"] == 1
+    assert printed["trainer"]["epochs"] >= 1
+    assert printed["data"]["root"]
