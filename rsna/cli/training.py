@@ -38,7 +38,7 @@ def _train(arguments: Sequence[str], _: None) -> int:
         except Exception as error:
             raise _Carried(error) from error
 
-    # Hydra reads the command line itself: -m, --help, --cfg and the rest are its own. It wants all overrides in one row.
+    # Hydra reads the command line itself: -m, --help, --cfg and the rest are its own. It wants overrides in one row.
     flags = [argument for argument in overrides if argument.startswith("-") or not _is_override(argument)]
     sys.argv = ["train.py", *(argument for argument in overrides if argument not in flags), *flags]
     try:
