@@ -15,7 +15,7 @@ from rsna.dataset.geometry import Geometry, fit
 from rsna.dataset.images import SourceImage, Stored, open_image
 from rsna.settings import ConfigError, digest, require
 
-PREPROCESSING_VERSION = 1
+PREPROCESSING_VERSION = 2
 """Raised by hand whenever the same settings give other pixels; part of the preprocessing hash."""
 
 Prepared = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]

@@ -1,5 +1,6 @@
 """A submission is always complete: whatever is wrong with files, rows, devices and time."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -12,14 +13,20 @@ import pandas as pd
 import pytest
 import torch
 
+from rsna.dataset.cache import Cache
+from rsna.dataset.prepare_table import prepare_table
 from rsna.dataset.table import TableError
 from rsna.inference.bundle_make import make_bundle
 from rsna.inference.ensemble import Ensemble
 from rsna.inference.errors import RecipeError, StrictError
 from rsna.inference.infer import infer
 from rsna.inference.options import BundleMakeOptions, InferOptions
+from rsna.inference.recipe import load_recipe
 from rsna.settings import ConfigError
 from tests.inference.runs import write_exams, write_run
+
+REAL = Path(os.environ.get("RSNA_TEST_DATA", "/nowhere")) / "rsna"
+REAL_FILES = sorted((REAL / "train_images").glob("*/*.dcm")) if REAL.is_dir() else []
 
 
 def predict(run, root, tmp_path, **options):
@@ -291,3 +298,25 @@ def test_runs_that_cannot_predict(exams, tmp_path):
     (half / "config.yaml").write_text(text.replace("margin: 0.02", "margin: 0.03"))
     with pytest.raises(RecipeError, match="was trained with preprocessing"):
         predict(half, exams, tmp_path)
+
+
+@pytest.mark.skipif(not REAL_FILES, reason="RSNA_TEST_DATA does not name the folder of real files")
+def test_real_files_are_predicted_from_the_pixels_that_training_sees(run, tmp_path):
+    table = pd.read_csv(REAL / "train.csv", dtype=str)
+    files = {path.stem: path for path in REAL_FILES}
+    table = table[table["image_id"].isin(files)].reset_index(drop=True)
+    table["prediction_id"] = table["patient_id"] + "_" + table["laterality"]
+    root = tmp_path / "exams"
+    root.mkdir()
+    (root / "test_images").symlink_to(REAL / "train_images")
+    table.drop(columns=["cancer"]).to_csv(root / "test.csv", index=False)
+    done = predict(run, root, tmp_path)
+    assert (done.images["failure"] == "").all()
+    assert done.submission["prediction_id"].tolist() == table["prediction_id"].unique().tolist()
+
+    recipe = load_recipe(run)
+    cache = Cache.create(tmp_path / "cache", "real", recipe.preprocess)
+    prepare_table(table.assign(path=table["image_id"].map(files)), recipe.preprocess, cache, workers=1)
+    images = np.stack([cache.read(image_id) for image_id in done.images["image_id"]])
+    logits = Ensemble(recipe.networks()).logits(images).mean(axis=0)[:, recipe.cancer_column]
+    np.testing.assert_allclose(done.images["probability"], 1 / (1 + np.exp(-logits)), atol=1e-5)
