@@ -38,6 +38,8 @@ _CHUNK = 1 << 20
 _PARAMETERS_BYTES = 1 << 15
 """More than any version's opj_dparameters_t, two paths of 4096 bytes among others."""
 _END = ctypes.c_size_t(-1).value
+_WORTHWHILE = 0.75
+"""Share of the image up to which a part is decoded by itself: larger ones take more time and memory than the whole."""
 
 
 class _Component(ctypes.Structure):
@@ -104,13 +106,12 @@ def decode_jpeg2000(data: bytes, codestream: Codestream, level: int, box: Box | 
         complement of two.
 
     Raises:
-        CorruptPixels, or whatever Pillow raises.
+        CorruptPixels, MemoryError, or whatever Pillow raises.
     """
     data = data[codestream.start :] if codestream.start else data
     dtype = np.dtype(np.uint8 if codestream.precision <= 8 else np.uint16)
     library = load_library()
-    # Of HTJ2K, OpenJPEG 2.5 decodes the whole alone: parts come back empty.
-    area = box if library is not None and codestream.kind == "jpeg2000" else None
+    area = box if box and library and _can_be_apart(box, codestream, level) else None
     if library is None:
         samples = _decode_with_pillow(data, codestream, level, dtype)
     else:
@@ -119,6 +120,13 @@ def decode_jpeg2000(data: bytes, codestream: Codestream, level: int, box: Box | 
         samples = samples[box[1] : box[3], box[0] : box[2]]
     unused = 8 * dtype.itemsize - codestream.precision
     return samples & dtype.type((1 << codestream.precision) - 1) if unused and codestream.signed else samples
+
+
+def _can_be_apart(box: Box, codestream: Codestream, level: int) -> bool:
+    rows, columns = codestream.size(level)
+    pixels = (box[2] - box[0]) * (box[3] - box[1])
+    # Of HTJ2K, OpenJPEG 2.5 decodes the whole alone: parts come back empty.
+    return codestream.kind == "jpeg2000" and pixels <= _WORTHWHILE * rows * columns
 
 
 @functools.cache
@@ -155,7 +163,7 @@ class _Decoder:
         self._data = data
         self._start = ctypes.cast(ctypes.c_char_p(data), _P).value or 0
         self._position = 0
-        self._message = ""
+        self._messages: list[str] = []
         self._callbacks = _READ(self._read), _SKIP(self._skip), _SEEK(self._seek), _MESSAGE(self._listen)
 
     def decode(self, codestream: Codestream, level: int, box: Box | None, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -189,8 +197,13 @@ class _Decoder:
             return np.ctypeslib.as_array(component.data, (component.h, component.w)).astype(dtype)
 
     def _check(self, done: int) -> None:
-        if not done:
-            raise CorruptPixels(f"OpenJPEG: {self._message or 'the codestream is damaged'}")
+        """Raises what the library said, its first message naming the cause."""
+        if done:
+            return
+        said = "; ".join(self._messages) or "no reason"
+        if "memory" in said.lower() or "exceeds system limits" in said:
+            raise MemoryError(said)
+        raise CorruptPixels(f"OpenJPEG: {said} (damaged, or memory ran out)")
 
     def _read(self, target: int, count: int, _: object) -> int:
         count = min(count, len(self._data) - self._position)
@@ -210,7 +223,7 @@ class _Decoder:
         return int(position <= len(self._data))
 
     def _listen(self, message: bytes, _: object) -> None:
-        self._message = message.decode(errors="replace").strip()
+        self._messages.append(message.decode(errors="replace").strip(" .\n"))
 
 
 def _on_reference_grid(box: Box, codestream: Codestream, level: int) -> Box:
