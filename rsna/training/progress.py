@@ -1,5 +1,6 @@
 """Progress: rich bars on a terminal, plain lines in a log or notebook."""
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -25,7 +26,9 @@ class PlainProgress(Callback):
         if trainer.is_global_zero and time.monotonic() - self._last > self.every_s:
             self._last = time.monotonic()
             done = f"{batch_idx + 1}/{trainer.num_training_batches}"
-            self._print(f"epoch {trainer.current_epoch + 1}/{self.epochs}, batch {done}, loss {self.watch.last:.4f}")
+            # The first loss is read one batch later.
+            loss = "" if math.isnan(self.watch.last) else f", loss {self.watch.last:.4f}"
+            self._print(f"epoch {trainer.current_epoch + 1}/{self.epochs}, batch {done}{loss}")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
