@@ -1,5 +1,6 @@
-"""Files that are either whole or absent: written beside the target under a temporary name, then renamed."""
+"""Files that are either whole or absent: written beside the target, then renamed; and what they hold, as a hash."""
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -47,3 +48,13 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not JSON: {error}. Remove it and run again to have it written anew") from error
+
+
+def sha256(path: str | Path) -> str:
+    """64 hexadecimal characters over a file's content, which is read in pieces.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with Path(path).open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

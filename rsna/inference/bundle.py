@@ -5,14 +5,13 @@ into a temporary folder.
 """
 
 import atexit
-import hashlib
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rsna.files import read_json
+from rsna.files import read_json, sha256
 from rsna.inference.errors import RecipeError
 from rsna.inference.unpack import unpack
 
@@ -62,9 +61,8 @@ class Bundle:
             RecipeError: Names the first that differs.
         """
         for name in self.about["files"]:
-            with self.file(name).open("rb") as content:
-                if hashlib.file_digest(content, "sha256").hexdigest() != self.sha256(name):
-                    raise RecipeError(f"{self.folder / name}: its SHA-256 is not the recorded one; copy it again")
+            if sha256(self.file(name)) != self.sha256(name):
+                raise RecipeError(f"{self.folder / name}: its SHA-256 is not the recorded one; copy it again")
 
 
 def open_bundle(path: Path) -> Bundle:

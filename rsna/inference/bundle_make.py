@@ -1,6 +1,5 @@
 """Run directory → bundle: weights, one description, and every wheel that the target lacks."""
 
-import hashlib
 import platform
 import shutil
 import tempfile
@@ -14,7 +13,7 @@ import yaml
 from safetensors.torch import load_file, save
 
 from rsna.dataset.prepare import preprocessing_hash
-from rsna.files import read_json, write_json
+from rsna.files import read_json, sha256, write_json
 from rsna.inference import kaggle
 from rsna.inference.bundle import BUNDLE_FILE, BUNDLE_FORMAT
 from rsna.inference.options import BundleMakeOptions
@@ -49,7 +48,7 @@ def make_bundle(options: BundleMakeOptions) -> Path:
         if options.target != "none":
             fetch_wheels(read_target(options.target, options.python, options.platform), folder)
         about = _describe(recipe, options, weights)
-        about["files"] = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
+        about["files"] = {file.name: sha256(file) for file in sorted(folder.iterdir())}
         write_json(folder / BUNDLE_FILE, about)
         kaggle.write_metadata(folder, options.owner, options.title or f"RSNA {about['name']}"[:50])
         if out.exists():
@@ -121,8 +120,3 @@ def summary(bundle: Path) -> str:
         f"{figure:.3f}{said}, {sum(sizes.values()):.0f} MB\n{rows}\n"
         f"upload: kaggle datasets create -p {bundle}, then kaggle kernels push -p {bundle / 'kernel'}"
     )
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

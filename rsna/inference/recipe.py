@@ -14,7 +14,7 @@ from rsna.dataset.prepare import PreprocessSettings, preprocessing_hash
 from rsna.dataset.targets import Target, get_targets
 from rsna.evaluation.breasts import to_breasts
 from rsna.evaluation.calibration import fit_temperature
-from rsna.files import read_json
+from rsna.files import read_json, sha256
 from rsna.inference.bundle import BUNDLE_FILE, open_bundle
 from rsna.inference.errors import RecipeError
 from rsna.model.heads import output_count, output_slices
@@ -132,7 +132,7 @@ def _from_run(run: Path, folds: tuple[int, ...]) -> Recipe:
         targets=_targets(run, record["targets"]),
         aggregate=config["evaluation"]["aggregate"],
         flip=config["evaluation"]["flip_tta"],
-        weights=tuple(Weights(k, trained[k], _sha256(trained[k])) for k in chosen),
+        weights=tuple(Weights(k, trained[k], sha256(trained[k])) for k in chosen),
         threshold=figures["threshold"]["value"],
         recalled=figures["threshold"]["recalled"],
         prevalence=figures["pooled"]["prevalence"],
@@ -223,8 +223,3 @@ def _model(values: dict[str, Any]) -> ModelSettings:
     return from_mapping(
         ModelSettings, values | {"pretrained": False, "weights": "", "gradient_checkpointing": False}, "model"
     )
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -1,19 +1,13 @@
 """Which devices, arithmetic and loaders a run uses where the configuration says auto."""
 
-import os
-
 import torch
 
+from rsna.dataset.pool import available_cores
 from rsna.settings import ConfigError
 from rsna.training.settings import TrainerSettings
 
 LOADERS_PER_GPU = 8
 """Loader processes per GPU at most: enough for 100 prepared images a second and process."""
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 def choose_accelerator(settings: TrainerSettings) -> str:
@@ -60,11 +54,11 @@ def choose_workers(settings: TrainerSettings, accelerator: str, devices: int) ->
     """Loader processes per device. On the CPU training itself uses every core: none."""
     if settings.workers != "auto":
         return settings.workers
-    return 0 if accelerator == "cpu" else max(1, min(LOADERS_PER_GPU, cores() // devices))
+    return 0 if accelerator == "cpu" else max(1, min(LOADERS_PER_GPU, available_cores() // devices))
 
 
 def describe(accelerator: str, devices: int) -> str:
     """The hardware in words, for the run's record."""
     if accelerator == "cuda":
         return f"{devices} × {torch.cuda.get_device_name(0)}"
-    return f"{devices} × {accelerator}, {cores()} cores"
+    return f"{devices} × {accelerator}, {available_cores()} cores"

@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 from rsna.config import Config
+from rsna.dataset.pool import available_cores
 from rsna.training.batch import plan_batch
 from rsna.training.fit import fit_fold
 from rsna.training.fold_data import FoldData
-from rsna.training.hardware import choose_accelerator, choose_devices, cores
+from rsna.training.hardware import choose_accelerator, choose_devices
 from rsna.training.run_directory import write_config
 
 
@@ -41,7 +42,7 @@ def launch_fold(config: Config, fold: int, folder: Path, data: FoldData) -> None
         sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}",
         "-m", "rsna.training.worker", str(folder), str(fold),
     ]  # fmt: skip
-    environment = os.environ | {"OMP_NUM_THREADS": str(max(1, cores() // devices))}
+    environment = os.environ | {"OMP_NUM_THREADS": str(max(1, available_cores() // devices))}
     done = subprocess.run(command, env=environment)
     if done.returncode:
         raise TrainingError(
