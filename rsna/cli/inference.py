@@ -1,6 +1,7 @@
 """Verbs that predict: infer, predict, bundle, export."""
 
 import json
+from pathlib import Path
 
 from rsna.cli.verb import Verb
 from rsna.inference.options import BundleMakeOptions, BundleVerifyOptions, ExportOptions, InferOptions, PredictOptions
@@ -14,8 +15,11 @@ def _infer(options: InferOptions) -> int:
 
 
 def _predict(options: PredictOptions) -> int:
+    from rsna.dataset.table import TableError
     from rsna.inference.predictor import Predictor
 
+    if not Path(options.input).expanduser().exists():
+        raise TableError(f"input={options.input}: there is no such file or folder")
     with Predictor(options.bundle, backend=options.backend, workers=options.workers) as predictor:
         found = predictor.predict(options.input)
     print(found.table() if options.format == "table" else json.dumps(found.to_dict(), indent=2))

@@ -26,6 +26,7 @@ def draw_history(rows: Sequence[Mapping[str, Any]], file: Path, title: str) -> N
     """
     # The object interface: pyplot would look for a display and keep every figure.
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(18, 3.4), layout="constrained")
     figure.suptitle(title)
@@ -33,6 +34,7 @@ def draw_history(rows: Sequence[Mapping[str, Any]], file: Path, title: str) -> N
     for axes, (name, curves) in zip(figure.subplots(1, len(_PANELS)), _PANELS, strict=True):
         axes.set_title(name)
         axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         drawn = {column: [row.get(column) for row in rows] for column in curves}
         for column, values in drawn.items():
