@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from rsna.dataset.crop import Box
+from rsna.dicom.box import Box
 from rsna.settings import ConfigError
 
 _COLUMNS = ("x0", "y0", "x1", "y1")

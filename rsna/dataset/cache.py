@@ -17,7 +17,6 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from rsna.dataset import tiff
-from rsna.dataset.crop import Box
 from rsna.dataset.geometry import Geometry
 from rsna.dataset.prepare import (
     PREPROCESSING_VERSION,
@@ -26,6 +25,7 @@ from rsna.dataset.prepare import (
     prepare_image,
     preprocessing_hash,
 )
+from rsna.dicom.box import Box
 from rsna.files import read_json, write_atomic, write_json
 from rsna.settings import to_mapping
 

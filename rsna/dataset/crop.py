@@ -12,8 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Box = tuple[int, int, int, int]
-"""Pixel corners x0, y0, x1, y1: columns x0 ≤ x < x1 and rows y0 ≤ y < y1."""
+from rsna.dicom.box import Box
 
 Side = Literal["left", "right"]
 

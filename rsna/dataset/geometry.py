@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rsna.dataset.crop import Box
+from rsna.dicom.box import Box
 
 
 @dataclass(frozen=True)

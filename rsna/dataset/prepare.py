@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from rsna.dataset.crop import Box, Breast, find_breast
+from rsna.dataset.crop import Breast, find_breast
 from rsna.dataset.geometry import Geometry, fit
 from rsna.dataset.images import SourceImage, Stored, open_image
+from rsna.dicom.box import Box
 from rsna.settings import ConfigError, digest, require
 
 PREPROCESSING_VERSION = 2

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from rsna.dataset.crop import Box
 from rsna.dataset.images import open_image
 from rsna.dataset.prepare import PreprocessSettings, prepare_image, read_overview
+from rsna.dicom.box import Box
 
 Tile = npt.NDArray[np.uint8]
 """(H, W, 3) blue, green, red."""

@@ -14,10 +14,11 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from rsna.dicom.box import Box
 from rsna.dicom.codestream import Codestream, Kind
 from rsna.dicom.errors import ColourImage, CorruptPixels, Truncated, UnsupportedPixels, UnsupportedSyntax
 from rsna.dicom.frame import PixelData
-from rsna.dicom.openjpeg import Box, decode_jpeg2000
+from rsna.dicom.openjpeg import decode_jpeg2000
 from rsna.dicom.signature import parse_codestream
 from rsna.dicom.tags import Tags
 

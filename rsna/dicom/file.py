@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from rsna.dicom.box import Box, clipped
 from rsna.dicom.decode import Frame, Stored, decode_frame, read_frame
 from rsna.dicom.errors import CorruptHeader, CorruptPixels, NoSuchLevel, located
 from rsna.dicom.frame import Header, header_of, read_header
 from rsna.dicom.grayscale import Grayscale, read_grayscale
-from rsna.dicom.openjpeg import Box
 from rsna.dicom.render import MARGIN, render
 from rsna.dicom.tags import Tags, read_tags
 
@@ -75,7 +75,7 @@ class Mammogram:
         """
         size = self.size_at(level)
         if box is not None:
-            box = _clipped(box, size)
+            box = clipped(box, size)
             size = box[3] - box[1], box[2] - box[0]
         with located(self.name, CorruptPixels):
             stored = decode_frame(self._frame, self.tags, self._pixels, level, box)
@@ -104,13 +104,13 @@ class Mammogram:
         """
         if isinstance(stored, np.ndarray):
             reduced = stored.shape != self.size
-            box = _clipped(box, stored.shape) if box else None
+            box = clipped(box, stored.shape) if box else None
         else:
             level, reduced = stored, stored > 0
             if box is None:
                 stored = self.decode(level)
             else:
-                box = _clipped(box, self.size_at(level))
+                box = clipped(box, self.size_at(level))
                 x0, y0, x1, y1 = box
                 left, top = max(0, x0 - MARGIN), max(0, y0 - MARGIN)
                 stored = self.decode(level, (left, top, x1 + MARGIN, y1 + MARGIN))
@@ -119,13 +119,6 @@ class Mammogram:
         lossy = codestream is not None and codestream.lossy
         with located(self.name, CorruptHeader):
             return render(stored, self.grayscale, window, box, reduced=reduced, lossy=lossy)
-
-
-def _clipped(box: Box, size: tuple[int, ...]) -> Box:
-    x0, y0, x1, y1 = max(0, int(box[0])), max(0, int(box[1])), min(int(box[2]), size[1]), min(int(box[3]), size[0])
-    if x0 >= x1 or y0 >= y1:
-        raise ValueError(f"box {list(box)} (x0, y0, x1, y1) holds no pixel of {size[1]}×{size[0]} (width × height)")
-    return x0, y0, x1, y1
 
 
 def open_mammogram(source: str | Path | bytes | Dataset, *, max_pixels: int = MAX_PIXELS) -> Mammogram:

@@ -23,11 +23,9 @@ import PIL
 from numpy.typing import NDArray
 from PIL import ImageFile
 
+from rsna.dicom.box import Box
 from rsna.dicom.codestream import Codestream
 from rsna.dicom.errors import CorruptPixels
-
-Box = tuple[int, int, int, int]
-"""(x0, y0, x1, y1) in pixels; x1 and y1 lie past the end."""
 
 _OLDEST = (2, 5)
 """Earlier versions crash on some damaged files."""

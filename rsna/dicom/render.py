@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rsna.dicom.box import Box
 from rsna.dicom.decode import Stored
 from rsna.dicom.grayscale import Grayscale
-from rsna.dicom.openjpeg import Box
 from rsna.dicom.padding import REACH, VISIBLE, hide_padding
 
 MARGIN = 3 * REACH

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from rsna.dataset.crop import Box, find_breast
+from rsna.dataset.crop import find_breast
 from rsna.dataset.prepare import PreprocessSettings, prepare_image
+from rsna.dicom.box import Box
 from rsna.dicom.file import read_mammogram
 from tests.dataset import phantoms
 
