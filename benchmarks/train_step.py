@@ -203,8 +203,8 @@ def _read_set(config: Config, options: argparse.Namespace) -> FoldData:
 
 def _autocast(config: Config, device: torch.device) -> torch.autocast:
     precision = hardware.choose_precision(config.trainer, device.type)
-    half = torch.bfloat16 if precision == "bf16-mixed" else torch.float16
-    return torch.autocast(device.type, dtype=half, enabled=precision != "32-true")
+    half = torch.bfloat16 if precision == "bf16" else torch.float16
+    return torch.autocast(device.type, dtype=half, enabled=precision != "32")
 
 
 def _bare_step(config: Config, data: FoldData, device: torch.device) -> Callable[[Batch], None]:

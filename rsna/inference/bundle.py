@@ -22,7 +22,7 @@ BUNDLE_FORMAT = 1
 _KEYS: dict[str, type | tuple[type, ...]] = {
     "name": str, "preprocess": dict, "model": dict, "targets": list, "aggregate": str, "weights": dict,
     "threshold": (int, float), "recalled": (int, float), "prevalence": (int, float), "temperature": (int, float),
-    "hashes": dict, "files": dict, "versions": dict, "metrics": dict,
+    "flip": bool, "arithmetic": str, "hashes": dict, "files": dict, "versions": dict, "metrics": dict,
 }  # fmt: skip
 """What bundle.json must hold, and of which type."""
 

@@ -89,6 +89,7 @@ def _describe(recipe: Recipe, options: BundleMakeOptions, weights: dict[str, str
         "targets": [target.name for target in recipe.targets],
         "aggregate": recipe.aggregate,
         "flip": recipe.flip,
+        "arithmetic": recipe.precision,
         "weights": weights,
         "precision": options.precision,
         "threshold": recipe.threshold,

@@ -2,36 +2,16 @@
 
 import copy
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from rsna.inference.devices import WantedPrecision, choose_device, choose_devices, choose_precision
 from rsna.inference.plan import Plan
 from rsna.model.heap import keep_freed_memory
 from rsna.model.network import MammogramNet, to_unit
-
-Precision = Literal["32", "bf16", "fp16"]
-
-
-def choose_device() -> torch.device:
-    """The first GPU where there is one, else the CPU."""
-    return choose_devices()[0]
-
-
-def choose_devices() -> list[torch.device]:
-    """Every GPU, else the CPU."""
-    if torch.cuda.is_available():
-        return [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
-    return [torch.device("mps" if torch.backends.mps.is_available() else "cpu")]
-
-
-def choose_precision(device: torch.device) -> Precision:
-    """bf16 or fp16 where the GPU has it, else 32 bits."""
-    if device.type != "cuda":
-        return "32"
-    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
 
 
 class Predicts(Protocol):
@@ -48,11 +28,11 @@ class Ensemble:
         self,
         networks: Sequence[MammogramNet],
         device: torch.device | None = None,
-        precision: Precision | None = None,
+        trained: WantedPrecision = "auto",
         compiled: bool = False,
     ) -> None:
         self.device = device or choose_device()
-        self.precision = precision or choose_precision(self.device)
+        self.precision = choose_precision(self.device, trained)
         if self.device.type == "cpu":
             keep_freed_memory()
         self.networks: list[Any] = [
@@ -84,10 +64,12 @@ class Ensemble:
         return torch.stack(predicted).cpu().numpy()
 
 
-def on_every_device(networks: Sequence[MammogramNet], compiled: bool = False) -> list[Ensemble]:
+def on_every_device(
+    networks: Sequence[MammogramNet], trained: WantedPrecision = "auto", compiled: bool = False
+) -> list[Ensemble]:
     """The same networks on every GPU, or on the CPU once."""
     # Without a compiler, or with an operation that it does not know, a network runs as it is.
     torch._dynamo.config.suppress_errors = compiled
     devices = choose_devices()
     copies = [networks, *([copy.deepcopy(network) for network in networks] for _ in devices[1:])]
-    return [Ensemble(own, device, compiled=compiled) for own, device in zip(copies, devices, strict=True)]
+    return [Ensemble(own, device, trained, compiled) for own, device in zip(copies, devices, strict=True)]

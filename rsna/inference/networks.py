@@ -21,4 +21,4 @@ def load_networks(recipe: Recipe, backend: Backend = "torch", compiled: bool = F
         from rsna.inference.onnx import OnnxEnsemble
 
         return [OnnxEnsemble(recipe)]
-    return on_every_device(recipe.networks(), compiled)
+    return on_every_device(recipe.networks(), recipe.precision, compiled)

@@ -16,6 +16,7 @@ from rsna.evaluation.breasts import to_breasts
 from rsna.evaluation.calibration import fit_temperature
 from rsna.files import read_json, sha256
 from rsna.inference.bundle import BUNDLE_FILE, open_bundle
+from rsna.inference.devices import WantedPrecision
 from rsna.inference.errors import RecipeError
 from rsna.model.heads import output_count, output_slices
 from rsna.model.network import MammogramNet, build_model
@@ -46,6 +47,8 @@ class Recipe:
     """Breast probability from its images'."""
     flip: bool
     """Whether out-of-fold predictions, and with them the threshold, are means over each image and its mirror image."""
+    precision: WantedPrecision
+    """``trainer.precision``: a run that was trained in 32 bits by choice predicts in them, too."""
     weights: tuple[Weights, ...]
     """One file a fold."""
     threshold: float
@@ -132,6 +135,7 @@ def _from_run(run: Path, folds: tuple[int, ...]) -> Recipe:
         targets=_targets(run, record["targets"]),
         aggregate=config["evaluation"]["aggregate"],
         flip=config["evaluation"]["flip_tta"],
+        precision=config["trainer"]["precision"],
         weights=tuple(Weights(k, trained[k], sha256(trained[k])) for k in chosen),
         threshold=figures["threshold"]["value"],
         recalled=figures["threshold"]["recalled"],
@@ -155,6 +159,7 @@ def _from_bundle(path: Path, folds: tuple[int, ...]) -> Recipe:
         targets=_targets(bundle.folder, about["targets"]),
         aggregate=about["aggregate"],
         flip=about["flip"],
+        precision=about["arithmetic"],
         weights=tuple(Weights(k, bundle.file(files[k]), bundle.sha256(files[k])) for k in chosen),
         threshold=float(about["threshold"]),
         recalled=float(about["recalled"]),

@@ -3,11 +3,15 @@
 import torch
 
 from rsna.dataset.pool import available_cores
+from rsna.inference.devices import Precision
+from rsna.inference.devices import choose_precision as device_precision
 from rsna.settings import ConfigError
 from rsna.training.settings import TrainerSettings
 
 LOADERS_PER_GPU = 8
 """Loader processes per GPU at most: enough for 100 prepared images a second and process."""
+LIGHTNING_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+"""Lightning's names of the arithmetic."""
 
 
 def choose_accelerator(settings: TrainerSettings) -> str:
@@ -27,27 +31,38 @@ def choose_accelerator(settings: TrainerSettings) -> str:
     return settings.accelerator
 
 
-def choose_devices(settings: TrainerSettings, accelerator: str, global_batch_size: int) -> int:
-    """Number of devices; auto is the largest number of GPUs that divides the global batch.
+def choose_devices(settings: TrainerSettings, accelerator: str, global_batch_size: int, per_device: int) -> int:
+    """Number of devices; auto is the largest number of GPUs over which the global batch can be spread exactly.
+
+    Args:
+        settings: Which and how many are asked for.
+        accelerator: cpu, cuda or mps.
+        global_batch_size: Images per optimiser step.
+        per_device: Images per device and forward pass.
 
     Raises:
         ConfigError: More devices than there are.
     """
     available = torch.cuda.device_count() if accelerator == "cuda" else 1
     if settings.devices == "auto":
-        return next(n for n in range(available, 0, -1) if global_batch_size % n == 0)
+        micro = min(per_device, global_batch_size)
+        return next((n for n in range(available, 1, -1) if global_batch_size % (n * micro) == 0), 1)
     if accelerator == "cuda" and settings.devices > available:
         raise ConfigError(f"trainer.devices: {settings.devices} asked for, torch finds {available}")
     return settings.devices
 
 
-def choose_precision(settings: TrainerSettings, accelerator: str) -> str:
-    """Lightning's name of the arithmetic."""
-    if settings.precision != "auto":
-        return {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[settings.precision]
-    if accelerator != "cuda":
-        return "32-true"
-    return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+def choose_precision(settings: TrainerSettings, accelerator: str) -> Precision:
+    """Arithmetic of the forward and backward pass.
+
+    Raises:
+        ConfigError: fp16 on the CPU, whose range needs scaled gradients, which are a GPU's.
+    """
+    if settings.precision == "auto":
+        return device_precision(torch.device(accelerator))
+    if settings.precision == "fp16" and accelerator == "cpu":
+        raise ConfigError("trainer.precision: fp16 needs a GPU; use auto, bf16 or 32")
+    return settings.precision
 
 
 def choose_workers(settings: TrainerSettings, accelerator: str, devices: int) -> int:

@@ -3,7 +3,11 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from rsna.config import Config
 from rsna.dataset.pool import available_cores
@@ -16,6 +20,26 @@ from rsna.training.run_directory import write_config
 
 class TrainingError(RuntimeError):
     """Training ended without weights; the ranks' own words stand above."""
+
+
+@contextmanager
+def only_one(fold: int, folder: Path) -> Iterator[None]:
+    """Keeps a second start of the same fold out: two would write over each other's checkpoints.
+
+    Raises:
+        TrainingError: Another process is in here; the system forgets it when it ends, however it ends.
+    """
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise TrainingError(
+            f"fold {fold}: another process is training in {folder}; wait for its end, or stop it"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def launch_fold(config: Config, fold: int, folder: Path, data: FoldData) -> None:
@@ -32,7 +56,7 @@ def launch_fold(config: Config, fold: int, folder: Path, data: FoldData) -> None
         fit_fold(config, fold, folder, data)
         return
     accelerator = choose_accelerator(config.trainer)
-    devices = choose_devices(config.trainer, accelerator, config.global_batch_size)
+    devices = choose_devices(config.trainer, accelerator, config.global_batch_size, config.batch_size_per_device)
     if devices == 1:
         fit_fold(config, fold, folder, data)
         return
@@ -43,9 +67,12 @@ def launch_fold(config: Config, fold: int, folder: Path, data: FoldData) -> None
         "-m", "rsna.training.worker", str(folder), str(fold),
     ]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": str(max(1, available_cores() // devices))}
-    done = subprocess.run(command, env=environment)
-    if done.returncode:
+    # The ranks inherit this pipe as their standard input: it ends when this process does, however that comes about,
+    # and so do they. Otherwise they would train on, beside those of the next start.
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE) as torchrun:
+        code = torchrun.wait()
+    if code:
         raise TrainingError(
-            f"fold {fold}: a training process ended with code {done.returncode}, and the others with it; its message "
+            f"fold {fold}: a training process ended with code {code}, and the others with it; its message "
             "stands above. The same command goes on from the last checkpoint"
         )

@@ -33,7 +33,7 @@ def make_trainer(
         devices=local,
         num_nodes=plan.devices // local,
         strategy="ddp" if plan.devices > 1 else "auto",
-        precision=hardware.choose_precision(config.trainer, accelerator),  # type: ignore[arg-type]
+        precision=hardware.LIGHTNING_PRECISION[hardware.choose_precision(config.trainer, accelerator)],  # type: ignore[arg-type]
         max_epochs=config.trainer.epochs,
         accumulate_grad_batches=plan.accumulate,
         gradient_clip_val=config.optim.clip_norm or None,

@@ -82,11 +82,18 @@ class MammogramModule(LightningModule):
             return mixed_loss(self(images), labels, labels[other], share, self.targets, settings)
         return target_loss(self(images), labels, self.targets, settings)
 
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        # Lightning's own refuses a fused optimiser under mixed precision, also in bf16, where nothing is scaled.
+        if gradient_clip_val:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), gradient_clip_val)
+
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         self.last_lr = optimizer.param_groups[0]["lr"]
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         if self.average:
-            self.average.update(self.network)
+            self.average.update(self.network, self.trainer.global_step + 1)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         images = self._laid_out(batch["images"])
@@ -108,7 +115,7 @@ class MammogramModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         optim = self.config.optim
-        # Gradient scaling of fp16 and clipping do not go together with the fused kernel.
+        # The fused kernel undoes the scaling of fp16 within the step, and clipping has to come before it.
         fused = self.trainer.precision != "16-mixed" and self.device.type in ("cpu", "cuda")
         optimizer = make_optimizer(self.network, optim, self.config.global_batch_size, fused)
         warmup = round(optim.warmup_epochs * self.steps_per_epoch)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 from safetensors.torch import load_file
 
 from rsna.config import Config
@@ -21,6 +22,7 @@ from rsna.model.heads import output_count, probabilities
 from rsna.model.network import build_model
 from rsna.training.fit import WEIGHTS
 from rsna.training.fold_data import FoldData
+from rsna.training.hardware import choose_accelerator
 
 OOF = "oof.parquet"
 
@@ -39,7 +41,8 @@ def predict_fold(config: Config, fold: int, folder: Path, data: FoldData) -> pd.
     settings = replace(config.model, pretrained=False, weights="", gradient_checkpointing=False)
     network = build_model(settings, output_count(data.targets))
     network.load_state_dict(load_file(folder / WEIGHTS))
-    ensemble = Ensemble([network])
+    device = torch.device(choose_accelerator(config.trainer))
+    ensemble = Ensemble([network], device, config.trainer.precision)
     image_ids = data.validation["image_id"].tolist()
     plan = Plan(1, config.evaluation.flip_tta)
     logits = predict_cached(ensemble, data.cache, image_ids, config.batch_size_per_device * 2, plan).mean(axis=0)

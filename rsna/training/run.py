@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from rsna.files import atomic_path, write_json
 from rsna.training import hardware, ranks
 from rsna.training.fit import WEIGHTS
 from rsna.training.fold_data import FoldData, cache_for, fold_data, kept_targets
-from rsna.training.launch import launch_fold
+from rsna.training.launch import launch_fold, only_one
 from rsna.training.oof import OOF, predict_fold
 from rsna.training.run_directory import hashes_of, open_run
 from rsna.training.tracking import track_cv, track_fold
@@ -92,7 +93,8 @@ def _train_fold(config: Config, table: ImageTable, folds: pd.DataFrame, fold: in
     started = time.monotonic()
     if not (folder / WEIGHTS).exists():
         folder.mkdir(exist_ok=True)
-        launch_fold(config, fold, folder, data)
+        with only_one(fold, folder) if ranks.is_first_rank() else nullcontext():
+            launch_fold(config, fold, folder, data)
     if not ranks.is_first_rank():
         return
     oof = predict_fold(config, fold, folder, data)
@@ -170,8 +172,9 @@ def _say_set(config: Config, table: ImageTable) -> None:
 def _hardware(config: Config) -> str:
     accelerator = hardware.choose_accelerator(config.trainer)
     world = int(os.environ.get("WORLD_SIZE", "0"))
+    size, per_device = config.global_batch_size, config.batch_size_per_device
     return hardware.describe(
-        accelerator, world or hardware.choose_devices(config.trainer, accelerator, config.global_batch_size)
+        accelerator, world or hardware.choose_devices(config.trainer, accelerator, size, per_device)
     )
 
 

@@ -1,6 +1,8 @@
 """One rank of a fold, started by torchrun: ``python -m rsna.training.worker FOLD_FOLDER FOLD``."""
 
+import os
 import sys
+import threading
 from pathlib import Path
 
 from rsna.dataset.folds import load_folds
@@ -20,11 +22,18 @@ def main(folder: Path, fold: int) -> None:
         fit_fold(config, fold, folder, fold_data(config, table, folds, fold, cache_for(config, table)))
 
 
+def _end_with_launcher() -> None:
+    """Standard input is a pipe that the launching process never writes to; it ends when that process does."""
+    os.read(0, 1)
+    os._exit(1)
+
+
 if __name__ == "__main__":
+    threading.Thread(target=_end_with_launcher, daemon=True).start()
     try:
         main(Path(sys.argv[1]), int(sys.argv[2]))
     except Exception as error:
-        if not type(error).__module__.startswith("rsna."):
+        if not (type(error).__module__.startswith("rsna.") or isinstance(error, OSError)):
             raise
         # The project's own errors say what, where and how to mend; a traceback would bury them.
         print(f"rank {ranks.rank()}: {error}", file=sys.stderr, flush=True)

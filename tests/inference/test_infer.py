@@ -17,6 +17,7 @@ from rsna.dataset.cache import Cache
 from rsna.dataset.prepare_table import prepare_table
 from rsna.dataset.table import TableError
 from rsna.inference.bundle_make import make_bundle
+from rsna.inference.devices import choose_precision
 from rsna.inference.ensemble import Ensemble
 from rsna.inference.errors import RecipeError, StrictError
 from rsna.inference.infer import infer
@@ -93,6 +94,25 @@ def test_images_are_mirrored_where_they_were_out_of_fold(exams, tmp_path):
     assert not np.allclose(unsaid, plain, atol=1e-6)
     bundle = make_bundle(BundleMakeOptions(str(run), str(tmp_path / "bundle"), precision="fp32", target="none"))
     np.testing.assert_allclose(predict(bundle, exams, tmp_path).images["probability"], flipped, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("trained", "has_bf16", "expected"),
+    [
+        ("32", True, "32"),
+        ("auto", True, "bf16"),
+        ("auto", False, "fp16"),
+        ("bf16", False, "fp16"),
+        ("fp16", True, "fp16"),
+    ],
+)
+def test_a_run_predicts_in_32_bits_where_it_was_trained_so(tmp_path, monkeypatch, trained, has_bf16, expected):
+    run = write_run(tmp_path / "run", trainer={"precision": trained})
+    bundle = make_bundle(BundleMakeOptions(str(run), str(tmp_path / "bundle"), precision="fp32", target="none"))
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
+    for source in (run, bundle):
+        assert choose_precision(torch.device("cuda"), load_recipe(source).precision) == expected
+        assert choose_precision(torch.device("cpu"), load_recipe(source).precision) == "32"
 
 
 def test_a_file_that_fails_leaves_its_breast_to_its_other_views(run, exams, tmp_path, capsys):

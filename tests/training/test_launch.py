@@ -4,14 +4,15 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 
-from rsna.training.launch import TrainingError
-from tests.training.tiny import die_at_step, tiny_config, train_here
+from rsna.training.launch import TrainingError, only_one
+from tests.training.tiny import PROCESSES, die_at_step, tiny_config, train_here
 
 ROOT = Path(__file__).parents[2]
 TWO_STEPS = {
@@ -84,6 +85,44 @@ def test_a_rank_that_dies_ends_the_others_with_a_clear_error(tiny, capfd):
     with pytest.raises(TrainingError, match="fold 0: a training process ended with code 1, and the others with it"):
         train_here(tiny_config(tiny, trainer__devices=2))
     assert "is damaged" in capfd.readouterr().err
+
+
+def ranks_in(folder):
+    """Processes that train in a folder."""
+    commands = {file.parent.name: file.read_bytes() for file in Path("/proc").glob("[0-9]*/cmdline") if readable(file)}
+    return [pid for pid, line in commands.items() if b"rsna.training.worker" in line and str(folder).encode() in line]
+
+
+def readable(file):
+    """A process may end between being listed and being read."""
+    try:
+        file.read_bytes()
+    except OSError:
+        return False
+    return True
+
+
+def wait_until(condition, seconds):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes in /proc")
+def test_ranks_end_when_the_process_that_launched_them_is_killed(tiny):
+    config = tiny_config(tiny, trainer__devices=2, trainer__epochs=1000)
+    launcher = PROCESSES.Process(target=train_here, args=(config,))
+    launcher.start()
+    wait_until((tiny / "run" / "fold0" / "history.csv").exists, 120)
+    with pytest.raises(TrainingError, match="fold 0: another process is training in .*fold0; wait for its end"):
+        train_here(config)
+    assert ranks_in(tiny)
+    launcher.kill()
+    launcher.join()
+    wait_until(lambda: not ranks_in(tiny), 10)
+    with only_one(0, tiny / "run" / "fold0"):
+        pass
 
 
 @pytest.mark.slow

@@ -78,11 +78,23 @@ def test_the_moving_average_follows_its_formula():
     for step in range(1, 6):
         with torch.no_grad():
             network.weight += step
-        average.update(network)
+        average.update(network, step)
         decay = min(0.99, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * network.weight.item()
     assert average.network.weight.item() == pytest.approx(expected, rel=1e-6)
     assert not any(p.requires_grad for p in average.parameters())
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+def test_gradients_are_clipped_in_every_arithmetic(plain, tiny, precision):
+    norm = 1e-3
+    train_with(tiny, trainer__precision=precision, optim__clip_norm=norm)
+    states = torch.load(fold(tiny) / "checkpoints" / "last.ckpt", "cpu", weights_only=True)["optimizer_states"][0]
+    # The optimiser's mean of gradients, none of which was longer.
+    means = torch.cat([state["exp_avg"].flatten() for state in states["state"].values()])
+    assert 0 < float(means.norm()) <= norm
+    losses = [float(row["train_loss"]) for row in rows(tiny)]
+    assert losses == pytest.approx([float(row["train_loss"]) for row in rows(plain)], abs=0.1)
 
 
 def test_a_soup_is_the_mean_of_the_last_epochs_and_leaves_training_alone(plain, tiny):
