@@ -1,6 +1,6 @@
 """The network: normalise → backbone → pooling → drop-out → one linear layer whose outputs are the targets' logits."""
 
-from collections.abc import Mapping
+import functools
 from typing import Any
 
 import timm
@@ -13,13 +13,10 @@ from rsna.model.names import resolve_name
 from rsna.model.pooling import POOLINGS
 from rsna.model.settings import ModelSettings
 from rsna.model.weights import load_backbone_weights, pretrained_backbone
+from rsna.settings import ConfigError
 
-GREY_MEAN = 0.449
-"""Mean of ImageNet's three channel means, for images in [0, 1]."""
-GREY_STD = 0.226
-"""Mean of ImageNet's three channel standard deviations."""
 RGB_MEAN = (0.485, 0.456, 0.406)
-"""ImageNet's channel means, red, green, blue."""
+"""ImageNet's channel means, red, green, blue, for images in [0, 1]."""
 RGB_STD = (0.229, 0.224, 0.225)
 """ImageNet's channel standard deviations."""
 
@@ -30,23 +27,31 @@ class MammogramNet(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, backbone: Any, settings: ModelSettings, n_outputs: int) -> None:
+    def __init__(self, backbone: Any, channels: int, settings: ModelSettings, n_outputs: int) -> None:
         """Puts pooling and classifier on a timm ``backbone`` that was made without them.
 
         The classifier starts at zero: from scratch timm's EfficientNets otherwise start with logits of ±3, and with
         pretrained weights it costs nothing.
+
+        Args:
+            backbone: (B, in_chans, H, W) → (B, channels, h, w).
+            channels: Depth of its feature map.
+            settings: Pooling, regularisation, and which values its weights know.
+            n_outputs: Logits in all, over the targets.
         """
         super().__init__()
         self.settings = settings
         self.backbone = backbone
         self.pooling = POOLINGS[settings.pooling]()
         self.dropout = nn.Dropout(settings.drop_rate)
-        self.classifier = nn.Linear(self.backbone.num_features, n_outputs)
+        self.classifier = nn.Linear(channels, n_outputs)
         nn.init.zeros_(self.classifier.weight)
         nn.init.zeros_(self.classifier.bias)
-        grey = settings.in_chans == 1
-        self.register_buffer("mean", torch.tensor(GREY_MEAN) if grey else torch.tensor(RGB_MEAN).view(3, 1, 1))
-        self.register_buffer("std", torch.tensor(GREY_STD) if grey else torch.tensor(RGB_STD).view(3, 1, 1))
+        # AdvProp's weights, and some others, were trained on values from -1 to 1: mean and deviation 0.5.
+        trained = backbone.pretrained_cfg if settings.pretrained or settings.weights else {}
+        for name, usual in (("mean", RGB_MEAN), ("std", RGB_STD)):
+            of_channels = torch.tensor(trained.get(name, usual))
+            self.register_buffer(name, of_channels.mean() if settings.in_chans == 1 else of_channels.view(3, 1, 1))
         if settings.gradient_checkpointing:
             self.backbone.set_grad_checkpointing(True)
         self.train()
@@ -61,7 +66,7 @@ class MammogramNet(nn.Module):
         return self
 
     def normalise(self, images: Tensor) -> Tensor:
-        """(B, 1, H, W), see :func:`to_unit` → (B, channels, H, W) float, normalised as ImageNet's values.
+        """(B, 1, H, W), see :func:`to_unit` → (B, channels, H, W) float, normalised as the weights know it.
 
         Whole numbers come to the device as they lie in the cache: a quarter of the bytes of float32.
         """
@@ -114,19 +119,44 @@ def build_model(settings: ModelSettings, n_outputs: int) -> MammogramNet:
         n_outputs: Logits in all, over the targets.
 
     Raises:
-        ConfigError: An unknown backbone (with near names), weights that cannot be fetched, read or do not fit.
+        ConfigError: An unknown backbone (with near names), one without a feature map or without what is asked of it,
+            weights that cannot be fetched, read or do not fit.
     """
-    options: Mapping[str, Any] = {
-        "in_chans": settings.in_chans,
-        "num_classes": 0,
-        "global_pool": "",
-        "drop_path_rate": settings.drop_path_rate,
-    }
+    options: dict[str, Any] = {"in_chans": settings.in_chans, "num_classes": 0, "global_pool": ""}
+    if settings.drop_path_rate:  # some families do not know it
+        options["drop_path_rate"] = settings.drop_path_rate
     name = resolve_name(settings.backbone)
+    channels = _feature_channels(name, settings.gradient_checkpointing, **options)
     if settings.pretrained:
         backbone = pretrained_backbone(name, options)
     else:
         backbone = timm.create_model(name, pretrained=False, **options)
     if settings.weights:
         load_backbone_weights(backbone, settings.weights)
-    return MammogramNet(backbone, settings, n_outputs)
+    return MammogramNet(backbone, channels, settings, n_outputs)
+
+
+@functools.cache
+def _feature_channels(name: str, checkpointing: bool, **options: Any) -> int:
+    """Depth of a backbone's feature map, tried on the meta device: no memory, no arithmetic.
+
+    Raises:
+        ConfigError: It has none, or lacks an option.
+    """
+    try:
+        with torch.device("meta"), torch.no_grad():
+            backbone = timm.create_model(name, pretrained=False, **options).eval()
+            features = backbone(torch.empty(1, options["in_chans"], *backbone.pretrained_cfg["input_size"][1:]))
+        if checkpointing:
+            backbone.set_grad_checkpointing(True)
+    except Exception as error:  # timm's thousand networks refuse in many ways
+        wanted = "stochastic depth (model.drop_path_rate)" if "drop_path_rate" in str(error) else "what is asked of it"
+        if checkpointing and isinstance(error, (AssertionError, AttributeError)):
+            wanted = "gradient checkpointing (model.gradient_checkpointing)"
+        raise ConfigError(f"model.backbone: {name} cannot do {wanted}: {type(error).__name__}: {error}") from error
+    if features.ndim != 4 or features.shape[1] != getattr(backbone, "head_hidden_size", backbone.num_features):
+        raise ConfigError(
+            f"model.backbone: {name} gives {tuple(features.shape)}, which is no feature map (images, channels, rows, "
+            "columns) to be pooled; take a convolutional network: EfficientNet, ConvNeXt, ResNet, RegNet, …"
+        )
+    return int(features.shape[1])

@@ -52,6 +52,7 @@ class Checkpoints(Callback):
         self.choose, self.soup, self.every_steps, self.patience = choose, soup, every_steps, patience
         self.values: list[float] = []
         """Figure of every epoch so far, larger is better; NaN where there was none."""
+        self._counted = self._counted_before = frozenset[Path]()
 
     @property
     def kept(self) -> list[int]:
@@ -98,17 +99,25 @@ class Checkpoints(Callback):
             write_weights(pl_module.counted.state_dict(), self._file(newest))  # type: ignore[union-attr]
         self._save(trainer, pl_module)
         if trainer.is_global_zero:
-            # After the checkpoint: until it was there, a resumed run could still have needed them.
-            for file in set(self.folder.glob("epoch*.safetensors")) - set(self.files):
-                file.unlink()
+            # What the checkpoint before the last counts stays, too: a run may have to go on from that one.
+            self._remove_all_but({*self._counted_before, *self.files})
         if self.tired:
             trainer.should_stop = True
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            self._remove_all_but(set(self.files))
 
     def state_dict(self) -> dict[str, Any]:
         return {"values": self.values}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.values = state_dict["values"]
+        self._counted = frozenset(self.files)
+
+    def _remove_all_but(self, counting: set[Path]) -> None:
+        for file in set(self.folder.glob("epoch*.safetensors")) - counting:
+            file.unlink()
 
     def _file(self, epoch: int) -> Path:
         return self.folder / f"epoch{epoch + 1:04d}.safetensors"
@@ -128,6 +137,7 @@ class Checkpoints(Callback):
                     last.replace(self.folder / PREVIOUS)
         except (OSError, RuntimeError) as error:  # torch raises RuntimeError when its zip file cannot be written
             raise _not_written(last, error) from error
+        self._counted, self._counted_before = frozenset(self.files), self._counted
 
 
 def latest_checkpoint(folder: Path) -> Path | None:

@@ -1,5 +1,7 @@
 """Trains one fold on one rank; every rank of every machine runs this."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -7,6 +9,7 @@ import torch
 from timm.layers import convert_sync_batchnorm
 
 from rsna.config import Config
+from rsna.dataset.cache import CacheError
 from rsna.model.heads import output_count
 from rsna.model.heap import keep_freed_memory
 from rsna.model.network import MammogramNet, build_model
@@ -16,7 +19,7 @@ from rsna.training.batch import BatchPlan, plan_batch
 from rsna.training.checkpoints import Checkpoints, average_weights, latest_checkpoint, write_weights
 from rsna.training.data import MammogramData, PreparedImages
 from rsna.training.fold_data import FoldData
-from rsna.training.history import History
+from rsna.training.history import History, Waiting
 from rsna.training.loop import make_trainer
 from rsna.training.module import MammogramModule
 from rsna.training.progress import progress_callbacks
@@ -38,6 +41,8 @@ def fit_fold(config: Config, fold: int, folder: Path, data: FoldData) -> None:
         ConfigError: The batch cannot be spread over the devices, or they lack what is asked for.
         DivergedError: The loss is not finite.
         CheckpointError: A checkpoint cannot be written, or none of those there loads.
+        CacheError: A prepared image cannot be read.
+        KeyboardInterrupt: Ctrl-C; the last checkpoint stays.
     """
     accelerator = hardware.choose_accelerator(config.trainer)
     if accelerator == "cpu":
@@ -53,20 +58,36 @@ def fit_fold(config: Config, fold: int, folder: Path, data: FoldData) -> None:
         folder / "checkpoints", watch, config.checkpoint, config.soup, config.trainer.checkpoint_every_steps,
         config.trainer.patience,
     )  # fmt: skip
-    history = History(folder, watch, config.global_batch_size)
+    waiting = Waiting()
+    history = History(folder, watch, waiting, config.global_batch_size)
     progress = progress_callbacks(config.trainer, history, watch, fold)
-    trainer = make_trainer(config, folder, plan, accelerator, [watch, history, *progress, checkpoints])
+    trainer = make_trainer(config, folder, plan, accelerator, [watch, history, *progress, checkpoints, waiting])
     resume = latest_checkpoint(folder / "checkpoints")
     if trainer.is_global_zero:
         _say(config, fold, data, plan, steps, trainer)
         if resume:
             print(f"fold {fold}: goes on from {resume}", flush=True)
-    trainer.fit(module, datamodule=batches, ckpt_path=resume, weights_only=True)
+    with _in_own_words():
+        trainer.fit(module, datamodule=batches, ckpt_path=resume, weights_only=True)
     if trainer.is_global_zero:
         if not checkpoints.files:
             raise ConfigError("checkpoint: best, but no epoch had a figure to be chosen by; use checkpoint=last")
         write_weights(average_weights(checkpoints.files), folder / WEIGHTS)
     trainer.strategy.barrier()
+
+
+@contextmanager
+def _in_own_words() -> Iterator[None]:
+    """Undoes what Lightning makes of an interrupt, and a loader process of an image that cannot be read."""
+    try:
+        yield
+    except SystemExit as error:
+        if type(error) is not SystemExit:  # SIGTERM's
+            raise
+        raise KeyboardInterrupt from None
+    except CacheError as error:
+        # With workers, torch puts the traceback before the words.
+        raise CacheError(str(error).split(f"{CacheError.__qualname__}: ")[-1].strip()) from None
 
 
 def prepare_network(config: Config, network: MammogramNet, accelerator: str, plan: BatchPlan) -> MammogramNet:

@@ -59,10 +59,18 @@ def kept_targets(config: Config, table: ImageTable) -> tuple[Target, ...]:
     """The targets that the table has labels for; the same for every fold.
 
     Raises:
-        TableError: It has labels for none of them.
+        TableError: It has labels for none of them, or some images lack cancer's, which a fold is scored by.
     """
     images = table.images
     kept = tuple(t for t in get_targets(config.targets) if not np.isnan(t.read(images)).all())
     if not kept:
         raise TableError(f"targets: the table has no labels for {', '.join(config.targets)}")
+    for target in kept:
+        unknown = table.frame.loc[np.isnan(target.read(table.frame)), "image_id"].tolist()
+        if target.name == "cancer" and unknown:
+            raise TableError(
+                f"{table.root}: {len(unknown):,} of {len(table.frame):,} images have no label in column cancer "
+                f"({', '.join(unknown[:5])}{', …' if len(unknown) > 5 else ''}), so their breasts cannot be scored out "
+                "of fold; take these rows out of train.csv, or into a set of their own that data.extra names"
+            )
     return kept

@@ -51,6 +51,7 @@ class MammogramModule(LightningModule):
         self.last_lr = 0.0
         """Learning rate of the newest optimiser step."""
         self._seen: list[tuple[Tensor, Tensor]] = []
+        self._statistics: list[Tensor] = []
 
     @property
     def counted(self) -> MammogramNet:
@@ -81,6 +82,16 @@ class MammogramModule(LightningModule):
             images = share * images + (1 - share) * images[other]
             return mixed_loss(self(images), labels, labels[other], share, self.targets, settings)
         return target_loss(self(images), labels, self.targets, settings)
+
+    def on_before_backward(self, loss: Tensor) -> None:
+        if self.config.model.gradient_checkpointing:
+            self._statistics = [statistic.clone() for statistic in self.network.buffers()]
+
+    def on_after_backward(self) -> None:
+        # Checkpointing runs the network once more, which moves the statistics of batch normalisation a second time.
+        if self.config.model.gradient_checkpointing:
+            for statistic, before in zip(self.network.buffers(), self._statistics, strict=True):
+                statistic.copy_(before)
 
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None

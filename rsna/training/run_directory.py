@@ -102,6 +102,12 @@ def commit() -> dict[str, Any]:
         return {"hash": None, "dirty": None}
 
 
+def _free(mapping: dict[str, Any]) -> tuple[str, ...]:
+    """Keys that may change between two starts; balanced batches are a device's, so there its size makes the epoch."""
+    balanced = flatten(mapping)["sampler.kind"] == "balanced"
+    return tuple(key for key in _FREE if not (balanced and key == "batch_size_per_device"))
+
+
 def _check_same(folder: Path, config: Config, hashes: dict[str, str]) -> None:
     theirs = read_json(folder / RUN)["hashes"]
     changed = [f"{name} hash: {theirs[name]} → {hashes[name]}" for name in hashes if theirs.get(name) != hashes[name]]
@@ -120,5 +126,5 @@ def _bound(mapping: dict[str, Any]) -> dict[str, Any]:
     return {
         key: value
         for key, value in flatten(mapping).items()
-        if not any(key == free or key.startswith(f"{free}.") for free in _FREE)
+        if not any(key == free or key.startswith(f"{free}.") for free in _free(mapping))
     }

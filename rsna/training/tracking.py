@@ -1,7 +1,7 @@
 """MLflow as a mirror of run directories: parameters, curves, figures, artifacts."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,9 @@ STORE = "mlflow.db"
 
 def track_fold(config: Config, run: Path, fold: int) -> None:
     """Mirrors a finished fold: its curves, figures and small files."""
-    if config.tracking == "none":
-        return
     folder = run / f"fold{fold}"
-    with _mlflow_run(config, run, f"{run.name}/fold{fold}") as mlflow:
+
+    def log(mlflow: Any) -> None:
         history = pd.read_csv(folder / "history.csv")
         for row in history.to_dict("records"):
             figures = {str(k): float(v) for k, v in row.items() if k not in ("epoch", "step") and pd.notna(v)}
@@ -29,14 +28,31 @@ def track_fold(config: Config, run: Path, fold: int) -> None:
         for name in ("history.csv", "history.png", "metrics.json", "oof.parquet"):
             mlflow.log_artifact(str(folder / name))
 
+    _mirror(config, run, f"{run.name}/fold{fold}", log)
+
 
 def track_cv(config: Config, run: Path) -> None:
     """Mirrors the pooled figures of a whole cross-validation."""
-    if config.tracking == "none":
-        return
-    with _mlflow_run(config, run, f"{run.name}/cv") as mlflow:
+
+    def log(mlflow: Any) -> None:
         _log_figures(mlflow, read_json(run / "cv" / "metrics.json"))
         mlflow.log_artifact(str(run / "cv" / "metrics.json"))
+
+    _mirror(config, run, f"{run.name}/cv", log)
+
+
+def _mirror(config: Config, run: Path, name: str, log: Callable[[Any], None]) -> None:
+    """Logs to MLflow. A store that refuses costs the mirror alone: figures and files are in the run folder."""
+    if config.tracking == "none":
+        return
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with _mlflow_run(config, run, name) as mlflow:
+            log(mlflow)
+    except (MlflowException, OSError) as error:
+        said = next(iter(str(error).splitlines()), type(error).__name__)
+        print(f"note: {name} is not mirrored to MLflow ({said}); everything is in {run}", flush=True)
 
 
 @contextmanager

@@ -60,12 +60,21 @@ def validate(options: ValidateOptions) -> "pd.DataFrame":
         RecipeError: Nothing to predict with.
         TableError: The folder or its labels cannot be used, or no image can be read.
     """
+    import pandas as pd
+
     from rsna.dataset.table import TableError, load_table
     from rsna.evaluation.metrics import evaluate
     from rsna.inference.recipe import load_recipe
 
     recipe = load_recipe(options.run or options.bundle, options.folds)
     table = load_table(options.input, "train", sampling=options.sampling)
+    labels = table.frame["cancer"] if "cancer" in table.frame else pd.Series(dtype=float)
+    if not labels.eq(1).any() or labels.isna().any():
+        raise TableError(
+            f"{table.root}: {int(labels.isna().sum()):,} of {len(table.frame):,} images have no label in column "
+            f"cancer, {int(labels.eq(1).sum()):,} are positive; figures need every label and a positive. Take the "
+            "others out of train.csv, or predict without figures: rsna infer, rsna predict"
+        )
     known = recipe.trained_on & set(table.frame["patient_id"])
     print(
         f"{recipe.source}: folds {', '.join(map(str, recipe.folds))} of {recipe.model.backbone}\n"
@@ -77,9 +86,10 @@ def validate(options: ValidateOptions) -> "pd.DataFrame":
     predicted = _predict(options, recipe, table)
     if predicted.empty:
         raise TableError(f"{table.root}: none of the {len(table.frame):,} images can be read")
-    print(evaluate(predicted, recipe.aggregate, sampling=options.sampling, resamples=options.resamples).table())
+    # Ahead of the figures, so that whatever these refuse the predictions are there.
     if options.out:
         _write(predicted, Path(options.out))
+    print(evaluate(predicted, recipe.aggregate, sampling=options.sampling, resamples=options.resamples).table())
     return predicted
 
 

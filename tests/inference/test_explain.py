@@ -20,14 +20,12 @@ from tests.inference.runs import write_run
 class Brightness(nn.Module):
     """A backbone whose one feature is the brightness of blocks of 16 × 16 pixels."""
 
-    num_features = 1
-
     def forward(self, images):
         return nn.functional.avg_pool2d(images, 16).relu()
 
 
 def brightness_network(**settings) -> MammogramNet:
-    network = MammogramNet(Brightness(), ModelSettings(pretrained=False, **settings), 1)
+    network = MammogramNet(Brightness(), 1, ModelSettings(pretrained=False, **settings), 1)
     nn.init.ones_(network.classifier.weight)
     return network
 

@@ -1,8 +1,10 @@
 """Networks start as they should and take images as they lie in the cache."""
 
 import pytest
+import timm
 import torch
 
+import rsna.model.network as network_module
 from rsna.model.network import build_model
 from rsna.model.settings import ModelSettings
 from rsna.settings import ConfigError
@@ -71,6 +73,54 @@ def test_grey_images_feed_one_or_three_channels(in_chans):
     images = torch.rand(2, 1, 32, 32)
     assert model.normalise(images).shape == (2, in_chans, 32, 32)
     assert model(images).shape == (2, 1)
+
+
+def test_values_are_normalised_as_the_weights_know_them(monkeypatch):
+    monkeypatch.setattr(network_module, "pretrained_backbone", lambda name, options: timm.create_model(name, **options))
+    black, white = torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8)
+    for name, in_chans, low, high in (
+        ("tf_efficientnet_b0.ap_in1k", 1, [-1.0], [1.0]),
+        ("tf_efficientnet_b0.ap_in1k", 3, [-1.0] * 3, [1.0] * 3),
+        ("tf_efficientnet_b0.ns_jft_in1k", 1, [-0.449 / 0.226], [0.551 / 0.226]),
+        ("tf_efficientnet_b0.ns_jft_in1k", 3, [-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225], None),
+    ):
+        model = build_model(ModelSettings(name, True, in_chans=in_chans), 1)
+        assert model.normalise(black)[0, :, 0, 0].tolist() == pytest.approx(low, rel=1e-5)
+        if high:
+            assert model.normalise(white)[0, :, 0, 0].tolist() == pytest.approx(high, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        "convnext_atto",
+        "tf_efficientnetv2_b0",
+        "mobilenetv3_small_050",
+        "hgnetv2_b0",
+        "lcnet_050",
+        "resnet18",
+        "ghostnet_100",
+    ],
+)
+def test_any_network_with_a_feature_map_is_a_backbone(backbone):
+    model = build_model(ModelSettings(backbone, False), 2).train()
+    torch.nn.init.ones_(model.classifier.weight)
+    model(torch.rand(2, 1, 64, 64)).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"backbone": "vit_tiny_patch16_224"}, r"gives \(1, 197, 192\), which is no feature map"),
+        ({"backbone": "swin_tiny_patch4_window7_224"}, r"gives \(1, 7, 7, 768\), which is no feature map"),
+        ({"backbone": "densenet121", "drop_path_rate": 0.1}, "densenet121 cannot do stochastic depth"),
+        ({"backbone": "vgg11_bn", "gradient_checkpointing": True}, "vgg11_bn cannot do gradient checkpointing"),
+    ],
+)
+def test_what_a_network_cannot_do_is_said(options, said):
+    with pytest.raises(ConfigError, match=said):
+        build_model(ModelSettings(pretrained=False, **options), 1)
 
 
 def test_frozen_norms_keep_their_statistics_and_still_learn():

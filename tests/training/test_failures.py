@@ -2,8 +2,10 @@
 
 import contextlib
 import resource
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from rsna.dataset.cache import CacheError
+from rsna.dataset.table import TableError
 from rsna.settings import ConfigError
 from rsna.training.checkpoints import CheckpointError, average_weights, latest_checkpoint, write_weights
 from rsna.training.watch import DivergedError
@@ -85,6 +89,57 @@ def test_a_broken_epoch_file_is_named(tmp_path):
 def test_what_the_hardware_or_the_batch_cannot_do_is_refused(tiny, overrides, said):
     with pytest.raises(ConfigError, match=said):
         train_here(tiny_config(tiny, **overrides))
+
+
+def test_a_missing_label_is_named_before_anything_is_trained(tiny):
+    table = pd.read_csv(tiny / "set" / "train.csv", dtype=str)
+    table.loc[table["patient_id"] == "20", "cancer"] = None
+    table.to_csv(tiny / "set" / "train.csv", index=False)
+    with pytest.raises(TableError, match=r"2 of 48 images have no label in column cancer \(20CC, 20MLO\)"):
+        train_here(tiny_config(tiny))
+    assert not (tiny / "run").exists()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_prepared_image_that_is_broken_is_named_in_a_line(tiny, workers):
+    for file in (tiny / "cache").rglob("*.tif"):
+        file.write_bytes(b"broken")
+    with pytest.raises(CacheError, match="is damaged") as caught:
+        train_here(tiny_config(tiny, trainer__workers=workers))
+    assert "\n" not in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+
+
+def test_a_mirror_that_refuses_costs_no_fold(tiny, capsys):
+    pytest.importorskip("mlflow")
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{tiny / 'mlflow.db'}")
+    client.delete_experiment(client.create_experiment("deleted"))
+    train_here(tiny_config(tiny, tracking="mlflow", name="deleted", fold="all", trainer__epochs=1))
+    assert capsys.readouterr().out.count("is not mirrored to MLflow") == 3
+    assert (tiny / "run" / "cv" / "metrics.json").exists()
+
+
+def test_an_interrupt_says_how_to_go_on_and_leaves_the_picture(tiny):
+    settings = [
+        "run=run", "tracking=none", "data=rsna", "data.root=set", "data.name=tiny", "preprocess.size=[48,32]",
+        "preprocess.crop=none", "folds.n_folds=2", "model.backbone=test_efficientnet", "model.pretrained=false",
+        "trainer.epochs=1000", "prepare.workers=1", "trainer.accelerator=cpu",
+    ]  # fmt: skip
+    command = [sys.executable, str(ROOT / "train.py"), *settings]
+    process = subprocess.Popen(command, cwd=tiny, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    history = tiny / "run" / "fold0" / "history.csv"
+    deadline = time.monotonic() + 120
+    while not history.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; the same command goes on where this one stopped" in said
+    assert "Traceback" not in said
+    assert history.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_command_line_says_what_is_wrong_without_a_traceback(tmp_path):

@@ -127,6 +127,11 @@ def test_early_stop_ends_training_and_changes_no_epoch_before(prepared, tiny):
     assert len(rows(tiny)) == 3
 
 
+def test_gradient_checkpointing_changes_neither_weights_nor_statistics(plain, tiny):
+    train_with(tiny, model__gradient_checkpointing=True)
+    assert same(trained(tiny), trained(plain))
+
+
 def test_mixup_acts_on_training_alone(plain, tiny):
     train_with(tiny, augment__mixup=0.5)
     assert not same(trained(tiny), trained(plain))

@@ -89,11 +89,32 @@ def test_without_any_checkpoint_that_loads_nothing_is_trained_over(tiny):
 
 
 def test_within_an_epoch_steps_stay_made_up_as_they_were(tiny):
-    config = tiny_config(tiny, **EVERYTHING, trainer__checkpoint_every_steps=1)
+    plain = EVERYTHING | {"sampler__kind": "plain"}
+    config = tiny_config(tiny, **plain, trainer__checkpoint_every_steps=1)
     assert die_at_step(config, 4) == -signal.SIGKILL
-    other = tiny_config(tiny, **EVERYTHING | {"batch_size_per_device": 8})
+    other = tiny_config(tiny, **plain | {"batch_size_per_device": 8})
     with pytest.raises(ConfigError, match=r"within an epoch of 8 images a step = 1 device\(s\) × 4 × 2"):
         train_here(other)
+
+
+def test_balanced_batches_keep_their_size(tiny, undisturbed):
+    shutil.copytree(undisturbed / "run", tiny / "run")
+    other = tiny_config(tiny, **EVERYTHING | {"batch_size_per_device": 8})
+    with pytest.raises(RunError, match="batch_size_per_device: 4 → 8"):
+        train_here(other)
+
+
+def test_the_weights_that_the_checkpoint_before_the_last_counts_are_there_still(tiny):
+    config = tiny_config(tiny, **EVERYTHING | {"soup": 1})
+    assert die_at_step(config, 6) == -signal.SIGKILL
+    folder = checkpoint(tiny).parent
+    assert sorted(file.name for file in folder.glob("*.safetensors")) == [
+        "epoch0001.safetensors",
+        "epoch0002.safetensors",
+    ]
+    checkpoint(tiny).write_bytes(b"torn")
+    train_here(config)
+    assert [file.name for file in folder.glob("*.safetensors")] == ["epoch0003.safetensors"]
 
 
 def test_a_finished_fold_is_kept(finished, capsys):

@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from rsna.dataset.table import TableError
 from rsna.inference.bundle_make import make_bundle
 from rsna.inference.options import BundleMakeOptions
 from rsna.settings import ConfigError
@@ -46,6 +47,18 @@ def test_a_bundle_is_scored_like_the_run_it_was_made_of(prepared, tmp_path, caps
     expected = validate(ValidateOptions(root, run=str(prepared / "run"), resamples=100, workers=1))
     pd.testing.assert_frame_equal(found, expected)
     assert table in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("positives", "unlabelled", "said"), [(0, 0, "0 are positive"), (2, 3, "3 of 12 images have")])
+def test_labels_that_give_no_figures_are_refused_before_anything_is_predicted(
+    prepared, tmp_path, positives, unlabelled, said
+):
+    root = write_set(tmp_path / "other", patients=6, positives=positives, seed=6)
+    table = pd.read_csv(root / "train.csv", dtype=str)
+    table.loc[table.index[12 - unlabelled :], "cancer"] = None
+    table.to_csv(root / "train.csv", index=False)
+    with pytest.raises(TableError, match=said):
+        validate(ValidateOptions(str(root), run=str(prepared / "run"), resamples=100, workers=1))
 
 
 def test_one_of_run_and_bundle_is_needed():
