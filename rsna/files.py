@@ -8,6 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+_SAMPLES = 8
+_SAMPLE_BYTES = 1 << 14
+"""How much of a file :func:`fingerprint` reads."""
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
@@ -48,6 +52,24 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not JSON: {error}. Remove it and run again to have it written anew") from error
+
+
+def fingerprint(path: str | Path) -> str:
+    """``<bytes>-<16 hexadecimal characters>``: a file's size, and a hash over samples spread from its start to its end.
+
+    Files of an archive have the same size easily, all uncompressed ones of a machine for example; their headers and
+    pixels differ.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with Path(path).open("rb") as content:
+        size = os.fstat(content.fileno()).st_size
+        digest = hashlib.sha256()
+        for number in range(_SAMPLES):
+            content.seek(max(size - _SAMPLE_BYTES, 0) * number // (_SAMPLES - 1))
+            digest.update(content.read(_SAMPLE_BYTES))
+    return f"{size}-{digest.hexdigest()[:16]}"
 
 
 def sha256(path: str | Path) -> str:

@@ -93,6 +93,10 @@ def test_auto_says_what_it_chose_and_an_experiments_own_set_is_kept():
     assert overrides == ["fold=0", "data=demo"]
     assert said.startswith("data=auto → data=demo: neither $RSNA_DATA nor data/rsna")
     assert resolve_overrides(["data=rsna"]) == (["data=rsna"], "")
+    assert resolve_overrides(["data.root=/archive"]) == (
+        ["data.root=/archive", "data=rsna"], "data=auto → data=rsna: data.root=/archive is given",
+    )  # fmt: skip
+    assert resolve_overrides(["data=demo", "data.root=x"]) == (["data=demo", "data.root=x"], "")
     assert resolve_overrides(["experiment=demo"]) == (["experiment=demo"], "")
 
 

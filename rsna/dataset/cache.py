@@ -6,17 +6,16 @@ Layout: ``<cache_dir>/<dataset>/<preprocessing hash>/`` holds ``images/<image_id
 
 import contextlib
 import fcntl
-import json
 import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, unquote
 
 from rsna.dataset import tiff
+from rsna.dataset.entry import Entry, Seen
 from rsna.dataset.geometry import Geometry
 from rsna.dataset.prepare import (
     PREPROCESSING_VERSION,
@@ -26,7 +25,7 @@ from rsna.dataset.prepare import (
     preprocessing_hash,
 )
 from rsna.dicom.box import Box
-from rsna.files import read_json, write_atomic, write_json
+from rsna.files import fingerprint, read_json, write_atomic, write_json
 from rsna.settings import to_mapping
 
 log = logging.getLogger(__name__)
@@ -45,30 +44,6 @@ class CacheError(RuntimeError):
 
 class CacheWriteError(CacheError):
     """The cache cannot be written, a full disk for one: no image's fault."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What is known of a prepared image beside its pixels."""
-
-    source_bytes: int
-    """Size of the file that it was made from; another size means another file."""
-    geometry: Geometry
-
-    def to_json(self, image_id: str) -> str:
-        """One line of the index, and the description inside the image; ASCII."""
-        values = {"image_id": image_id, "source_bytes": self.source_bytes, **self.geometry.to_json()}
-        return json.dumps(values, separators=(",", ":"))
-
-    @staticmethod
-    def from_json(text: str) -> tuple[str, "Entry"]:
-        """(image_id, entry) of a line.
-
-        Raises:
-            ValueError, KeyError, TypeError: It is not one.
-        """
-        values: Mapping[str, Any] = json.loads(text)
-        return values["image_id"], Entry(values["source_bytes"], Geometry.from_json(values))
 
 
 class Cache:
@@ -268,15 +243,15 @@ def fill(cache: Cache, settings: PreprocessSettings, task: PrepareTask) -> Entry
         DicomError, PictureError, ValueError, OSError: The image cannot be prepared.
         CacheWriteError: The cache cannot be written.
     """
-    size = Path(task.path).stat().st_size
+    source = fingerprint(task.path)
     pixels, geometry = prepare_image(task.path, settings, task.box)
-    entry = Entry(size, geometry)
+    entry = Entry(source, geometry, Seen.of(task.path))
     cache.write(task.image_id, pixels, entry)
     return entry
 
 
 def _lines(entries: Mapping[str, Entry]) -> str:
-    return "".join(f"{entries[image_id].to_json(image_id)}\n" for image_id in sorted(entries))
+    return "".join(f"{entries[image_id].to_line(image_id)}\n" for image_id in sorted(entries))
 
 
 def _file_name(name: str) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from rsna.dataset.boxes import read_boxes
-from rsna.dataset.cache import Cache, CacheWriteError, Entry, PrepareTask, fill
+from rsna.dataset.cache import Cache, CacheWriteError, PrepareTask, fill
+from rsna.dataset.entry import Entry
 from rsna.dataset.pool import MEMORY_LIMIT, Failure, Outcome, map_tasks
 from rsna.dataset.prepare import PreprocessSettings, preprocessing_hash
 from rsna.dataset.progress import Progress
@@ -54,7 +55,7 @@ def prepare_table(
 ) -> PrepareReport:
     """Prepares what the cache lacks; with everything there, no file is opened.
 
-    An image whose file has another size than when it was prepared is prepared again. Ended at any moment and run
+    An image whose file has changed since it was prepared is prepared again. Ended at any moment and run
     again, the cache holds the same bytes as after an undisturbed run.
 
     Args:
@@ -76,7 +77,7 @@ def prepare_table(
     started = time.monotonic()
     tasks = _tasks(table, settings, cache)
     entries = cache.entries()
-    missing = [task for task in tasks if not _is_current(entries.get(task.image_id), task.path)]
+    missing = _missing(tasks, entries, cache)
     failures: list[tuple[PrepareTask, Failure]] = []
     if missing:
         run = functools.partial(
@@ -90,8 +91,10 @@ def prepare_table(
         )
         try:
             with cache.writing():
-                entries = cache.entries()  # another run may have been at work while this one waited
-                missing = [task for task in missing if not _is_current(entries.get(task.image_id), task.path)]
+                for task in missing:
+                    entries.pop(task.image_id, None)
+                entries = cache.entries() | entries  # another run may have been at work while this one waited
+                missing = _missing(missing, entries, cache)
                 for task in missing:
                     if entries.pop(task.image_id, None):
                         cache.discard(task.image_id)  # its file has changed; should it fail now, nothing stale stays
@@ -101,9 +104,9 @@ def prepare_table(
                 f"the cache cannot be written: {error}. Free space or choose another cache_dir, then run again: "
                 "finished images are kept"
             ) from error
-    elif not cache.is_indexed(entries):  # ended after its last image; on a disk that is read only it stays so
+    elif not cache.is_indexed(entries):  # ended after its last image, or moved; on a disk that is read only it stays so
         with contextlib.suppress(CacheWriteError), cache.writing():
-            cache.write_index(cache.entries())
+            cache.write_index(cache.entries() | entries)
     report = PrepareReport(
         n_done=len(missing) - len(failures),
         n_kept=len(tasks) - len(missing),
@@ -131,13 +134,28 @@ def _tasks(table: pd.DataFrame, settings: PreprocessSettings, cache: Cache) -> l
     return [PrepareTask(image_id, path, boxes.get(image_id)) for image_id, path in pairs]
 
 
-def _is_current(entry: Entry | None, path: str) -> bool:
-    if entry is None:
-        return False
-    try:
-        return Path(path).stat().st_size == entry.source_bytes
-    except OSError:
-        return True  # the original was put away after it was prepared
+def _missing(tasks: list[PrepareTask], entries: dict[str, Entry], cache: Cache) -> list[PrepareTask]:
+    """Images that are not there or whose file has changed; notes in ``entries`` where the files of the others lie.
+
+    Raises:
+        PrepareError: The cache holds images of other files that are still there, so of another set of the same name.
+    """
+    missing = []
+    for task in tasks:
+        entry = entries.get(task.image_id)
+        same = entry.at(task.path) if entry else None
+        if same:
+            entries[task.image_id] = same
+            continue
+        other = entry.elsewhere if entry else None
+        if other and other != Path(task.path).absolute():
+            raise PrepareError(
+                f"{cache.directory} holds another image {task.image_id}, made from {other}, not from {task.path}: two "
+                "sets of one name would share a cache. Give this one a name of its own (data.name=…), or remove that "
+                "folder if the other set is gone"
+            )
+        missing.append(task)
+    return missing
 
 
 def _run(

@@ -78,7 +78,7 @@ def _describe(recipe: Recipe, options: BundleMakeOptions, weights: dict[str, str
     config = {key: value for key, value in config.items() if key not in _PRIVATE}
     config["data"] = {"name": record["data"]["name"], "sampling": record["data"]["sampling"]}
     config["folds"] = {"n_folds": record["n_folds"]}
-    figures = breast_figures(run, recipe.folds, record["n_folds"])
+    figures = breast_figures(run, recipe.folds)
     return {
         "format": BUNDLE_FORMAT,
         "name": f"{record['name']}-{record['data']['name']}",

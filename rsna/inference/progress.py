@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rsna.files import write_atomic
+from rsna.files import fingerprint, write_atomic
 
 Logits = npt.NDArray[np.float32]
 """(passes,) cancer logits."""
@@ -33,14 +32,14 @@ class Progress:
 
     def get(self, image_id: str, path: str) -> Logits | None:
         """What was predicted for this very file; None where nothing was."""
-        size, logits = self._known.get(image_id, (-1, []))
-        if not logits or size != _size(path):
+        source, logits = self._known.get(image_id, ("", []))
+        if not logits or source != _fingerprint(path):
             return None
         return np.asarray(logits, dtype=np.float32)
 
     def add(self, image_id: str, path: str, logits: Logits) -> None:
         """Keeps one image's logits."""
-        self._write({"image_id": image_id, "bytes": _size(path), "logits": [float(v) for v in logits]})
+        self._write({"image_id": image_id, "source": _fingerprint(path), "logits": [float(v) for v in logits]})
 
     def close(self) -> None:
         """Closes the file."""
@@ -49,8 +48,8 @@ class Progress:
     def _write(self, value: Mapping[str, Any]) -> None:
         self._open.write(json.dumps(value) + "\n")
 
-    def _read(self, key: Mapping[str, Any]) -> dict[str, tuple[int, list[float]]]:
-        known: dict[str, tuple[int, list[float]]] = {}
+    def _read(self, key: Mapping[str, Any]) -> dict[str, tuple[str, list[float]]]:
+        known: dict[str, tuple[str, list[float]]] = {}
         lines = self.file.read_text(errors="replace").splitlines() if self.file.is_file() else []
         good = 1
         # A line that was being written when the run was killed ends what can be read.
@@ -58,15 +57,15 @@ class Progress:
             if json.loads(lines[0]) == dict(key):
                 for line in lines[1:]:
                     one = json.loads(line)
-                    known[one["image_id"]] = (int(one["bytes"]), list(one["logits"]))
+                    known[one["image_id"]] = (str(one["source"]), list(one["logits"]))
                     good += 1
         if known and good < len(lines):
             write_atomic(self.file, "".join(f"{line}\n" for line in lines[:good]))
         return known
 
 
-def _size(path: str) -> int:
+def _fingerprint(path: str) -> str:
     try:
-        return os.stat(path).st_size
+        return fingerprint(path)
     except OSError:
-        return -1
+        return "gone"

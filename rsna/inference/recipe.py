@@ -14,6 +14,7 @@ from rsna.dataset.prepare import PreprocessSettings, preprocessing_hash
 from rsna.dataset.targets import Target, get_targets
 from rsna.evaluation.breasts import to_breasts
 from rsna.evaluation.calibration import fit_temperature
+from rsna.evaluation.metrics import evaluate
 from rsna.files import read_json, sha256
 from rsna.inference.bundle import BUNDLE_FILE, open_bundle
 from rsna.inference.devices import WantedPrecision
@@ -40,6 +41,8 @@ class Recipe:
 
     source: Path
     """Run folder, or bundle."""
+    n_folds: int
+    """Folds that the run has, or the bundle holds, used or not."""
     preprocess: PreprocessSettings
     model: ModelSettings
     targets: tuple[Target, ...]
@@ -52,9 +55,9 @@ class Recipe:
     weights: tuple[Weights, ...]
     """One file a fold."""
     threshold: float
-    """Chosen on all out-of-fold breasts; of a single fold's where the others are not trained."""
+    """Chosen on the out-of-fold breasts of the folds that are used; a bundle's, on those that it holds."""
     recalled: float
-    """Share of out-of-fold breasts at or above the threshold."""
+    """Share of those breasts at or above the threshold."""
     prevalence: float
     """Share of positive breasts in training: what a breast without any readable image gets."""
     temperature: float
@@ -120,16 +123,17 @@ def _from_run(run: Path, folds: tuple[int, ...]) -> Recipe:
         raise RecipeError(
             f"{run}: holds neither config.yaml, as a run does, nor {BUNDLE_FILE}; `rsna leaderboard` lists the runs"
         )
-    config = yaml.safe_load((run / "config.yaml").read_text())
+    config = _config_of(run)
     record = read_json(run / "run.json")
     trained = {k: run / f"fold{k}" / "model.safetensors" for k in range(record["n_folds"])}
     trained = {k: file for k, file in trained.items() if file.is_file()}
     chosen = _choose(run, tuple(trained), folds)
     preprocess = from_mapping(PreprocessSettings, config["preprocess"], "preprocess")
     check_preprocessing(run, preprocess, record["hashes"]["preprocessing"])
-    figures = breast_figures(run, chosen, record["n_folds"])
+    figures = breast_figures(run, chosen)
     return Recipe(
         source=run,
+        n_folds=record["n_folds"],
         preprocess=preprocess,
         model=_model(config["model"]),
         targets=_targets(run, record["targets"]),
@@ -154,6 +158,7 @@ def _from_bundle(path: Path, folds: tuple[int, ...]) -> Recipe:
     chosen = _choose(bundle.folder, tuple(sorted(files)), folds)
     return Recipe(
         source=bundle.folder,
+        n_folds=len(files),
         preprocess=preprocess,
         model=_model(about["model"]),
         targets=_targets(bundle.folder, about["targets"]),
@@ -183,28 +188,42 @@ def check_preprocessing(source: Path, preprocess: PreprocessSettings, recorded: 
         )
 
 
-def breast_figures(run: Path, folds: tuple[int, ...], n_folds: int) -> dict[str, Any]:
-    """The breast figures of a run's metrics: the pooled ones where every fold is used, else the first fold's.
+def breast_figures(run: Path, folds: tuple[int, ...]) -> dict[str, Any]:
+    """The figures of the out-of-fold breasts of some folds of a run: from its records where these are just those folds.
 
     Raises:
-        RecipeError: No fold has any.
+        RecipeError: A fold has no figures or no predictions yet, or none of its breasts is positive.
     """
-    pooled = run / "cv" / "metrics.json"
-    files = [pooled] if pooled.is_file() and len(folds) == n_folds else []
-    files += [run / f"fold{fold}" / "metrics.json" for fold in folds]
-    for file in files:
-        if file.is_file() and "breasts" in (metrics := read_json(file)):
-            breasts: dict[str, Any] = metrics["breasts"]
-            return breasts
-    raise RecipeError(f"{run}: no fold has figures yet; let python train.py finish one")
+    record = read_json(run / "run.json")
+    whole = run / "cv" / "metrics.json" if len(folds) == record["n_folds"] else None
+    whole = run / f"fold{folds[0]}" / "metrics.json" if len(folds) == 1 else whole
+    if whole and whole.is_file() and "breasts" in (metrics := read_json(whole)):
+        recorded: dict[str, Any] = metrics["breasts"]
+        return recorded
+    config = _config_of(run)
+    images = pd.concat(_out_of_fold(run, folds), ignore_index=True)
+    try:
+        found = evaluate(images, config["evaluation"]["aggregate"], sampling=record["data"]["sampling"], resamples=0)
+    except ValueError as error:
+        raise RecipeError(f"{run}: folds {', '.join(map(str, folds))}: {error}") from error
+    return found.to_dict()
+
+
+def _config_of(run: Path) -> dict[str, Any]:
+    config: dict[str, Any] = yaml.safe_load((run / "config.yaml").read_text())
+    return config
+
+
+def _out_of_fold(run: Path, folds: tuple[int, ...]) -> list[pd.DataFrame]:
+    files = [run / f"fold{fold}" / "oof.parquet" for fold in folds]
+    missing = [str(file) for file in files if not file.is_file()]
+    if missing:
+        raise RecipeError(f"{', '.join(missing)}: no out-of-fold predictions yet; let python train.py finish that fold")
+    return [pd.read_parquet(file) for file in files]
 
 
 def _temperature(run: Path, folds: tuple[int, ...], aggregate: Literal["mean", "max", "top2"]) -> float:
-    files = [run / f"fold{fold}" / "oof.parquet" for fold in folds]
-    frames = [pd.read_parquet(file) for file in files if file.is_file()]
-    if not frames:
-        return 1.0
-    breasts = to_breasts(pd.concat(frames, ignore_index=True), aggregate)
+    breasts = to_breasts(pd.concat(_out_of_fold(run, folds), ignore_index=True), aggregate)
     if breasts["cancer"].nunique() < 2:
         return 1.0  # with one class any temperature that goes to the bound is best
     return fit_temperature(breasts["cancer"], breasts["probability"])

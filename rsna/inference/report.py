@@ -21,6 +21,8 @@ def start(options: InferOptions, recipe: Recipe, tests: TestSet) -> None:
     rows, columns = recipe.preprocess.size
     folds = ", ".join(map(str, recipe.folds))
     say(f"{recipe.source}: folds {folds} of {recipe.model.backbone} at {rows}×{columns}")
+    if len(recipe.folds) < recipe.n_folds:
+        say(f"note: folds not trained or not asked for: {recipe.n_folds - len(recipe.folds)} of {recipe.n_folds}")
     say(f"{options.input}: {len(tests.images):,} images, {len(tests.prediction_ids):,} breasts")
     for note in tests.notes[:_SHOWN]:
         say(f"note: {note}")

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rsna.dataset.cache import Cache, CacheError, CacheWriteError, Entry, PrepareTask, fill
+from rsna.dataset.cache import Cache, CacheError, CacheWriteError, PrepareTask, fill
+from rsna.dataset.entry import Entry
 from rsna.dataset.geometry import Geometry
 from rsna.dataset.prepare import PreprocessSettings, prepare_image, preprocessing_hash
+from rsna.files import fingerprint
 from tests.dataset import files
 
 SETTINGS = PreprocessSettings(size=(128, 64))
@@ -29,14 +31,14 @@ def _cache(tmp_path: Path) -> Cache:
 def test_images_come_back_with_their_geometry(tmp_path: Path, dtype: Any) -> None:
     cache = _cache(tmp_path)
     pixels = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (128, 64), dtype, endpoint=True)
-    cache.write("17", pixels, Entry(1234, GEOMETRY))
+    cache.write("17", pixels, Entry("1234-00", GEOMETRY))
     again = pickle.loads(pickle.dumps(Cache(cache.directory)))
     back = again.read("17")
     assert back.dtype == dtype
     np.testing.assert_array_equal(back, pixels)
     back[0, 0] = 1  # fresh and writable
     assert again.geometry("17") == GEOMETRY
-    assert again.entries() == {"17": Entry(1234, GEOMETRY)}
+    assert again.entries() == {"17": Entry("1234-00", GEOMETRY)}
     assert "17" in again
     assert "18" not in again
     assert (len(again), list(again)) == (1, ["17"])
@@ -58,7 +60,7 @@ def test_a_cache_stands_under_its_set_and_its_hash_and_says_what_it_is(tmp_path:
 def test_no_name_leads_out_of_the_cache(tmp_path: Path, name: str) -> None:
     cache = Cache.create(tmp_path / "caches", name, SETTINGS)
     assert cache.directory.resolve().parent.parent == (tmp_path / "caches").resolve()
-    cache.write(name, np.zeros((2, 2), np.uint8), Entry(1, GEOMETRY))
+    cache.write(name, np.zeros((2, 2), np.uint8), Entry("1-00", GEOMETRY))
     assert cache.path(name).resolve().parent == (cache.directory / "images").resolve()
     assert list(cache) == [name]
     assert cache.read(name).shape == (2, 2)
@@ -70,7 +72,7 @@ def test_missing_and_damaged_images_are_named_with_a_way_out(tmp_path: Path) -> 
         cache.read("17")
     with pytest.raises(CacheError, match="image 17 is not in"):
         cache.geometry("17")
-    cache.write("17", np.ones((50, 50), np.uint8), Entry(1, GEOMETRY))
+    cache.write("17", np.ones((50, 50), np.uint8), Entry("1-00", GEOMETRY))
     content = cache.path("17").read_bytes()
     for damaged in (b"", content[:60], content[:-1]):
         cache.path("17").write_bytes(damaged)
@@ -85,7 +87,7 @@ def test_missing_and_damaged_images_are_named_with_a_way_out(tmp_path: Path) -> 
 def test_the_index_repeats_the_images_and_may_be_lost(tmp_path: Path) -> None:
     cache = _cache(tmp_path)
     for image_id in ("b", "a", "c"):
-        cache.write(image_id, np.zeros((3, 3), np.uint8), Entry(ord(image_id), GEOMETRY))
+        cache.write(image_id, np.zeros((3, 3), np.uint8), Entry(f"{ord(image_id)}-00", GEOMETRY))
     entries = cache.entries()
     cache.write_index(entries)
     index = cache.directory / "index.jsonl"
@@ -102,11 +104,11 @@ def test_the_index_repeats_the_images_and_may_be_lost(tmp_path: Path) -> None:
 
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     cache = _cache(tmp_path)
-    cache.write("17", np.zeros((3, 3), np.uint8), Entry(1, GEOMETRY))
+    cache.write("17", np.zeros((3, 3), np.uint8), Entry("1-00", GEOMETRY))
     images = cache.directory / "images"
     (images / "18.tif").mkdir()  # the final name cannot be taken
     with pytest.raises(CacheWriteError, match=r"18\.tif"):
-        cache.write("18", np.zeros((3, 3), np.uint8), Entry(1, GEOMETRY))
+        cache.write("18", np.zeros((3, 3), np.uint8), Entry("1-00", GEOMETRY))
     assert sorted(file.name for file in images.iterdir()) == ["17.tif", "18.tif"]
 
 
@@ -118,7 +120,7 @@ def test_a_folder_that_may_not_be_written_is_an_error_that_says_so(tmp_path: Pat
 
 def test_leftovers_of_killed_processes_are_cleared_and_images_kept(tmp_path: Path) -> None:
     cache = _cache(tmp_path)
-    cache.write("17", np.zeros((3, 3), np.uint8), Entry(1, GEOMETRY))
+    cache.write("17", np.zeros((3, 3), np.uint8), Entry("1-00", GEOMETRY))
     leftover = cache.directory / "images" / ".18.tif.4711.tmp"
     leftover.write_bytes(b"half")
     assert list(cache) == ["17"]
@@ -150,7 +152,7 @@ def test_two_runs_never_write_one_cache_at_once(tmp_path: Path, caplog: pytest.L
 
 def test_an_image_id_too_long_for_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="too long"):
-        _cache(tmp_path).write("ä" * 100, np.zeros((2, 2), np.uint8), Entry(1, GEOMETRY))
+        _cache(tmp_path).write("ä" * 100, np.zeros((2, 2), np.uint8), Entry("1-00", GEOMETRY))
 
 
 def test_fill_prepares_one_image_and_remembers_its_file(tmp_path: Path) -> None:
@@ -160,12 +162,12 @@ def test_fill_prepares_one_image_and_remembers_its_file(tmp_path: Path) -> None:
     entry = fill(cache, SETTINGS, PrepareTask("1000", str(path)))
     pixels, geometry = prepare_image(path, SETTINGS)
     np.testing.assert_array_equal(cache.read("1000"), pixels)
-    assert entry == Entry(path.stat().st_size, geometry) == cache.entries()["1000"]
+    assert entry == Entry(fingerprint(path), geometry) == cache.entries()["1000"]
 
 
 def test_a_finished_cache_can_be_read_where_nothing_may_be_written(tmp_path: Path) -> None:
     cache = _cache(tmp_path)
-    cache.write("17", np.zeros((3, 3), np.uint8), Entry(1, GEOMETRY))
+    cache.write("17", np.zeros((3, 3), np.uint8), Entry("1-00", GEOMETRY))
     cache.write_index(cache.entries())
     for folder in (cache.directory / "images", cache.directory):
         folder.chmod(stat.S_IRUSR | stat.S_IXUSR)

@@ -72,8 +72,10 @@ def test_a_second_run_opens_no_file(cache: Cache, tmp_path: Path) -> None:
     moved = files.write_set(tmp_path / "own", 3)
     prepare_table(moved, SETTINGS, cache, workers=1, progress=_quiet())
     before = _bytes(cache)
-    for path in moved["path"]:  # the same size, but nothing in it: opened, it would fail
-        Path(path).write_bytes(bytes(Path(path).stat().st_size))
+    for path in moved["path"]:  # the same size and time, but nothing in it: opened, it would fail
+        found = Path(path).stat()
+        Path(path).write_bytes(bytes(found.st_size))
+        os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
     report = prepare_table(moved, SETTINGS, cache, workers=1, progress=_quiet())
     assert (report.n_done, report.n_kept) == (0, 3)
     for path in moved["path"]:
@@ -101,6 +103,41 @@ def test_a_file_that_has_changed_is_prepared_again(cache: Cache, tmp_path: Path)
     Path(table["path"][0]).write_bytes(Path(other["path"]).read_bytes())
     assert prepare_table(table, SETTINGS, cache, workers=1, progress=_quiet()).n_done == 1
     np.testing.assert_array_equal(cache.read("1000"), prepare_image(other["path"], SETTINGS)[0])
+
+
+def test_a_file_of_the_same_size_is_told_apart(cache: Cache, tmp_path: Path) -> None:
+    table = files.write_set(tmp_path / "own", 2)
+    prepare_table(table, SETTINGS, cache, workers=1, progress=_quiet())
+    file = Path(table["path"][0])
+    content = bytearray(file.read_bytes())
+    content[-len(content) // 2 :] = bytes(len(content[-len(content) // 2 :]))
+    file.write_bytes(content)
+    report = prepare_table(table, SETTINGS, cache, workers=1, progress=_quiet())
+    assert (report.n_done, report.n_kept) == (1, 1)
+    np.testing.assert_array_equal(cache.read("1000"), prepare_image(file, SETTINGS)[0])
+
+
+def test_a_set_that_was_moved_keeps_its_images(cache: Cache, tmp_path: Path) -> None:
+    table = files.write_set(tmp_path / "own", 2)
+    prepare_table(table, SETTINGS, cache, workers=1, progress=_quiet())
+    (tmp_path / "own").rename(tmp_path / "there")
+    table["path"] = [path.replace("/own/", "/there/") for path in table["path"]]
+    for _ in range(2):  # the second time no file is opened
+        assert prepare_table(table, SETTINGS, cache, workers=1, progress=_quiet()).n_kept == 2
+        for path in map(Path, table["path"]):
+            found = path.stat()
+            path.write_bytes(bytes(found.st_size))
+            os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+def test_two_sets_of_one_name_and_the_same_ids_are_told_apart(cache: Cache, tmp_path: Path) -> None:
+    mine, yours = files.write_set(tmp_path / "mine", 2), files.write_set(tmp_path / "yours", 4).tail(2)
+    yours["image_id"] = mine["image_id"].tolist()
+    prepare_table(mine, SETTINGS, cache, workers=1, progress=_quiet())
+    before = _bytes(cache)
+    with pytest.raises(PrepareError, match=r"another image 1000, made from .*mine.*, not from .*yours.*data\.name=…"):
+        prepare_table(yours, SETTINGS, cache, workers=1, progress=_quiet())
+    assert _bytes(cache) == before
 
 
 def test_the_order_and_number_of_workers_do_not_show_in_the_cache(

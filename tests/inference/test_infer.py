@@ -16,6 +16,7 @@ import torch
 from rsna.dataset.cache import Cache
 from rsna.dataset.prepare_table import prepare_table
 from rsna.dataset.table import TableError
+from rsna.evaluation.metrics import evaluate
 from rsna.inference.bundle_make import make_bundle
 from rsna.inference.devices import choose_precision
 from rsna.inference.ensemble import Ensemble
@@ -225,6 +226,31 @@ def test_a_second_start_goes_on(run, exams, tmp_path, capsys):
     assert first.submission["cancer"].iloc[0] != second.submission["cancer"].iloc[0]
     # A complete submission leaves nothing to go on from.
     assert predict(run, exams, tmp_path).stages.prepared == 8
+
+
+def test_progress_of_other_files_of_the_same_names_and_sizes_is_not_taken(run, exams, tmp_path):
+    (exams / "test_images" / "p0" / "10.dcm").unlink()
+    predict(run, exams, tmp_path)
+    file = exams / "test_images" / "p0" / "11.dcm"  # not compressed
+    content = bytearray(file.read_bytes())
+    content[-1000:] = bytes([1]) * 1000
+    file.write_bytes(content)
+    assert predict(run, exams, tmp_path).stages.prepared == 1
+
+
+def test_the_threshold_of_some_folds_is_chosen_on_all_of_their_breasts(exams, tmp_path, capsys):
+    run = write_run(tmp_path / "three", n_folds=3, trained=(0, 1))
+    images = pd.concat([pd.read_parquet(run / f"fold{fold}" / "oof.parquet") for fold in (0, 1)])
+    expected = evaluate(images, sampling="enriched", resamples=0)
+    recipe = load_recipe(run)
+    assert (recipe.threshold, recipe.recalled) == (expected.threshold.value, expected.threshold.recalled)
+    assert recipe.prevalence == expected.pooled.prevalence
+    predict(run, exams, tmp_path)
+    assert "note: folds not trained or not asked for: 1 of 3" in capsys.readouterr().out
+    bundle = make_bundle(BundleMakeOptions(str(run), str(tmp_path / "bundle"), precision="fp32", target="none"))
+    assert load_recipe(bundle).threshold == recipe.threshold
+    one = evaluate(images[images["fold"] == 1], sampling="enriched", resamples=0)
+    assert load_recipe(run, (1,)).threshold == one.threshold.value
 
 
 def test_progress_of_other_weights_is_not_taken(run, exams, tmp_path):
