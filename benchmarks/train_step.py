@@ -138,6 +138,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--backbone", default="efficientnet_b3")
     parser.add_argument("--workers", type=int, help="loader processes")
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--ema", type=float, default=0.0, help="decay of a moving average; the bare loop has none")
     parser.add_argument("--checkpointing", action="store_true", help="gradient checkpointing")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
@@ -166,6 +167,7 @@ def _config(folder: Path, options: argparse.Namespace) -> Config:
             "trainer": {
                 "epochs": 1,
                 "compile": options.compile,
+                "ema": options.ema,
                 "workers": "auto" if options.workers is None else options.workers,
             },
         },
