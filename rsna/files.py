@@ -8,6 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+
+class FileError(ValueError):
+    """A file that does not hold what its name says; the message names it and where it breaks off."""
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
@@ -42,12 +48,30 @@ def read_json(path: str | Path) -> Any:
     """Reads a JSON file.
 
     Raises:
-        ValueError: The file is not JSON; the message names it.
+        FileError: The file is not JSON.
     """
     try:
         return json.loads(Path(path).read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON: {error}. Remove it and run again to have it written anew") from error
+        raise FileError(f"{path} is not JSON: {error}. Remove it and run again to have it written anew") from error
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Reads a YAML file of keys and values.
+
+    Raises:
+        FileError: The file is not YAML, or holds something else.
+    """
+    try:
+        value = yaml.safe_load(Path(path).read_text())
+    except yaml.MarkedYAMLError as error:
+        at = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise FileError(f"{path}{at}: is not YAML: {error.problem}; mend the file or copy it again") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise FileError(f"{path}: is not YAML: {str(error).splitlines()[0]}; copy the file again") from error
+    if not isinstance(value, dict):
+        raise FileError(f"{path}: holds no keys with values, so it was cut off or replaced; copy the file again")
+    return value
 
 
 def sha256(path: str | Path) -> str:
