@@ -26,6 +26,7 @@ _KEYS: dict[str, type | tuple[type, ...]] = {
     "name": str, "preprocess": dict, "model": dict, "targets": list, "aggregate": str, "weights": dict,
     "threshold": (int, float), "recalled": (int, float), "prevalence": (int, float), "temperature": (int, float),
     "flip": bool, "arithmetic": str, "hashes": dict, "files": dict, "versions": dict, "metrics": dict,
+    "target": dict,
 }  # fmt: skip
 """What bundle.json must hold, and of which type."""
 
@@ -51,6 +52,7 @@ _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "temperature": (lambda value: not isinstance(value, bool) and 0 < value < float("inf"), "a number above 0"),
     "arithmetic": (lambda value: value in get_args(WantedPrecision), f"one of {', '.join(get_args(WantedPrecision))}"),
     "hashes": (lambda hashes: isinstance(hashes.get("preprocessing"), str), "hashes with that of preprocessing"),
+    "target": (lambda target: _all_text([target.get("python"), target.get("platform")]), "a Python and a platform"),
     "files": (lambda files: _all_text(files.values()), "names of files, each with its SHA-256"),
 }
 """What the values must be, and how an error puts it."""

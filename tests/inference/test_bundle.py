@@ -183,6 +183,7 @@ def test_a_description_that_is_none_is_refused(bundle):
         ("prevalence", float("nan"), r"nan is not a number in \[0, 1\]"),
         ("temperature", 0, "0 is not a number above 0"),
         ("temperature", float("inf"), "inf is not a number above 0"),
+        ("target", {"python": "3.12"}, "is not a Python and a platform"),
         ("targets", [1], "is not a list of names"),
         ("files", {"fold0.safetensors": None}, "is not names of files, each with its SHA-256"),
     ],
