@@ -13,6 +13,7 @@ from rsna.dataset.prepare import PreprocessSettings
 from rsna.dataset.source import DataSettings, choose_data
 from rsna.dataset.targets import get_targets
 from rsna.model.settings import ModelSettings
+from rsna.overrides import fit_override
 from rsna.settings import ConfigError, from_mapping, require
 from rsna.training.settings import AugmentSettings, LossSettings, OptimSettings, SamplerSettings, TrainerSettings
 
@@ -200,7 +201,7 @@ def compose(arguments: Sequence[str]) -> Config:
 
     register_schema()
     overrides, said = resolve_overrides(arguments)
-    check_overrides(overrides)
+    overrides = check_overrides(overrides)
     if said:
         print(said, file=sys.stderr)
     try:
@@ -210,26 +211,33 @@ def compose(arguments: Sequence[str]) -> Config:
         raise ConfigError(explain(error)) from error
 
 
-def check_overrides(arguments: Sequence[str]) -> None:
-    """Refuses misspelt keys and groups before Hydra does, with the names that are near.
+def check_overrides(arguments: Sequence[str]) -> list[str]:
+    """Refuses misspelt keys, groups and values before Hydra does, with the names that are near.
+
+    Returns:
+        The overrides as Hydra must be given them; see :func:`rsna.overrides.fit_override`.
 
     Raises:
-        ConfigError: A key that the schema lacks, or a group without this option.
+        ConfigError: A key that the schema lacks, a group without this option, or a value that needs quotes.
     """
+    checked = []
     for argument in arguments:
         key, equals, value = argument.lstrip("+~").partition("=")
         if not equals or argument.startswith("-") or key.startswith("hydra"):
+            checked.append(argument)
             continue
         group = conf_dir() / key
         if group.is_dir() and "." not in key:
             options = sorted(file.stem for file in group.glob("*.yaml"))
             wrong = [name for name in value.split(",") if name not in (*options, "null")]
             require(not wrong, f"{key}: there is no {wrong and wrong[0]!r}; options: {', '.join(options)}")
+            checked.append(argument)
         else:
-            _check_key(key)
+            checked.append(fit_override(argument, _key_type(key)))
+    return checked
 
 
-def _check_key(key: str) -> None:
+def _key_type(key: str) -> Any:
     cls: Any = Config
     for part in key.split("."):
         names = [f.name for f in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
@@ -239,6 +247,7 @@ def _check_key(key: str) -> None:
             hint = f"did you mean {' or '.join(near)}?" if near else f"known keys: {', '.join(known)}"
             raise ConfigError(f"{key}: there is no such key; {hint}")
         cls = get_type_hints(cls)[part]
+    return cls
 
 
 def explain(error: Exception) -> str:

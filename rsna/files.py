@@ -8,9 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 _SAMPLES = 8
 _SAMPLE_BYTES = 1 << 14
 """How much of a file :func:`fingerprint` reads."""
+
+
+class FileError(ValueError):
+    """A file that does not hold what its name says; the message names it and where it breaks off."""
 
 
 @contextmanager
@@ -46,12 +52,30 @@ def read_json(path: str | Path) -> Any:
     """Reads a JSON file.
 
     Raises:
-        ValueError: The file is not JSON; the message names it.
+        FileError: The file is not JSON.
     """
     try:
         return json.loads(Path(path).read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON: {error}. Remove it and run again to have it written anew") from error
+        raise FileError(f"{path} is not JSON: {error}. Remove it and run again to have it written anew") from error
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Reads a YAML file of keys and values.
+
+    Raises:
+        FileError: The file is not YAML, or holds something else.
+    """
+    try:
+        value = yaml.safe_load(Path(path).read_text())
+    except yaml.MarkedYAMLError as error:
+        at = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise FileError(f"{path}{at}: is not YAML: {error.problem}; mend the file or copy it again") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise FileError(f"{path}: is not YAML: {str(error).splitlines()[0]}; copy the file again") from error
+    if not isinstance(value, dict):
+        raise FileError(f"{path}: holds no keys with values, so it was cut off or replaced; copy the file again")
+    return value
 
 
 def fingerprint(path: str | Path) -> str:

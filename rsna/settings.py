@@ -13,6 +13,7 @@ import hashlib
 import inspect
 import json
 import math
+import re
 import textwrap
 import types
 import typing
@@ -20,13 +21,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 T = TypeVar("T")
+
+_TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+"""How true and false are typed."""
+_ITEM = re.compile(r"""\s*("[^"]*"|'[^']*'|[^,]*?)\s*(?:,|$)""")
+"""One item of a typed list; a comma within quotes does not end it."""
 
 
 class ConfigError(ValueError):
     """A key that does not exist, or a value that is not allowed. The message names key, value and what is."""
+
+
+class Typed(str):
+    """A value as it was typed on a command line: the type of its field decides what it means, so `0010` stays an id."""
 
 
 def from_mapping(cls: type[T], mapping: Mapping[str, Any], where: str = "") -> T:
@@ -34,7 +42,7 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], where: str = "") -> T
 
     Args:
         cls: A dataclass; nested dataclasses, ``Literal``, ``X | None``, tuples and scalars as field types.
-        mapping: Plain values, as YAML gives them.
+        mapping: Plain values, as YAML gives them, or those of :func:`parse_assignments`.
         where: Dotted key of ``mapping`` itself, put before each key in errors.
 
     Raises:
@@ -100,7 +108,7 @@ def flatten(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def parse_assignments(arguments: list[str]) -> dict[str, Any]:
-    """``["size=[256, 128]", "crop=none"]`` → nested plain values; dotted keys nest, values are YAML.
+    """``["size=[256, 128]", "crop=none"]`` → nested :class:`Typed` values for :func:`from_mapping`; dotted keys nest.
 
     Raises:
         ConfigError: An argument that is not ``key=value``.
@@ -114,7 +122,8 @@ def parse_assignments(arguments: list[str]) -> dict[str, Any]:
         *parents, leaf = key.split(".")
         for parent in parents:
             target = target.setdefault(parent, {})
-        target[leaf] = _parse_value(text)
+            require(isinstance(target, dict), f"{key}: {parent} was given a value already, so it has no keys")
+        target[leaf] = Typed(text)
     return mapping
 
 
@@ -158,12 +167,31 @@ def require(condition: bool, message: str) -> None:
         raise ConfigError(message)
 
 
-def _parse_value(text: str) -> Any:
-    try:
-        value = yaml.safe_load(text) if text else ""
-    except yaml.YAMLError:
-        return text  # a path or a name with characters that mean something to YAML
-    return text if isinstance(value, dict) and not text.startswith("{") else value
+def _read_typed(hint: Any, text: Typed) -> Any:
+    """What was typed → the plain value that a field of this type takes; text stays as it is, without quotes around."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return None if text == "null" and type(None) in arguments else text
+    if origin is tuple:
+        return [Typed(item) for item in _split(text)]
+    if hint is bool:
+        return _TRUTHS.get(text.lower(), str(text))
+    if hint is int:
+        try:
+            return int(text)
+        except ValueError:
+            return str(text)
+    plain = str(text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text)
+    if origin is typing.Literal:
+        return next((allowed for allowed in arguments if str(allowed) == plain), plain)
+    return plain
+
+
+def _split(text: str) -> list[str]:
+    """``[a, "b, c"]`` → its items, quotes and all; without brackets the whole text is the only one."""
+    if text.startswith("[") and text.endswith("]"):
+        return [item for item in _ITEM.findall(text[1:-1]) if item]
+    return [text] if text else []
 
 
 def _plain(value: Any) -> Any:
@@ -182,6 +210,8 @@ def _plain(value: Any) -> Any:
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if isinstance(value, Typed):
+        value = _read_typed(hint, value)
     if hint is Any:
         return value
     if origin is typing.Literal:

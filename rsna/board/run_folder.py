@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-import yaml
 
 from rsna.board.lb_scores import LbScores, read_scores
 from rsna.evaluation.metrics import Evaluation, evaluate
 from rsna.evaluation.predictions import read_predictions
-from rsna.files import read_json
+from rsna.files import FileError, read_json, read_yaml
 
 
 class BoardError(ValueError):
@@ -115,7 +114,7 @@ def read_run(path: Path) -> RunFolder:
         BoardError: It is no run, or one of its files cannot be read.
     """
     try:
-        config, record = yaml.safe_load((path / "config.yaml").read_text()), read_json(path / "run.json")
+        config, record = read_yaml(path / "config.yaml"), read_json(path / "run.json")
         numbers = [k for k in range(int(record["n_folds"])) if (path / f"fold{k}" / "metrics.json").is_file()]
         folds = {k: read_json(path / f"fold{k}" / "metrics.json") for k in numbers}
         pooled = path / "cv" / "metrics.json"
@@ -123,7 +122,9 @@ def read_run(path: Path) -> RunFolder:
         _ = run.comparable, run.input, run.backbone, run.sampling, run.config["evaluation"]["aggregate"]
     except FileNotFoundError as error:
         raise BoardError(f"{path}: is no run folder: {Path(error.filename).name} is missing") from error
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+    except FileError as error:
+        raise BoardError(str(error)) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise BoardError(f"{path}: cannot be read as a run: {type(error).__name__}: {error}") from error
     return run
 

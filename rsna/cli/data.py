@@ -170,11 +170,10 @@ def _audit(options: AuditOptions) -> int:
 
 
 def _folds_make(options: FoldsMakeOptions) -> int:
-    from rsna.dataset.folds import FoldSettings, folds_hash, make_folds, summarise, write_folds
-    from rsna.dataset.table import check_frame, read_csv
+    from rsna.dataset.folds import FoldSettings, folds_hash, make_folds, read_labels, summarise, write_folds
 
     FoldSettings(options.n_folds, options.seed)
-    frame = check_frame(read_csv(options.labels), options.labels)
+    frame = read_labels(options.labels)
     folds = make_folds(frame, options.n_folds, options.seed)
     write_folds(folds, options.out)
     print(summarise(folds, frame).to_string(index=False))

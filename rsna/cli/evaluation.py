@@ -63,6 +63,13 @@ class EnsembleOptions:
     out: str = ""
     """JSON file to write the figures to."""
 
+    def __post_init__(self) -> None:
+        require(len(self.members) >= 2, f"members: two at least, not {len(self.members)}")
+        files = [Path(name).expanduser().resolve() for name in self.members]
+        twice = [name for i, name in enumerate(self.members) if files[i] in files[:i]]
+        require(not twice, f"members: {twice and twice[0]} is there twice; name each run or file once")
+        require(self.resamples >= 0, f"resamples: {self.resamples} is below 0")
+
 
 def _evaluate(options: EvaluateOptions) -> int:
     from rsna.evaluation.calibration import calibrate, calibration_table
@@ -72,18 +79,18 @@ def _evaluate(options: EvaluateOptions) -> int:
     from rsna.files import write_json
 
     if options.run:
-        images, sampling = _run_predictions(Path(options.run)), _run_sampling(Path(options.run))
+        run = _read_run(Path(options.run))
     else:
         labels = Path(options.labels) if options.labels else None
-        images, sampling = read_predictions(Path(options.predictions), labels), options.sampling
+        run = _Run(read_predictions(Path(options.predictions), labels), options.sampling)
     found = evaluate(
-        images,
+        run.images,
         options.aggregate,
         prevalence=options.prevalence,
-        sampling=sampling,
+        sampling=run.sampling,
         resamples=options.resamples,
     )
-    print(found.table())
+    print(found.table() + run.note)
     results = found.to_dict()
     if options.slices:
         parts = slices(found)
@@ -103,14 +110,15 @@ def _ensemble(options: EnsembleOptions) -> int:
     from rsna.evaluation.predictions import read_predictions
     from rsna.files import write_json
 
-    require(len(options.members) >= 2, f"members: two at least, not {len(options.members)}")
     labels = Path(options.labels) if options.labels else None
-    members, samplings = {}, {options.sampling}
+    members, samplings, notes = {}, {options.sampling}, ""
     for name in options.members:
         path = Path(name)
         if path.is_dir():
-            members[name] = _run_predictions(path)
-            samplings = (samplings - {options.sampling}) | {_run_sampling(path)}
+            run = _read_run(path)
+            members[name] = run.images
+            samplings = (samplings - {options.sampling}) | {run.sampling}
+            notes += run.note
         else:
             members[name] = read_predictions(path, labels)
     if len(samplings) > 1:
@@ -123,13 +131,23 @@ def _ensemble(options: EnsembleOptions) -> int:
         sampling=samplings.pop(),
         resamples=options.resamples,
     )
-    print(found.table())
+    print(found.table() + notes)
     if options.out:
         write_json(options.out, found.to_dict())
     return 0
 
 
-def _run_predictions(run: Path) -> "pd.DataFrame":
+@dataclass(frozen=True)
+class _Run:
+    """What is scored."""
+
+    images: "pd.DataFrame"
+    sampling: Literal["population", "enriched"]
+    note: str = ""
+    """Lines to print under the figures."""
+
+
+def _read_run(run: Path) -> _Run:
     """Out-of-fold predictions of every finished fold of a run."""
     import pandas as pd
 
@@ -139,14 +157,26 @@ def _run_predictions(run: Path) -> "pd.DataFrame":
     files = [pooled] if pooled.is_file() else sorted(run.glob("fold*/oof.parquet"))
     if not files:
         raise ConfigError(f"run={run}: has no out-of-fold predictions; python train.py fold=all makes them")
-    return pd.concat([read_predictions(file) for file in files], ignore_index=True)
+    sampling, n_folds = _run_record(run)
+    missing = [str(k) for k in range(n_folds) if run / f"fold{k}" / "oof.parquet" not in files]
+    note = ""
+    if missing and pooled not in files:
+        note = (
+            f"\n\nnote: {run} has {len(files)} of {n_folds} folds, fold {', '.join(missing)} is missing: these are "
+            "figures of a part of its patients. python train.py fold=all trains the rest"
+        )
+    return _Run(pd.concat([read_predictions(file) for file in files], ignore_index=True), sampling, note)
 
 
-def _run_sampling(run: Path) -> Literal["population", "enriched"]:
-    from rsna.files import read_json
+def _run_record(run: Path) -> tuple[Literal["population", "enriched"], int]:
+    """How the run's set was sampled, and the folds of its split."""
+    from rsna.files import FileError, read_json
 
-    sampling: Literal["population", "enriched"] = read_json(run / "run.json")["data"]["sampling"]
-    return sampling
+    record = read_json(run / "run.json")
+    try:
+        return record["data"]["sampling"], int(record["n_folds"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileError(f"{run / 'run.json'}: lacks data.sampling or n_folds; copy the run again") from error
 
 
 VERBS = (

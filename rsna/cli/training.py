@@ -24,7 +24,7 @@ def _train(arguments: Sequence[str], _: None) -> int:
     from rsna.training.ranks import is_first_rank
 
     overrides, said = resolve_overrides(arguments)
-    check_overrides(overrides)
+    overrides = check_overrides(overrides)
     register_schema()
 
     def run(composed: DictConfig) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rsna.dataset.table import TableError
+from rsna.dataset.table import REQUIRED, TableError, check_frame, read_csv
 from rsna.files import atomic_path
 from rsna.settings import digest, require
 
@@ -27,6 +27,15 @@ class FoldSettings:
     def __post_init__(self) -> None:
         require(2 <= self.n_folds <= 100, f"n_folds: {self.n_folds} is not between 2 and 100")
         require(self.seed >= 0, f"seed: {self.seed} is below 0")
+
+
+def read_labels(csv: str | Path) -> pd.DataFrame:
+    """The image table that folds are made of, from its CSV alone: the files need not be there.
+
+    Raises:
+        TableError: Not a CSV, a missing column, or rows that contradict each other.
+    """
+    return check_frame(_with_columns(csv, REQUIRED), csv)
 
 
 def make_folds(frame: pd.DataFrame, n_folds: int = 4, seed: int = 0) -> pd.DataFrame:
@@ -71,19 +80,18 @@ def load_folds(file: str | Path, frame: pd.DataFrame) -> pd.DataFrame:
     Raises:
         TableError: Missing columns, images without a fold, a patient in two folds, folds not numbered 0, 1, ….
     """
-    folds = _read(file)
-    missing = [column for column in COLUMNS if column not in folds.columns]
-    if missing:
-        raise TableError(f"{file}: has no column {', '.join(missing)}; expected {', '.join(COLUMNS)}")
-    leaks = leaking_patients(folds)
-    if leaks:
-        raise TableError(f"{file}: {len(leaks)} patients stand in more than one fold (first: {', '.join(leaks[:5])})")
+    folds = _with_columns(file, COLUMNS)
+    folds["fold"] = _whole_numbers(folds, file)
+    _refuse_leaks(folds, file, "")
+    torn = folds.groupby("image_id")["fold"].transform("nunique") > 1
+    _refuse(file, torn, "rows put one image into several folds; keep one row of each image")
     fold_of = folds.drop_duplicates("image_id").set_index("image_id")["fold"]
     lost = frame.loc[~frame["image_id"].isin(fold_of.index), "image_id"]
     if len(lost):
         raise TableError(f"{file}: {len(lost)} images have no fold (first: {', '.join(lost.head(5))})")
     matched = frame[["patient_id", "image_id"]].copy()
     matched["fold"] = matched["image_id"].map(fold_of).astype(np.int64)
+    _refuse_leaks(matched, file, "by the patient_id of the table, ")
     numbers = sorted(matched["fold"].unique())
     if numbers != list(range(len(numbers))) or len(numbers) < 2:
         raise TableError(f"{file}: folds are numbered {numbers}; expected 0, 1, … without a gap, two at least")
@@ -109,12 +117,13 @@ def write_folds(folds: pd.DataFrame, out: str | Path) -> None:
 
 
 def leaking_patients(splits: pd.DataFrame) -> list[str]:
-    """Patients that stand in more than one fold, sorted.
+    """Patients that stand in more than one fold, sorted; `10102`, ` 10102` and `10102.0` are one patient.
 
     Args:
-        splits: Columns patient_id and fold.
+        splits: Columns patient_id (str) and fold.
     """
-    counts = splits.groupby("patient_id")["fold"].nunique()
+    patients = splits["patient_id"].str.strip().str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
+    counts = splits.groupby(patients)["fold"].nunique()
     return sorted(counts.index[counts > 1])
 
 
@@ -127,7 +136,7 @@ def check_splits(splits: str | Path = "", train: str | Path = "", valid: str | P
         valid: one of the validation rows.
 
     Raises:
-        TableError: A file without patient_id or fold.
+        TableError: A file without patient_id or fold, or with rows that lack one: they could hide a leak.
     """
     if splits:
         frame = _with_columns(splits, ("patient_id", "fold"))
@@ -147,15 +156,37 @@ def summarise(folds: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["fold", "images", "patients", "positive images", "positive patients"])
 
 
-def _read(file: str | Path) -> pd.DataFrame:
+def _with_columns(file: str | Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """A CSV that has these columns, each filled in every row."""
     if not Path(file).is_file():
         raise TableError(f"{file}: there is no such file")
-    return pd.read_csv(file, dtype={"patient_id": str, "image_id": str})
-
-
-def _with_columns(file: str | Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    frame = _read(file)
+    frame = read_csv(file)
     missing = [column for column in columns if column not in frame.columns]
     if missing:
-        raise TableError(f"{file}: has no column {', '.join(missing)}; it has {', '.join(frame.columns)}")
+        semicolons = len(frame.columns) == 1 and ";" in frame.columns[0]
+        mend = "separate columns by commas, not semicolons" if semicolons else f"it has {', '.join(frame.columns)}"
+        raise TableError(f"{file}: has no column {', '.join(missing)}; {mend}")
+    for column in columns:
+        _refuse(file, frame[column].isna(), f"rows have no {column}; fill it in")
     return frame
+
+
+def _whole_numbers(folds: pd.DataFrame, file: str | Path) -> pd.Series:
+    numbers = pd.to_numeric(folds["fold"], errors="coerce")
+    _refuse(file, numbers.isna() | (numbers % 1 != 0), "rows have a fold that is no whole number; number them 0, 1, …")
+    return numbers.astype(np.int64)
+
+
+def _refuse_leaks(folds: pd.DataFrame, file: str | Path, by: str) -> None:
+    leaks = leaking_patients(folds)
+    if leaks:
+        raise TableError(
+            f"{file}: {by}{len(leaks)} patients stand in more than one fold (first: {', '.join(leaks[:5])})"
+        )
+
+
+def _refuse(file: str | Path, wrong: pd.Series, what: str) -> None:
+    """Raises with the count and the lines of the first rows that are wrong; line 1 holds the columns."""
+    if wrong.any():
+        lines = ", ".join(str(row + 2) for row in np.flatnonzero(wrong)[:5])
+        raise TableError(f"{file}: {int(wrong.sum())} {what} (first: line {lines})")

@@ -16,6 +16,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import log_loss
 
 from rsna.evaluation.arrays import Bools, Floats, as_labels, as_scores, as_weights
+from rsna.evaluation.errors import PredictionError
 from rsna.evaluation.metrics import Evaluation, plain_json
 from rsna.evaluation.pf1 import pf1
 from rsna.evaluation.scores import brier, calibration_error, mass_bins
@@ -59,7 +60,7 @@ def calibrate(evaluation: Evaluation) -> list[Calibration]:
     """The probabilities as given, and after each cross-fitted calibrator.
 
     Raises:
-        ValueError: the folds other than some fold lack positives or negatives, so that nothing can be fitted there.
+        PredictionError: the folds other than some fold lack positives or negatives to fit on.
     """
     breasts = evaluation.breasts
     positive = breasts["cancer"].to_numpy() == 1
@@ -72,8 +73,9 @@ def calibrate(evaluation: Evaluation) -> list[Calibration]:
         for fold in np.unique(part) if calibrator != "as given" else []:
             here, rest = part == fold, part != fold
             if not (positive[rest].any() and (~positive[rest]).any()):
-                raise ValueError(
-                    f"calibration: the folds other than {fold} lack positive or negative breasts to fit on"
+                raise PredictionError(
+                    f"calibration: the folds other than {fold} lack positive or negative breasts to fit on; leave "
+                    "calibration out"
                 )
             if calibrator == "isotonic":
                 steps = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")

@@ -15,6 +15,7 @@ from rsna.evaluation.bootstrap import RESAMPLES
 from rsna.evaluation.breasts import Aggregate, to_breasts
 from rsna.evaluation.calibration import logit, sigmoid
 from rsna.evaluation.compare import Comparison, compare, same_breasts
+from rsna.evaluation.errors import PredictionError
 from rsna.evaluation.metrics import Evaluation, evaluate
 from rsna.evaluation.prevalence import Sampling
 from rsna.evaluation.scores import OperatingPoints
@@ -149,7 +150,7 @@ def ensemble(
         points: as in `evaluate`, like the arguments after it.
 
     Raises:
-        PredictionError: members hold other breasts, labels or patients.
+        PredictionError: members hold other breasts, labels or patients; too few positives to fit weights.
         ValueError: fewer than two members.
     """
     if len(members) < 2:
@@ -183,7 +184,7 @@ def _nested_weights(breasts: pd.DataFrame, scores: Floats, names: list[str]) -> 
     for fold in np.unique(part):
         here, rest = part == fold, part != fold
         if not positive[rest].any():
-            raise ValueError(f"weights: the folds other than {fold} have no positive breast to fit on")
+            raise PredictionError(f"weights: the folds other than {fold} have no positive breast to fit on")
         fitted[str(fold)] = fit_weights(positive[rest], scores[:, rest], w[rest])
         joint[here] = combine(scores[:, here], "weights", fitted[str(fold)])
     fitted["all"] = fit_weights(positive, scores, w)

@@ -9,6 +9,7 @@ import pandas as pd
 from rsna.evaluation.arrays import Ints
 from rsna.evaluation.bootstrap import LEVEL, RESAMPLES, Interval, resample
 from rsna.evaluation.breasts import Aggregate, to_breasts
+from rsna.evaluation.errors import PredictionError
 from rsna.evaluation.ledger import Ledger
 from rsna.evaluation.pf1 import pf1, pf1_of_ones
 from rsna.evaluation.prevalence import Sampling, check_prevalence, prevalence_weights
@@ -123,13 +124,13 @@ def evaluate(
         seed: of the bootstrap.
 
     Raises:
-        PredictionError: see `to_breasts`.
-        ValueError: no positive breast at all; a prevalence that does not fit the sampling.
+        PredictionError: see `to_breasts`; no positive breast at all.
+        ConfigError: a prevalence that does not fit the sampling.
     """
     check_prevalence(prevalence, sampling)
     breasts = to_breasts(images, aggregate)
     if not breasts["cancer"].any():
-        raise ValueError(f"none of the {len(breasts):,} breasts is positive: there is nothing to score")
+        raise PredictionError(f"none of the {len(breasts):,} breasts is positive: there is nothing to score")
     breasts["weight"] = prevalence_weights(breasts["cancer"], prevalence)
     folds = sorted(breasts["fold"].unique()) if "fold" in breasts else []
     crossfitted = len(folds) < 2

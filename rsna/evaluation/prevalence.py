@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rsna.evaluation.arrays import Floats, as_labels
+from rsna.settings import ConfigError, require
 
 Sampling = Literal["population", "enriched"]
 """Whether the share of positives in a set is that of the women screened, or was made by choosing cases."""
@@ -30,15 +31,14 @@ def prevalence_weights(labels: ArrayLike, prevalence: float | None) -> Floats:
 
 
 def check_prevalence(prevalence: float | None, sampling: Sampling) -> None:
-    """ValueError for a prevalence outside (0, 1), or any on a set whose own share of positives is the true one."""
-    if sampling not in get_args(Sampling):
-        raise ValueError(f"sampling must be one of {', '.join(get_args(Sampling))}, not {sampling!r}")
+    """ConfigError for a prevalence outside (0, 1), or any on a set whose own share of positives is the true one."""
+    known = get_args(Sampling)
+    require(sampling in known, f"sampling must be one of {', '.join(known)}, not {sampling!r}")
     if prevalence is None:
         return
+    require(0 < prevalence < 1, f"prevalence must lie in (0, 1), not {prevalence}")
     if sampling == "population":
-        raise ValueError(
+        raise ConfigError(
             f"prevalence={prevalence} reweights negatives, which a set of sampling=population must not be: its share "
             "of positives is the true one. Drop prevalence, or say sampling=enriched if cases were chosen"
         )
-    if not 0 < prevalence < 1:
-        raise ValueError(f"prevalence must lie in (0, 1), not {prevalence}")

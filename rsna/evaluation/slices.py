@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from rsna.evaluation.bootstrap import Interval, resample
+from rsna.evaluation.errors import PredictionError, offenders
 from rsna.evaluation.ledger import Ledger
 from rsna.evaluation.metrics import Evaluation, numbers_of, plain_json, score_rows
 from rsna.evaluation.tables import TITLES, interval_text, number, text_table
@@ -74,6 +75,9 @@ def slices(evaluation: Evaluation, resamples: int = SLICE_RESAMPLES, seed: int =
         evaluation: of a run whose predictions came with the competition's columns.
         resamples: bootstrap resamples behind each interval; 0 leaves intervals out.
         seed: of the bootstrap.
+
+    Raises:
+        PredictionError: an age that is no number of years.
     """
     breasts = evaluation.breasts
     found = []
@@ -132,7 +136,7 @@ def _parts(breasts: pd.DataFrame, column: str) -> Iterator[tuple[str, "pd.Series
         yield "other", positive | (difficult == 0)
         return
     if column == "age":
-        labels = _age_bands(values)
+        labels = _age_bands(values, breasts["prediction_id"])
     elif column == "implant":
         labels = _truth(values).map({0.0: "no", 1.0: "yes"})
     else:
@@ -149,11 +153,18 @@ def _truth(values: pd.Series) -> pd.Series:
     return values.astype(str).str.lower().map(known)
 
 
-def _age_bands(years: pd.Series) -> pd.Series:
+def _age_bands(ages: pd.Series, breasts: "pd.Series[str]") -> pd.Series:
+    years = pd.to_numeric(ages, errors="coerce")
+    odd = years.isna() & ages.notna()
+    if odd.any():
+        named = offenders(breasts[odd], len(ages))
+        raise PredictionError(
+            f"{named} breasts have an age that is no number of years, first {ages[odd].iloc[0]!r}; write 76"
+        )
     edges = [-np.inf, *AGE_EDGES, np.inf]
     between = [f"{low} to {high - 1}" for low, high in pairwise(AGE_EDGES)]
     names = [f"under {AGE_EDGES[0]}", *between, f"{AGE_EDGES[-1]} and over"]
-    bands = pd.cut(pd.to_numeric(years), edges, right=False, labels=names)
+    bands = pd.cut(years, edges, right=False, labels=names)
     return bands.astype(object)
 
 

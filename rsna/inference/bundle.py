@@ -7,11 +7,14 @@ into a temporary folder.
 import atexit
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from rsna.evaluation.breasts import Aggregate
 from rsna.files import read_json, sha256
+from rsna.inference.devices import WantedPrecision
 from rsna.inference.errors import RecipeError
 from rsna.inference.unpack import unpack
 
@@ -23,8 +26,36 @@ _KEYS: dict[str, type | tuple[type, ...]] = {
     "name": str, "preprocess": dict, "model": dict, "targets": list, "aggregate": str, "weights": dict,
     "threshold": (int, float), "recalled": (int, float), "prevalence": (int, float), "temperature": (int, float),
     "flip": bool, "arithmetic": str, "hashes": dict, "files": dict, "versions": dict, "metrics": dict,
+    "target": dict,
 }  # fmt: skip
 """What bundle.json must hold, and of which type."""
+
+
+def _is_share(value: float) -> bool:
+    return not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _all_text(values: Any) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+_VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "targets": (_all_text, "a list of names"),
+    "aggregate": (lambda value: value in get_args(Aggregate), f"one of {', '.join(get_args(Aggregate))}"),
+    "weights": (
+        lambda folds: all(fold.isdecimal() for fold in folds) and _all_text(folds.values()),
+        "numbers of folds, each with the name of its file",
+    ),
+    "threshold": (_is_share, "a number in [0, 1]"),
+    "recalled": (_is_share, "a number in [0, 1]"),
+    "prevalence": (_is_share, "a number in [0, 1]"),
+    "temperature": (lambda value: not isinstance(value, bool) and 0 < value < float("inf"), "a number above 0"),
+    "arithmetic": (lambda value: value in get_args(WantedPrecision), f"one of {', '.join(get_args(WantedPrecision))}"),
+    "hashes": (lambda hashes: isinstance(hashes.get("preprocessing"), str), "hashes with that of preprocessing"),
+    "target": (lambda target: _all_text([target.get("python"), target.get("platform")]), "a Python and a platform"),
+    "files": (lambda files: _all_text(files.values()), "names of files, each with its SHA-256"),
+}
+"""What the values must be, and how an error puts it."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +103,7 @@ def open_bundle(path: Path) -> Bundle:
         path: A bundle's folder, or its archive, which is unpacked for as long as the program runs.
 
     Raises:
-        RecipeError: No bundle, one of a newer format, or one that lacks what it must have.
+        RecipeError: No bundle, one of a newer format, one that lacks what it must have, or a value out of range.
     """
     if path.is_file():
         folder = Path(tempfile.mkdtemp(prefix="rsna-bundle-"))
@@ -101,3 +132,8 @@ def _check(folder: Path, about: Any) -> None:
     wrong = [key for key, kind in _KEYS.items() if not isinstance(about.get(key), kind)]
     if wrong:
         raise RecipeError(f"{folder / BUNDLE_FILE}: lacks {', '.join(wrong)}, or has something else in that place")
+    for key, (allowed, what) in _VALUES.items():
+        if not allowed(about[key]):
+            raise RecipeError(
+                f"{folder / BUNDLE_FILE}: {key}: {about[key]!r} is not {what}; the file was changed, copy it again"
+            )

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from safetensors.torch import load_file, save
 
 from rsna.dataset.prepare import preprocessing_hash
-from rsna.files import read_json, sha256, write_json
+from rsna.files import read_json, read_yaml, sha256, write_json
 from rsna.inference import kaggle
 from rsna.inference.bundle import BUNDLE_FILE, BUNDLE_FORMAT
 from rsna.inference.options import BundleMakeOptions
@@ -74,7 +73,7 @@ def _describe(recipe: Recipe, options: BundleMakeOptions, weights: dict[str, str
     if (run / BUNDLE_FILE).is_file():
         raise ConfigError(f"run: {run} is a bundle already; name a run folder")
     record = read_json(run / "run.json")
-    config = yaml.safe_load((run / "config.yaml").read_text())
+    config = read_yaml(run / "config.yaml")
     config = {key: value for key, value in config.items() if key not in _PRIVATE}
     config["data"] = {"name": record["data"]["name"], "sampling": record["data"]["sampling"]}
     config["folds"] = {"n_folds": record["n_folds"]}

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load
 
@@ -15,7 +14,7 @@ from rsna.dataset.targets import Target, get_targets
 from rsna.evaluation.breasts import to_breasts
 from rsna.evaluation.calibration import fit_temperature
 from rsna.evaluation.metrics import evaluate
-from rsna.files import read_json, sha256
+from rsna.files import read_json, read_yaml, sha256
 from rsna.inference.bundle import BUNDLE_FILE, open_bundle
 from rsna.inference.devices import WantedPrecision
 from rsna.inference.errors import RecipeError
@@ -123,7 +122,7 @@ def _from_run(run: Path, folds: tuple[int, ...]) -> Recipe:
         raise RecipeError(
             f"{run}: holds neither config.yaml, as a run does, nor {BUNDLE_FILE}; `rsna leaderboard` lists the runs"
         )
-    config = _config_of(run)
+    config = read_yaml(run / "config.yaml")
     record = read_json(run / "run.json")
     trained = {k: run / f"fold{k}" / "model.safetensors" for k in range(record["n_folds"])}
     trained = {k: file for k, file in trained.items() if file.is_file()}
@@ -200,18 +199,13 @@ def breast_figures(run: Path, folds: tuple[int, ...]) -> dict[str, Any]:
     if whole and whole.is_file() and "breasts" in (metrics := read_json(whole)):
         recorded: dict[str, Any] = metrics["breasts"]
         return recorded
-    config = _config_of(run)
+    config = read_yaml(run / "config.yaml")
     images = pd.concat(_out_of_fold(run, folds), ignore_index=True)
     try:
         found = evaluate(images, config["evaluation"]["aggregate"], sampling=record["data"]["sampling"], resamples=0)
     except ValueError as error:
         raise RecipeError(f"{run}: folds {', '.join(map(str, folds))}: {error}") from error
     return found.to_dict()
-
-
-def _config_of(run: Path) -> dict[str, Any]:
-    config: dict[str, Any] = yaml.safe_load((run / "config.yaml").read_text())
-    return config
 
 
 def _out_of_fold(run: Path, folds: tuple[int, ...]) -> list[pd.DataFrame]:

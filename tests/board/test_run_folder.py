@@ -41,6 +41,14 @@ def test_a_damaged_run_is_left_out_and_named(tmp_path):
     assert "config.yaml is missing" in left_out[1]
 
 
+def test_a_damaged_configuration_is_named_in_one_line(tmp_path):
+    run = write_run(tmp_path / "bad", drawn(40))
+    (run / "config.yaml").write_text("name: bad\nmodel: {backbone: x")
+    with pytest.raises(BoardError, match=r"config\.yaml, line 2: is not YAML") as error:
+        read_run(run)
+    assert "\n" not in str(error.value)
+
+
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(BoardError, match="there is no such folder"):
         find_runs(tmp_path / "none")

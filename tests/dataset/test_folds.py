@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rsna.dataset.folds import check_splits, folds_hash, load_folds, make_folds, summarise, write_folds
+from rsna.dataset.folds import check_splits, folds_hash, load_folds, make_folds, read_labels, summarise, write_folds
 from rsna.dataset.table import TableError, check_frame, read_csv
 
 
@@ -63,6 +63,19 @@ def test_written_folds_are_read_back(tmp_path):
         (lambda f: f.assign(fold=[9, *f["fold"][1:]]), "1 patients stand in more than one fold"),
         (lambda f: f.iloc[6:], "images have no fold"),
         (lambda f: f.assign(fold=f["fold"] + 1), "folds are numbered"),
+        (lambda f: f.assign(fold=["a", *f["fold"][1:]]), r"1 rows have a fold that is no whole number; .* line 2\)"),
+        (lambda f: f.assign(fold=f["fold"] + 0.5), r"rows have a fold that is no whole number; number them 0, 1, …"),
+        (lambda f: f.assign(fold=[*f["fold"][:-2], None, None]), r"2 rows have no fold; fill it in \(first: line \d+"),
+        (lambda f: f.assign(patient_id=[None, *f["patient_id"][1:]]), "1 rows have no patient_id"),
+        (lambda f: f.iloc[:0], "has no rows"),
+        (
+            lambda f: pd.concat([f, f.iloc[:1].assign(patient_id="x", fold=3)]),
+            "2 rows put one image into several folds",
+        ),
+        (
+            lambda f: f.assign(patient_id=f["image_id"], fold=range(len(f))),
+            "by the patient_id of the table, .* patients",
+        ),
     ],
 )
 def test_folds_that_do_not_fit_are_refused(tmp_path, spoil, message):
@@ -80,6 +93,46 @@ def test_leaks_are_found_in_anybodys_files(tmp_path):
     assert check_splits(train=tmp_path / "t.csv", valid=tmp_path / "v.csv") == ["2"]
     with pytest.raises(TableError, match="has no column fold"):
         check_splits(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("spelling", ["10102.0", " 10102", "10102 ", " 10102.00 "])
+def test_one_patient_in_two_spellings_is_a_leak(tmp_path, spelling):
+    (tmp_path / "t.csv").write_text("patient_id\n10102\nP1.0\n010103\n")
+    (tmp_path / "v.csv").write_text(f"patient_id\n{spelling}\nP1\n10103\n")
+    assert check_splits(train=tmp_path / "t.csv", valid=tmp_path / "v.csv") == ["10102"]
+    (tmp_path / "s.csv").write_text(f"patient_id,fold\n10102,0\n{spelling},1\n")
+    assert check_splits(tmp_path / "s.csv") == ["10102"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "cannot be read as CSV"),
+        ("patient_id,fold\n", "has no rows"),
+        ("patient_id;fold\n1;0\n", "has no column patient_id, fold; separate columns by commas, not semicolons"),
+        ("patient_id,fold\n1,0\n,1\n", r"1 rows have no patient_id; fill it in \(first: line 3\)"),
+        ("patient_id,fold\n1,0\n1,\n", r"1 rows have no fold; fill it in \(first: line 3\)"),
+    ],
+)
+def test_splits_that_cannot_be_checked_are_refused(tmp_path, text, message):
+    (tmp_path / "s.csv").write_text(text)
+    with pytest.raises(TableError, match=message):
+        check_splits(tmp_path / "s.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("patient_id,image_id,cancer\n1,2,0\n", "has no column laterality; it has patient_id, image_id, cancer"),
+        ("image_id,laterality\n1,L\n", "has no column patient_id; it has image_id, laterality"),
+        ("patient_id;image_id;laterality\n1;2;L\n", "has no column patient_id, .*; separate columns by commas"),
+        ("patient_id,image_id,laterality\n1,2,X\n", "1 rows have a laterality other than L and R"),
+    ],
+)
+def test_labels_that_folds_cannot_be_made_of_are_refused(tmp_path, text, message):
+    (tmp_path / "train.csv").write_text(text)
+    with pytest.raises(TableError, match=message):
+        read_labels(tmp_path / "train.csv")
 
 
 def test_fewer_patients_than_folds_are_refused():

@@ -18,6 +18,7 @@ from rsna.evaluation.calibration import (
     sigmoid,
     with_temperature,
 )
+from rsna.evaluation.errors import PredictionError
 from rsna.evaluation.metrics import evaluate
 from rsna.evaluation.scores import calibration_error
 from tests.evaluation.simulate import simulate_images
@@ -111,8 +112,10 @@ def test_a_fold_is_calibrated_by_the_others_alone(evaluation):
 def test_folds_whose_others_lack_a_class_cannot_be_calibrated():
     images = simulate_images(patients=20)
     only = images.assign(cancer=(images["prediction_id"] == "10000_L").astype(int))
-    with pytest.raises(ValueError, match="folds other than 0 lack"):
+    with pytest.raises(PredictionError, match=r"folds other than 0 lack .*; leave calibration out"):
         calibrate(evaluate(only, resamples=0))
+    with pytest.raises(PredictionError, match="folds other than 0 lack"):
+        calibrate(evaluate(images.assign(cancer=1), resamples=0))
 
 
 def test_calibration_is_json_and_text(evaluation):

@@ -139,6 +139,13 @@ def test_one_member_is_no_ensemble():
         ensemble({"one": simulate_images()})
 
 
+def test_weights_need_positives_in_the_other_folds():
+    images = simulate_images(patients=20)
+    only = images.assign(cancer=(images["prediction_id"] == "10000_L").astype(int))
+    with pytest.raises(PredictionError, match="the folds other than 0 have no positive breast to fit on"):
+        ensemble({"one": only, "two": only}, "weights", resamples=0)
+
+
 def test_the_ensemble_is_json_and_text():
     found = ensemble(members(patients=80), "weights", resamples=30)
     back = json.loads(json.dumps(found.to_dict(), allow_nan=False))

@@ -96,7 +96,7 @@ def test_a_fold_without_positives_has_no_pf1_but_the_others_have(images):
 
 
 def test_no_positive_at_all_is_an_error(images):
-    with pytest.raises(ValueError, match="none of the 240 breasts is positive"):
+    with pytest.raises(PredictionError, match="none of the 240 breasts is positive"):
         evaluate(images.assign(cancer=0))
 
 

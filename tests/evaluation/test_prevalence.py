@@ -3,6 +3,7 @@ import pytest
 
 from rsna.evaluation.pf1 import pf1, pf1_of_ones
 from rsna.evaluation.prevalence import check_prevalence, negative_weight, prevalence_weights
+from rsna.settings import ConfigError
 
 
 def test_weights_give_positives_the_stated_share():
@@ -23,7 +24,7 @@ def test_a_set_without_negatives_keeps_its_weights():
 
 
 def test_a_population_set_is_never_reweighted():
-    with pytest.raises(ValueError, match="sampling=population"):
+    with pytest.raises(ConfigError, match="sampling=population"):
         check_prevalence(0.021, "population")
     check_prevalence(0.021, "enriched")
     check_prevalence(None, "population")
@@ -31,10 +32,12 @@ def test_a_population_set_is_never_reweighted():
 
 @pytest.mark.parametrize("prevalence", [0.0, 1.0, -0.1, 2.1, np.nan])
 def test_a_prevalence_is_a_share(prevalence):
-    with pytest.raises(ValueError, match="prevalence must lie"):
+    with pytest.raises(ConfigError, match="prevalence must lie"):
         check_prevalence(prevalence, "enriched")
+    with pytest.raises(ConfigError, match="prevalence must lie"):
+        check_prevalence(prevalence, "population")
 
 
 def test_an_unknown_sampling_is_refused():
-    with pytest.raises(ValueError, match="population, enriched"):
+    with pytest.raises(ConfigError, match="population, enriched"):
         check_prevalence(None, "enrichd")

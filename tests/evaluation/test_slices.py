@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from rsna.evaluation.errors import PredictionError
 from rsna.evaluation.metrics import evaluate
 from rsna.evaluation.pf1 import pf1
 from rsna.evaluation.slices import FEWEST, slices, slices_table
@@ -109,6 +110,14 @@ def test_reweighted_sets_keep_their_weights_in_slices():
     rows = whole.breasts[whole.breasts["site_id"] == 0]
     assert part.figures["pf1_raw"] == pytest.approx(pf1(rows["cancer"], rows["probability"], weights=rows["weight"]))
     assert part.intervals["pf1_raw"].low < part.figures["pf1_raw"] < part.intervals["pf1_raw"].high
+
+
+@pytest.mark.parametrize("age", ["076Y", "18M", "old"])
+def test_an_age_that_is_no_number_of_years_is_named(age):
+    images = simulate_images(patients=20)
+    ages = np.where(images["prediction_id"] == "10003_L", age, "76")
+    with pytest.raises(PredictionError, match=rf"1 of 40 \(10003_L\) breasts have an age .*, first '{age}'; write 76"):
+        slices(evaluate(images.assign(age=ages), resamples=0), resamples=0)
 
 
 def test_slices_are_json(found):

@@ -167,6 +167,33 @@ def test_a_description_that_is_none_is_refused(bundle):
         load_recipe(bundle)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("weights", {"x": "fold0.safetensors"}, "is not numbers of folds, each with the name of its file"),
+        ("weights", {"-1": "fold0.safetensors"}, "is not numbers of folds"),
+        ("weights", {"0": 1}, "is not numbers of folds"),
+        ("aggregate", "median", "'median' is not one of mean, max, top2"),
+        ("arithmetic", "64", "'64' is not one of auto, 32, bf16, fp16"),
+        ("hashes", {}, "is not hashes with that of preprocessing"),
+        ("hashes", {"preprocessing": None}, "is not hashes with that of preprocessing"),
+        ("threshold", 7, r"7 is not a number in \[0, 1\]"),
+        ("threshold", True, r"True is not a number in \[0, 1\]"),
+        ("recalled", -0.1, r"-0.1 is not a number in \[0, 1\]"),
+        ("prevalence", float("nan"), r"nan is not a number in \[0, 1\]"),
+        ("temperature", 0, "0 is not a number above 0"),
+        ("temperature", float("inf"), "inf is not a number above 0"),
+        ("target", {"python": "3.12"}, "is not a Python and a platform"),
+        ("targets", [1], "is not a list of names"),
+        ("files", {"fold0.safetensors": None}, "is not names of files, each with its SHA-256"),
+    ],
+)
+def test_values_changed_by_hand_are_named(bundle, key, value, message):
+    rewrite(bundle, **{key: value})
+    with pytest.raises(RecipeError, match=rf"bundle\.json: {key}: .*{message}.*; the file was changed"):
+        load_recipe(bundle)
+
+
 def test_pickles_are_not_read(bundle):
     """A weight file that is a pickle is refused even where its hash is the recorded one."""
     import pickle
