@@ -150,7 +150,12 @@ def overlay(grey: Grey, heat: Heat, top: float) -> npt.NDArray[np.uint8]:
 
 
 def _layer(network: MammogramNet) -> nn.Module:
-    """What ends in the deepest feature map of STRIDE; the whole backbone where timm does not know of one."""
+    """What ends in the deepest feature map of STRIDE; the whole backbone where timm does not know of one.
+
+    Of networks that give tokens, or channels last, the map that is made of them.
+    """
+    if network.feature_map.features.layout != "map":
+        return network.feature_map
     stages = [stage for stage in getattr(network.backbone, "feature_info", []) if stage["reduction"] == STRIDE]
     layer: nn.Module = network.backbone.get_submodule(stages[-1]["module"]) if stages else network.backbone
     return layer

@@ -1,6 +1,5 @@
 """The network: normalise → backbone → pooling → drop-out → one linear layer whose outputs are the targets' logits."""
 
-import functools
 from typing import Any
 
 import timm
@@ -9,11 +8,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from rsna.model.features import FeatureMap, Features, bare_options, check_size, find_features
 from rsna.model.names import resolve_name
 from rsna.model.pooling import POOLINGS
 from rsna.model.settings import ModelSettings
 from rsna.model.weights import load_backbone_weights, pretrained_backbone
-from rsna.settings import ConfigError
 
 RGB_MEAN = (0.485, 0.456, 0.406)
 """ImageNet's channel means, red, green, blue, for images in [0, 1]."""
@@ -27,24 +26,25 @@ class MammogramNet(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, backbone: Any, channels: int, settings: ModelSettings, n_outputs: int) -> None:
+    def __init__(self, backbone: Any, features: Features, settings: ModelSettings, n_outputs: int) -> None:
         """Puts pooling and classifier on a timm ``backbone`` that was made without them.
 
         The classifier starts at zero: from scratch timm's EfficientNets otherwise start with logits of ±3, and with
         pretrained weights it costs nothing.
 
         Args:
-            backbone: (B, in_chans, H, W) → (B, channels, h, w).
-            channels: Depth of its feature map.
+            backbone: (B, in_chans, H, W) → features.
+            features: What they are.
             settings: Pooling, regularisation, and which values its weights know.
             n_outputs: Logits in all, over the targets.
         """
         super().__init__()
         self.settings = settings
         self.backbone = backbone
+        self.feature_map = FeatureMap(features)
         self.pooling = POOLINGS[settings.pooling]()
         self.dropout = nn.Dropout(settings.drop_rate)
-        self.classifier = nn.Linear(channels, n_outputs)
+        self.classifier = nn.Linear(features.channels, n_outputs)
         nn.init.zeros_(self.classifier.weight)
         nn.init.zeros_(self.classifier.bias)
         # AdvProp's weights, and some others, were trained on values from -1 to 1: mean and deviation 0.5.
@@ -77,7 +77,7 @@ class MammogramNet(nn.Module):
         images = self.normalise(images)
         if not self.training:
             images = evaluation_view(images, self.settings.resize, self.settings.crop)
-        features = self.backbone(images)  # (B, C, h, w): made without pooling and classifier
+        features = self.feature_map(self.backbone(images), images.shape[2:])  # (B, C, h, w)
         logits: Tensor = self.classifier(self.dropout(self.pooling(features)))
         return logits
 
@@ -119,44 +119,35 @@ def build_model(settings: ModelSettings, n_outputs: int) -> MammogramNet:
         n_outputs: Logits in all, over the targets.
 
     Raises:
-        ConfigError: An unknown backbone (with near names), one without a feature map or without what is asked of it,
+        ConfigError: An unknown backbone (with near names), one without features to pool or without what is asked of it,
             weights that cannot be fetched, read or do not fit.
     """
-    options: dict[str, Any] = {"in_chans": settings.in_chans, "num_classes": 0, "global_pool": ""}
-    if settings.drop_path_rate:  # some families do not know it
-        options["drop_path_rate"] = settings.drop_path_rate
-    name = resolve_name(settings.backbone)
-    channels = _feature_channels(name, settings.gradient_checkpointing, **options)
+    name, options = resolve_name(settings.backbone), _options(settings)
+    features = find_features(name, settings.gradient_checkpointing, **options)
+    options |= bare_options(features.dynamic)
     if settings.pretrained:
         backbone = pretrained_backbone(name, options)
     else:
         backbone = timm.create_model(name, pretrained=False, **options)
     if settings.weights:
         load_backbone_weights(backbone, settings.weights)
-    return MammogramNet(backbone, channels, settings, n_outputs)
+    return MammogramNet(backbone, features, settings, n_outputs)
 
 
-@functools.cache
-def _feature_channels(name: str, checkpointing: bool, **options: Any) -> int:
-    """Depth of a backbone's feature map, tried on the meta device: no memory, no arithmetic.
+def check_model_size(settings: ModelSettings, size: tuple[int, int]) -> None:
+    """Refuses images that the network cannot take, before anything is trained.
+
+    Args:
+        settings: The network.
+        size: (rows, columns) of the images that it trains on.
 
     Raises:
-        ConfigError: It has none, or lacks an option.
+        ConfigError: See :func:`rsna.model.features.check_size`.
     """
-    try:
-        with torch.device("meta"), torch.no_grad():
-            backbone = timm.create_model(name, pretrained=False, **options).eval()
-            features = backbone(torch.empty(1, options["in_chans"], *backbone.pretrained_cfg["input_size"][1:]))
-        if checkpointing:
-            backbone.set_grad_checkpointing(True)
-    except Exception as error:  # timm's thousand networks refuse in many ways
-        wanted = "stochastic depth (model.drop_path_rate)" if "drop_path_rate" in str(error) else "what is asked of it"
-        if checkpointing and isinstance(error, (AssertionError, AttributeError)):
-            wanted = "gradient checkpointing (model.gradient_checkpointing)"
-        raise ConfigError(f"model.backbone: {name} cannot do {wanted}: {type(error).__name__}: {error}") from error
-    if features.ndim != 4 or features.shape[1] != getattr(backbone, "head_hidden_size", backbone.num_features):
-        raise ConfigError(
-            f"model.backbone: {name} gives {tuple(features.shape)}, which is no feature map (images, channels, rows, "
-            "columns) to be pooled; take a convolutional network: EfficientNet, ConvNeXt, ResNet, RegNet, …"
-        )
-    return int(features.shape[1])
+    check_size(resolve_name(settings.backbone), size, **_options(settings))
+
+
+def _options(settings: ModelSettings) -> dict[str, Any]:
+    """What a backbone is made with; stochastic depth where it is asked for, since some families do not know it."""
+    depth = {"drop_path_rate": settings.drop_path_rate} if settings.drop_path_rate else {}
+    return {"in_chans": settings.in_chans, **depth}

@@ -9,6 +9,7 @@ from torch import nn
 from rsna.dataset.geometry import Geometry
 from rsna.inference.explain import explain, grad_cam, grey_original, heat_colours, heat_on_original, overlay
 from rsna.inference.recipe import load_recipe
+from rsna.model.features import Features
 from rsna.model.network import MammogramNet, build_model
 from rsna.model.settings import ModelSettings
 from rsna.settings import ConfigError
@@ -25,7 +26,7 @@ class Brightness(nn.Module):
 
 
 def brightness_network(**settings) -> MammogramNet:
-    network = MammogramNet(Brightness(), 1, ModelSettings(pretrained=False, **settings), 1)
+    network = MammogramNet(Brightness(), Features(1), ModelSettings(pretrained=False, **settings), 1)
     nn.init.ones_(network.classifier.weight)
     return network
 
@@ -53,6 +54,16 @@ def test_heat_is_where_the_evidence_is(settings):
     heat = grad_cam([brightness_network(**settings)], spot(), 0)
     assert heat.shape == (128, 64)
     assert peak(heat) == pytest.approx((79.5, 47.5), abs=8)
+
+
+@pytest.mark.parametrize("backbone", ["vit_tiny_patch16_224", "swin_s3_tiny_224"])
+def test_networks_of_tokens_and_windows_have_heat_too(backbone):
+    torch.manual_seed(0)
+    network = build_model(ModelSettings(backbone, pretrained=False), 1)
+    nn.init.normal_(network.classifier.weight)
+    heat = grad_cam([network], spot(), 0)
+    assert heat.shape == (128, 64)
+    assert np.isfinite(heat).all()
 
 
 def test_what_the_centre_crop_leaves_out_has_no_heat():

@@ -5,7 +5,8 @@ import timm
 import torch
 
 import rsna.model.network as network_module
-from rsna.model.network import build_model
+from rsna.model.features import FeatureMap, Features
+from rsna.model.network import build_model, check_model_size
 from rsna.model.settings import ModelSettings
 from rsna.settings import ConfigError
 
@@ -99,23 +100,48 @@ def test_values_are_normalised_as_the_weights_know_them(monkeypatch):
         "hgnetv2_b0",
         "lcnet_050",
         "resnet18",
+        "swin_s3_tiny_224",
+        "vit_tiny_patch16_224",
         "ghostnet_100",
     ],
 )
-def test_any_network_with_a_feature_map_is_a_backbone(backbone):
-    model = build_model(ModelSettings(backbone, False), 2).train()
+@pytest.mark.parametrize("pooling", ["avg", "gem"])
+def test_any_network_of_timms_is_a_backbone(backbone, pooling):
+    settings = ModelSettings(backbone, False, pooling=pooling)
+    model = build_model(settings, 2).train()
     torch.nn.init.ones_(model.classifier.weight)
-    model(torch.rand(2, 1, 64, 64)).sum().backward()
-    assert all(p.grad is not None for p in model.parameters())
+    images = torch.rand(2, 1, 128, 64)
+    model(images).sum().backward()
+    # A backbone may hold a norm that stands behind its features.
+    assert sum(p.grad is None for p in model.parameters()) <= 2
+    features = model.feature_map(model.backbone(model.normalise(images)), (128, 64))
+    assert features.shape[1] == model.classifier.in_features
+    assert features.shape[2] == 2 * features.shape[3]
+    check_model_size(settings, (128, 64))
+
+
+def test_tokens_and_channels_stand_where_their_patches_do():
+    """Twice the same tokens: in the order of the network's own patches, rows first."""
+    grid = torch.arange(8.0).reshape(1, 4, 2, 1).expand(1, 4, 2, 3)  # (B, h, w, C)
+    tokens = torch.cat([torch.full((1, 1, 3), -1.0), grid.reshape(1, 8, 3)], dim=1)
+    expected = grid.permute(0, 3, 1, 2)
+    assert torch.equal(FeatureMap(Features(3, "tokens", prefix=1))(tokens, (64, 32)), expected)
+    assert torch.equal(FeatureMap(Features(3, "channels last"))(grid, (64, 32)), expected)
+    assert FeatureMap(Features(3))(expected, (64, 32)) is expected
+
+
+def test_sizes_that_a_network_cannot_take_are_refused():
+    with pytest.raises(ConfigError, match="vit_tiny_patch16_224 cannot take images of 100×50"):
+        check_model_size(ModelSettings("vit_tiny_patch16_224", False), (100, 50))
+    check_model_size(ModelSettings("efficientnet_b0", False), (100, 50))
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"backbone": "vit_tiny_patch16_224"}, r"gives \(1, 197, 192\), which is no feature map"),
-        ({"backbone": "swin_tiny_patch4_window7_224"}, r"gives \(1, 7, 7, 768\), which is no feature map"),
-        ({"backbone": "densenet121", "drop_path_rate": 0.1}, "densenet121 cannot do stochastic depth"),
-        ({"backbone": "vgg11_bn", "gradient_checkpointing": True}, "vgg11_bn cannot do gradient checkpointing"),
+        ({"backbone": "coatnet_0_rw_224"}, "coatnet_0_rw_224 gives no features of images of any size"),
+        ({"backbone": "densenet121", "drop_path_rate": 0.1}, "densenet121 knows no stochastic depth; leave out"),
+        ({"backbone": "vgg11_bn", "gradient_checkpointing": True}, "vgg11_bn knows no gradient checkpointing; leave"),
     ],
 )
 def test_what_a_network_cannot_do_is_said(options, said):
