@@ -1,7 +1,7 @@
 """Verbs on files and tables: table, audit, prepare, folds, browse."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,8 @@ class TableOptions:
     input: str
     """Folder of DICOM files, of any depth."""
     out: str = ""
-    """CSV to write; empty is <input>/train.csv, where training looks for it."""
+    """CSV to write, never over one that is there; empty is <input>/train.csv, where training looks for it. Outside of
+    the input it names the images by their whole paths."""
     labels: str = ""
     """CSV with labels, joined on image_id, or patient_id and laterality, or patient_id."""
 
@@ -93,14 +94,16 @@ class FoldsCheckOptions:
 
 def _table(options: TableOptions) -> int:
     from rsna.dataset.archive import scan_archive
+    from rsna.dataset.table import TableError
     from rsna.files import atomic_path
 
     folder = Path(options.input).expanduser()
     out = Path(options.out).expanduser() if options.out else folder / "train.csv"
+    if out.exists():
+        raise TableError(f"{out}: is there already and is not overwritten; remove it, or name another with out=FILE")
     archive = scan_archive(folder, Path(options.labels) if options.labels else None)
     frame = archive.frame.copy()
-    # Paths are relative to the table, so that table and images can be moved together.
-    frame["path"] = [os.path.relpath(folder / path, out.parent) for path in frame["path"]]
+    frame["path"] = _paths_for(out, folder, frame["path"])
     with atomic_path(out) as temporary:
         frame.to_csv(temporary, index=False)
     views = ", ".join(f"{view or 'without view'} {n:,}" for view, n in frame["view"].value_counts().items())
@@ -112,6 +115,13 @@ def _table(options: TableOptions) -> int:
     if len(archive.skipped) > 10:
         print(f"left out: {len(archive.skipped) - 10:,} more")
     return 0
+
+
+def _paths_for(out: Path, folder: Path, paths: Iterable[str]) -> list[str]:
+    """Relative to a table beside or above its images, so that both can be moved together; whole paths elsewhere."""
+    if Path(os.path.abspath(folder)).is_relative_to(os.path.abspath(out.parent)):
+        return [os.path.relpath(folder / path, out.parent) for path in paths]
+    return [os.path.abspath(folder / path) for path in paths]
 
 
 def _prepare(overrides: Sequence[str], _: None) -> int:

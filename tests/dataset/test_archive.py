@@ -86,3 +86,23 @@ def test_a_folder_without_mammograms_is_an_error(tmp_path):
     (tmp_path / "a.txt").write_text("a")
     with pytest.raises(TableError, match=r"holds no mammogram \(0 DICOM files cannot be used, 1 are others\)"):
         scan_archive(tmp_path)
+
+
+def test_a_table_that_is_there_is_not_overwritten(archive, capsys):
+    (archive / "train.csv").write_text("labels of years")
+    assert main(["table", f"input={archive}"]) == 1
+    assert "train.csv: is there already and is not overwritten" in capsys.readouterr().err
+    assert (archive / "train.csv").read_text() == "labels of years"
+    assert main(["table", f"input={archive}", f"out={archive / 'other.csv'}"]) == 0
+
+
+@pytest.mark.parametrize("out", ["proj/train.csv", "archive/P1/train.csv", "train.csv"])
+def test_a_table_anywhere_names_files_that_training_finds(archive, out, tmp_path):
+    labels = scan_archive(archive).frame[["image_id"]].assign(cancer=0)
+    labels.to_csv(tmp_path / "labels.csv", index=False)
+    out = tmp_path / out
+    out.parent.mkdir(exist_ok=True)
+    assert main(["table", f"input={archive}", f"labels={tmp_path / 'labels.csv'}", f"out={out}"]) == 0
+    assert {Path(path).parents[2] for path in load_table(out.parent).frame["path"]} == {archive.resolve()}
+    written = pd.read_csv(out)["path"].map(os.path.isabs)
+    assert not written.any() if out.parent == tmp_path else written.all()
