@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from rsna.dataset.archive import scan_archive
-from rsna.dataset.table import REQUIRED, TableError, list_files, read_csv
+from rsna.dataset.table import REQUIRED, TableError, list_files, read_csv, reject, resolve_paths
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class TestSet:
 def load_test_set(root: str | Path) -> TestSet:
     """Reads ``<root>/test.csv`` and ``<root>/test_images``, or any folder of DICOM files without a test.csv.
 
-    A row without a file and a file without a row are no errors here: a submission is always complete.
+    A column ``path`` of test.csv takes the place of ``test_images``, as in :func:`rsna.dataset.table.load_table`. A row without a file and a file without a row are no errors here: a submission is always complete.
 
     Raises:
-        TableError: No folder, a test.csv that lacks columns, a folder without any mammogram.
+        TableError: No folder, a test.csv that lacks columns or values, a folder without any mammogram.
     """
     root = Path(root).expanduser()
     if not root.is_dir():
@@ -49,19 +49,25 @@ def _competition(root: Path) -> TestSet:
     csv, folder = root / "test.csv", root / "test_images"
     frame = read_csv(csv)
     # With its prediction_id a row needs no laterality.
-    needed = [column for column in REQUIRED if column != "laterality" or "prediction_id" not in frame.columns]
+    named = "prediction_id" in frame.columns
+    needed = [column for column in REQUIRED if column != "laterality" or not named]
     missing = [column for column in needed if column not in frame.columns]
     if missing:
         raise TableError(f"{csv}: has no column {', '.join(missing)}; it has {', '.join(frame.columns)}")
-    if "prediction_id" not in frame.columns:
+    for column in [*needed, *["prediction_id"] * named]:
+        reject(frame[column].isna(), frame, "image_id", csv, f"rows have no {column}; fill it in")
+    if not named:
         frame["prediction_id"] = frame["patient_id"] + "_" + frame["laterality"]
-    found = list_files(folder) if folder.is_dir() else {}
-    keys = list(zip(frame["patient_id"], frame["image_id"], strict=True))
-    frame["path"] = [found.get(key, "") for key in keys]
-    rowless = sorted(found.keys() - set(keys))
     notes = []
-    if rowless:
-        notes.append(f"{len(rowless)} files have no row in test.csv and are left out (first: {'/'.join(rowless[0])})")
+    if "path" in frame.columns:
+        frame["path"] = resolve_paths(frame, root, csv)
+    else:
+        found = list_files(folder) if folder.is_dir() else {}
+        keys = list(zip(frame["patient_id"], frame["image_id"], strict=True))
+        frame["path"] = [found.get(key, "") for key in keys]
+        if rowless := sorted(found.keys() - set(keys)):
+            first = "/".join(rowless[0])
+            notes.append(f"{len(rowless)} files have no row in test.csv and are left out (first: {first})")
     doubled = frame["image_id"].duplicated()
     if doubled.any():
         notes.append(f"{int(doubled.sum())} rows of test.csv repeat an image_id; each image counts once")
