@@ -1,6 +1,5 @@
 """Verbs on files and tables: table, audit, prepare, folds, browse."""
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,35 +92,39 @@ class FoldsCheckOptions:
 
 
 def _table(options: TableOptions) -> int:
+    import pandas as pd
+
     from rsna.dataset.archive import scan_archive
     from rsna.dataset.table import TableError
-    from rsna.files import atomic_path
+    from rsna.files import atomic_path, write_atomic
 
     folder = Path(options.input).expanduser()
     out = Path(options.out).expanduser() if options.out else folder / "train.csv"
     if out.exists():
         raise TableError(f"{out}: is there already and is not overwritten; remove it, or name another with out=FILE")
-    archive = scan_archive(folder, Path(options.labels) if options.labels else None)
+    archive = scan_archive(folder, Path(options.labels).expanduser() if options.labels else None)
     frame = archive.frame.copy()
     frame["path"] = _paths_for(out, folder, frame["path"])
     with atomic_path(out) as temporary:
         frame.to_csv(temporary, index=False)
     views = ", ".join(f"{view or 'without view'} {n:,}" for view, n in frame["view"].value_counts().items())
     print(f"{out}: {len(frame):,} images of {frame['patient_id'].nunique():,} patients ({views})")
-    if archive.others:
-        print(f"{archive.others:,} files are no DICOM")
-    for path, reason in archive.skipped.head(10).itertuples(index=False):
-        print(f"left out: {path}: {reason}")
-    if len(archive.skipped) > 10:
-        print(f"left out: {len(archive.skipped) - 10:,} more")
+    print("".join(f"note: {line}\n" for line in archive.lines()), end="")
+    for path, reason in archive.failures[:10]:
+        print(f"cannot be used: {path}: {reason}")
+    if missing := archive.failures + archive.left_out:
+        listed = out.with_name(f"{out.stem}_left_out.csv")
+        write_atomic(listed, pd.DataFrame(missing, columns=["path", "reason"]).to_csv(index=False))
+        print(f"{listed}: {len(archive.failures):,} files that cannot be used, {len(archive.left_out):,} left out")
     return 0
 
 
 def _paths_for(out: Path, folder: Path, paths: Iterable[str]) -> list[str]:
     """Relative to a table beside or above its images, so that both can be moved together; whole paths elsewhere."""
-    if Path(os.path.abspath(folder)).is_relative_to(os.path.abspath(out.parent)):
-        return [os.path.relpath(folder / path, out.parent) for path in paths]
-    return [os.path.abspath(folder / path) for path in paths]
+    folder, beside = folder.resolve(), out.parent.resolve()
+    if folder.is_relative_to(beside):
+        return [str((folder / path).relative_to(beside)) for path in paths]
+    return [str(folder / path) for path in paths]
 
 
 def _prepare(overrides: Sequence[str], _: None) -> int:

@@ -202,10 +202,17 @@ def resolve_paths(frame: pd.DataFrame, root: Path, csv: Path) -> list[str]:
     """
     given = frame["path"].fillna("").astype(str)
     # By its words alone: a link in the folder may lead wherever it was set up to lead.
-    climbs = given.map(lambda path: os.path.normpath(path).split(os.sep)[0] == os.pardir)
+    climbs = given.map(lambda path: Path(os.path.normpath(path)).parts[:1] == (os.pardir,))
     reject(climbs, frame, "image_id", csv, f"rows have a path that leads out of {root}; write it as a whole path")
     paths = [root / path for path in given]
-    return [str(path) if os.path.isfile(path) else "" for path in paths]
+    return [str(path) if _is_file(path) else "" for path in paths]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # no permission to look
+        return False
 
 
 def _find_files(frame: pd.DataFrame, folder: Path, csv: Path) -> list[str]:
@@ -219,6 +226,12 @@ def _find_files(frame: pd.DataFrame, folder: Path, csv: Path) -> list[str]:
         names = ", ".join("/".join(key) for key in rowless[:_SHOWN])
         raise TableError(f"{folder}: {len(rowless)} files have no row in {csv.name}: {names}{_more(len(rowless))}")
     return [found[key] for key in keys]
+
+
+def image_id_of(path: str | Path) -> str:
+    """A file's name without the ending of an image; names without, such as a UID, are whole."""
+    path = Path(path)
+    return path.stem if path.suffix.lower() in (*SUFFIXES, ".dicom") else path.name
 
 
 def list_files(folder: Path) -> dict[tuple[str, str], str]:

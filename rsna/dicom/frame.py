@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -20,7 +21,7 @@ from pydicom.uid import (
 )
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
-from rsna.dicom.errors import CorruptPixels, NoPixels, NotDicom, TooLarge, Truncated, UnsupportedPixels
+from rsna.dicom.errors import CorruptPixels, DicomError, NoPixels, NotDicom, TooLarge, Truncated, UnsupportedPixels
 from rsna.dicom.tags import NEEDED_TAGS
 
 _UNDEFINED = 0xFFFFFFFF
@@ -171,7 +172,7 @@ def _read_main(stream: BinaryIO, source: Path | bytes, syntax: str, meta: Datase
     if not found:
         if offset > stream.seek(0, io.SEEK_END):
             raise Truncated("the file ends inside its header")
-        raise NoPixels("(7FE0,0010) Pixel Data is missing")
+        raise _without_pixels(dataset, meta)
     tag, vr, length = found[-1]
     if tag in (_FLOAT_PIXELS, _DOUBLE_PIXELS):
         raise UnsupportedPixels("the pixels are floating-point numbers")
@@ -188,6 +189,15 @@ def _read_main(stream: BinaryIO, source: Path | bytes, syntax: str, meta: Datase
             as_words=vr == "OW",
         ),
     )
+
+
+def _without_pixels(dataset: Dataset, meta: Dataset) -> DicomError:
+    """A file may end between two elements of its header, whole by its looks: its SOP class tells what should follow."""
+    sop_class = UID(str(meta.get("MediaStorageSOPClassUID") or dataset.get("SOPClassUID") or ""))
+    cut_in_meta = len(meta) > 0 and "TransferSyntaxUID" not in meta
+    if cut_in_meta or not sop_class or "Image Storage" in sop_class.name:
+        return Truncated(f"(7FE0,0010) Pixel Data is missing; (0008,0016) SOP Class is {sop_class.name or 'missing'}")
+    return NoPixels("(7FE0,0010) Pixel Data is missing")
 
 
 def header_of(dataset: Dataset) -> Header:

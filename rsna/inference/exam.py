@@ -3,10 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from rsna.dataset.archive import scan_archive
 from rsna.dataset.table import REQUIRED, TableError, list_files, read_csv, reject, resolve_paths
+
+NO_FILE = "no file for this row"
+"""The failure of a row of test.csv."""
 
 
 @dataclass(frozen=True)
@@ -14,7 +18,8 @@ class TestSet:
     """Images and the breasts that a submission must name."""
 
     images: pd.DataFrame
-    """patient_id, image_id, laterality, prediction_id, path ('' where no file is)."""
+    """patient_id, image_id, laterality, prediction_id, path ("" where no file is), failure ("" where there is hope;
+    what cannot be read far enough to know its breast has a prediction_id of "", and its path for an image_id)."""
     prediction_ids: tuple[str, ...]
     """Every breast, in the order of test.csv."""
     notes: tuple[str, ...]
@@ -24,7 +29,8 @@ class TestSet:
 def load_test_set(root: str | Path) -> TestSet:
     """Reads ``<root>/test.csv`` and ``<root>/test_images``, or any folder of DICOM files without a test.csv.
 
-    A column ``path`` of test.csv takes the place of ``test_images``, as in :func:`rsna.dataset.table.load_table`. A row without a file and a file without a row are no errors here: a submission is always complete.
+    A column ``path`` of test.csv takes the place of ``test_images``, as in :func:`rsna.dataset.table.load_table`.
+    A row without a file and a file without a row are no errors here: a submission is always complete.
 
     Raises:
         TableError: No folder, a test.csv that lacks columns or values, a folder without any mammogram.
@@ -34,15 +40,19 @@ def load_test_set(root: str | Path) -> TestSet:
         raise TableError(f"input={root}: there is no such folder")
     if (root / "test.csv").is_file():
         return _competition(root)
+    return _archive(root)
+
+
+def _archive(root: Path) -> TestSet:
     archive = scan_archive(root)
-    frame = archive.frame.assign(
-        path=[str(root / path) for path in archive.frame["path"]],
-        prediction_id=archive.frame["patient_id"] + "_" + archive.frame["laterality"],
-    )
-    notes = [f"{path} is left out: {reason}" for path, reason in archive.skipped.itertuples(index=False)]
-    if archive.others:
-        notes.append(f"{archive.others} files are no DICOM and are left out")
-    return TestSet(frame, tuple(dict.fromkeys(frame["prediction_id"])), tuple(notes))
+    frame = archive.frame.assign(prediction_id=archive.frame["patient_id"] + "_" + archive.frame["laterality"])
+    prediction_ids = tuple(dict.fromkeys(frame["prediction_id"]))
+    lost = pd.DataFrame(archive.failures, columns=["path", "failure"], dtype=str)
+    frame = pd.concat([frame, lost.assign(image_id=lost["path"])], ignore_index=True)
+    texts = ["patient_id", "image_id", "laterality", "prediction_id", "view", "path", "failure"]
+    frame[texts] = frame[texts].fillna("")
+    frame["path"] = [str(root / path) for path in frame["path"]]
+    return TestSet(frame, prediction_ids, tuple(archive.lines()))
 
 
 def _competition(root: Path) -> TestSet:
@@ -68,6 +78,7 @@ def _competition(root: Path) -> TestSet:
         if rowless := sorted(found.keys() - set(keys)):
             first = "/".join(rowless[0])
             notes.append(f"{len(rowless)} files have no row in test.csv and are left out (first: {first})")
+    frame["failure"] = np.where(frame["path"] == "", NO_FILE, "")
     doubled = frame["image_id"].duplicated()
     if doubled.any():
         notes.append(f"{int(doubled.sum())} rows of test.csv repeat an image_id; each image counts once")
