@@ -11,16 +11,13 @@ import pandas as pd
 
 from rsna.dataset.labels import join_labels, read_labels
 from rsna.dataset.table import TableError, image_id_of
-from rsna.dataset.walk import walk_files
+from rsna.dataset.walk import promises_dicom, walk_files
 from rsna.dicom import ColourImage, DicomError, Localizer, MultiFrame, NoPixels, NotDicom, Tags, open_mammogram
 
 _COLUMNS = ["patient_id", "image_id", "laterality", "view", "age", "machine_id", "path"]
 
 _OTHER_KINDS = (ColourImage, Localizer, MultiFrame, NoPixels)
 """Whole files that are something else than one mammogram."""
-
-_DICOM_NAME = re.compile(r".*\.(dcm|dicom)|\d+(\.\d+){2,}", re.IGNORECASE | re.DOTALL)
-"""Names that promise a DICOM file: by their ending, or because they are a UID."""
 
 _YEARS = {"Y": 1, "M": 12, "W": 52, "D": 365}
 """Units of an Age String (PS3.5 6.2), as parts of a year."""
@@ -119,7 +116,7 @@ def _read_headers(folder: Path, found: _Found) -> None:
         except OSError as error:
             found.failures.append((name, f"{type(error).__name__}: {error.strerror}"))
         except NotDicom as error:
-            if _DICOM_NAME.fullmatch(path.name):
+            if promises_dicom(path):
                 found.failures.append((name, _reason(error)))
             else:
                 found.others.append(name)

@@ -1,10 +1,14 @@
 """Every file below a folder, each once whatever links lead to it, and what could not be looked at."""
 
 import os
+import re
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+
+_DICOM_NAME = re.compile(r".*\.(dcm|dicom)|\d+(\.\d+){2,}", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,11 @@ def walk_files(folder: Path) -> Tree:
             if regular and is_new(path):
                 tree.files.append(path)
     return tree
+
+
+def promises_dicom(path: Path) -> bool:
+    """Whether a name says that the file is DICOM: by its ending, or because it is a UID."""
+    return _DICOM_NAME.fullmatch(path.name) is not None
 
 
 def _ordered(parent: str, names: Sequence[str]) -> list[Path]:

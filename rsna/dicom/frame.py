@@ -119,13 +119,17 @@ def read_header(source: Path | bytes, max_pixels: int) -> Header:
             raise Truncated("the file ends inside its header") from None
 
 
+def may_be_dicom(start: bytes) -> bool:
+    """Whether a file with these first 132 bytes is read: PS3.10 7.1, or a data set without preamble."""
+    return start[128:132] == b"DICM" or start[:2] in (b"\x02\0", b"\x08\0", b"\0\x08")
+
+
 def _read_meta(stream: BinaryIO) -> Dataset:
     """PS3.10 7.1; files without preamble, as old archives hold them, start with their first element."""
     start = stream.read(132)
+    if not may_be_dicom(start):
+        raise NotDicom("no DICM at byte 128, and no data set at byte 0" if start else "the file is empty")
     if start[128:] != b"DICM":
-        group = int.from_bytes(start[:2], "little")
-        if group not in (0x0002, 0x0008) and start[:2] != b"\0\x08":
-            raise NotDicom("no DICM at byte 128, and no data set at byte 0" if start else "the file is empty")
         stream.seek(0)
     return read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
 
