@@ -13,12 +13,13 @@ class TableOptions:
     """Options of `rsna table`."""
 
     input: str
-    """Folder of DICOM files, of any depth."""
+    """Folder of DICOM files, of any depth; links are followed, what is hidden is passed over."""
     out: str = ""
     """CSV to write, never over one that is there; empty is <input>/train.csv, where training looks for it. Outside of
-    the input it names the images by their whole paths."""
+    the input it names the images by their whole paths. What is not in it is listed in <out>_left_out.csv."""
     labels: str = ""
-    """CSV with labels, joined on image_id, or patient_id and laterality, or patient_id."""
+    """CSV with labels, joined on image_id, or patient_id and laterality, or patient_id; it fills in what headers do not
+    say."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class AuditOptions:
     """Options of `rsna audit`."""
 
     input: str
-    """Folder in the competition's layout, or any folder of images."""
+    """Folder in the competition's layout, or with a table that names its files, or any folder of images."""
     out: str = "audit"
     """Folder for audit.txt, images.csv, findings.csv and sheets of prepared images, a machine each."""
     sheet_images: int = 12
@@ -212,7 +213,11 @@ VERBS: tuple[Verb | ConfiguredVerb, ...] = (
         "Build train.csv from any folder of DICOM files.",
         TableOptions,
         _table,
-        ("rsna table input=/archive labels=labels.csv", "python train.py data.root=/archive fold=0"),
+        (
+            "rsna table input=/archive labels=labels.csv",
+            "python train.py data.root=/archive fold=0",
+            "rsna table input=/archive out=project/train.csv    # /archive cannot be written",
+        ),
     ),
     Verb(
         "audit",

@@ -92,7 +92,9 @@ def _gather(root: Path) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
             table = _with_texts(table, csv)
             return table.assign(path=resolve_paths(table, root, csv)), []
         if table is not None and folder.is_dir():
-            return _join(_with_texts(table, csv), list_files(folder)), []
+            lost: list[OSError] = []
+            joined = _join(_with_texts(table, csv), list_files(folder, lost.append))
+            return joined, [(str(error.filename), f"{type(error).__name__}: {error.strerror}") for error in lost]
     tree = walk_files(root)
     files = [path for path in tree.files if _may_be_image(path)]
     if not files:

@@ -5,6 +5,7 @@ Layout: ``<root>/train.csv`` and ``<root>/train_images/<patient_id>/<image_id>.{
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -234,12 +235,27 @@ def image_id_of(path: str | Path) -> str:
     return path.stem if path.suffix.lower() in (*SUFFIXES, ".dicom") else path.name
 
 
-def list_files(folder: Path) -> dict[tuple[str, str], str]:
-    """(patient_id, image_id) → path; one listing a patient is faster than one look-up an image."""
+def list_files(folder: Path, lose: Callable[[OSError], None] | None = None) -> dict[tuple[str, str], str]:
+    """(patient_id, image_id) → path; one listing a patient is faster than one look-up an image.
+
+    Args:
+        folder: Folder of folders of patients.
+        lose: What is called where a patient's folder cannot be read, instead of raising.
+
+    Raises:
+        OSError: A folder cannot be read.
+    """
     found: dict[tuple[str, str], str] = {}
     rank = {suffix: i for i, suffix in enumerate(SUFFIXES)}
     for patient in sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()):
-        for entry in os.scandir(folder / patient):
+        try:
+            entries = list(os.scandir(folder / patient))
+        except OSError as error:
+            if lose is None:
+                raise
+            lose(error)
+            continue
+        for entry in entries:
             stem, suffix = os.path.splitext(entry.name)
             key = (patient, stem)
             if suffix.lower() not in rank or entry.name.startswith("."):

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-
 _DICOM_NAME = re.compile(r".*\.(dcm|dicom)|\d+(\.\d+){2,}", re.IGNORECASE | re.DOTALL)
 
 

@@ -72,7 +72,9 @@ def _competition(root: Path) -> TestSet:
     if "path" in frame.columns:
         frame["path"] = resolve_paths(frame, root, csv)
     else:
-        found = list_files(folder) if folder.is_dir() else {}
+        lost: list[OSError] = []
+        found = list_files(folder, lost.append) if folder.is_dir() else {}
+        notes += [f"{error.filename} cannot be read: {error.strerror}" for error in lost]
         keys = list(zip(frame["patient_id"], frame["image_id"], strict=True))
         frame["path"] = [found.get(key, "") for key in keys]
         if rowless := sorted(found.keys() - set(keys)):

@@ -1,5 +1,9 @@
 """What is to be predicted is known, or refused, before any work."""
 
+import errno
+import os
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -53,3 +57,18 @@ def test_test_csv_may_name_its_files_itself(exams, tmp_path):
     table.to_csv(exams / "test.csv", index=False)
     with pytest.raises(TableError, match="4 rows have a path that leads out of"):
         load_test_set(exams)
+
+
+def test_a_patient_whose_folder_cannot_be_read_costs_itself_alone(tmp_path, monkeypatch):
+    write_exams(tmp_path, 2)
+    locked = tmp_path / "test_images" / "p0"
+
+    def list_folder(folder, scan=os.scandir):
+        if Path(folder) == locked:
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", list_folder)
+    found = load_test_set(tmp_path)
+    assert found.images["failure"].tolist() == ["no file for this row"] * 4 + [""] * 4
+    assert found.notes == (f"{locked} cannot be read: Permission denied",)
