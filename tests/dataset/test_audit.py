@@ -1,5 +1,7 @@
+import errno
 import io
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -161,6 +163,24 @@ def test_a_folder_of_files_without_endings_is_audited_with_what_it_loses(tmp_pat
     assert report.counts("presentation_intent").to_dict() == {"(not said)": 3, "FOR PROCESSING": 1}
     assert _ids(report, "unreadable") == ["1.2.840.9", "gone.dcm"]
     assert "presentation intent\n" in report.text()
+
+
+def test_a_patient_whose_folder_cannot_be_read_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "set"
+    for patient in ("1", "2"):
+        files.write_dicom(root / "train_images" / patient / f"{patient}0.dcm", phantoms.breast(seed=int(patient))[0])
+    pd.DataFrame([_row(p, f"{p}0", "L", "CC") for p in ("1", "2")]).to_csv(root / "train.csv", index=False)
+    locked = root / "train_images" / "2"
+
+    def list_folder(folder: Path, scan: Callable[[Path], object] = os.scandir) -> object:
+        if Path(folder) == locked:
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", list_folder)
+    report = _audit(root, tmp_path / "out")
+    assert _ids(report, "unreadable") == [str(locked)]
+    assert _ids(report, "row without a file") == ["20"]
 
 
 @pytest.mark.parametrize("inside", [True, False])
