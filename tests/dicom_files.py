@@ -171,6 +171,16 @@ def dicom_bytes(
     return data
 
 
+def report_bytes(stored: NDArray[Any], syntax: str = "explicit", **elements: Any) -> bytes:
+    """A whole file about `stored` that holds no pixels, and says so by its SOP class."""
+    dataset = header(stored, 12, syntax, Modality="SR", **elements)
+    report = pydicom.uid.MammographyCADSRStorage
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = report
+    buffer = io.BytesIO()
+    pydicom.dcmwrite(buffer, dataset, enforce_file_format=True)
+    return buffer.getvalue()
+
+
 def relabel(data: bytes, old: str, new: str) -> bytes:
     """The same file with another (0002,0010) Transfer Syntax UID."""
     element = b"\x02\0\x10\0UI"

@@ -1,7 +1,6 @@
 """Verbs on files and tables: table, audit, prepare, folds, browse."""
 
-import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +13,13 @@ class TableOptions:
     """Options of `rsna table`."""
 
     input: str
-    """Folder of DICOM files, of any depth."""
+    """Folder of DICOM files, of any depth; links are followed, what is hidden is passed over."""
     out: str = ""
-    """CSV to write; empty is <input>/train.csv, where training looks for it."""
+    """CSV to write, never over one that is there; empty is <input>/train.csv, where training looks for it. Outside of
+    the input it names the images by their whole paths. What is not in it is listed in <out>_left_out.csv."""
     labels: str = ""
-    """CSV with labels, joined on image_id, or patient_id and laterality, or patient_id."""
+    """CSV with labels, joined on image_id, or patient_id and laterality, or patient_id; it fills in what headers do not
+    say."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class AuditOptions:
     """Options of `rsna audit`."""
 
     input: str
-    """Folder in the competition's layout, or any folder of images."""
+    """Folder in the competition's layout, or with a table that names its files, or any folder of images."""
     out: str = "audit"
     """Folder for audit.txt, images.csv, findings.csv and sheets of prepared images, a machine each."""
     sheet_images: int = 12
@@ -92,26 +93,39 @@ class FoldsCheckOptions:
 
 
 def _table(options: TableOptions) -> int:
+    import pandas as pd
+
     from rsna.dataset.archive import scan_archive
-    from rsna.files import atomic_path
+    from rsna.dataset.table import TableError
+    from rsna.files import atomic_path, write_atomic
 
     folder = Path(options.input).expanduser()
     out = Path(options.out).expanduser() if options.out else folder / "train.csv"
-    archive = scan_archive(folder, Path(options.labels) if options.labels else None)
+    if out.exists():
+        raise TableError(f"{out}: is there already and is not overwritten; remove it, or name another with out=FILE")
+    archive = scan_archive(folder, Path(options.labels).expanduser() if options.labels else None)
     frame = archive.frame.copy()
-    # Paths are relative to the table, so that table and images can be moved together.
-    frame["path"] = [os.path.relpath(folder / path, out.parent) for path in frame["path"]]
+    frame["path"] = _paths_for(out, folder, frame["path"])
     with atomic_path(out) as temporary:
         frame.to_csv(temporary, index=False)
     views = ", ".join(f"{view or 'without view'} {n:,}" for view, n in frame["view"].value_counts().items())
     print(f"{out}: {len(frame):,} images of {frame['patient_id'].nunique():,} patients ({views})")
-    if archive.others:
-        print(f"{archive.others:,} files are no DICOM")
-    for path, reason in archive.skipped.head(10).itertuples(index=False):
-        print(f"left out: {path}: {reason}")
-    if len(archive.skipped) > 10:
-        print(f"left out: {len(archive.skipped) - 10:,} more")
+    print("".join(f"note: {line}\n" for line in archive.lines()), end="")
+    for path, reason in archive.failures[:10]:
+        print(f"cannot be used: {path}: {reason}")
+    if missing := archive.failures + archive.left_out:
+        listed = out.with_name(f"{out.stem}_left_out.csv")
+        write_atomic(listed, pd.DataFrame(missing, columns=["path", "reason"]).to_csv(index=False))
+        print(f"{listed}: {len(archive.failures):,} files that cannot be used, {len(archive.left_out):,} left out")
     return 0
+
+
+def _paths_for(out: Path, folder: Path, paths: Iterable[str]) -> list[str]:
+    """Relative to a table beside or above its images, so that both can be moved together; whole paths elsewhere."""
+    folder, beside = folder.resolve(), out.parent.resolve()
+    if folder.is_relative_to(beside):
+        return [str((folder / path).relative_to(beside)) for path in paths]
+    return [str(folder / path) for path in paths]
 
 
 def _prepare(overrides: Sequence[str], _: None) -> int:
@@ -198,7 +212,11 @@ VERBS: tuple[Verb | ConfiguredVerb, ...] = (
         "Build train.csv from any folder of DICOM files.",
         TableOptions,
         _table,
-        ("rsna table input=/archive labels=labels.csv", "python train.py data.root=/archive fold=0"),
+        (
+            "rsna table input=/archive labels=labels.csv",
+            "python train.py data.root=/archive fold=0",
+            "rsna table input=/archive out=project/train.csv    # /archive cannot be written",
+        ),
     ),
     Verb(
         "audit",

@@ -14,7 +14,9 @@ from rsna.dataset.pool import map_tasks
 from rsna.dataset.prepare import PreprocessSettings
 from rsna.dataset.probe import Probe, probe
 from rsna.dataset.progress import Progress
-from rsna.dataset.table import SUFFIXES, TableError, list_files, read_csv
+from rsna.dataset.table import SUFFIXES, TableError, image_id_of, list_files, read_csv, resolve_paths
+from rsna.dataset.walk import promises_dicom, walk_files
+from rsna.dicom.frame import may_be_dicom
 from rsna.files import write_atomic
 
 _TEXTS = ("patient_id", "laterality", "view")
@@ -34,7 +36,8 @@ def audit(
     """Audits a set in the competition's layout, or any folder of images; nothing needs to be right beforehand.
 
     Args:
-        root: Folder with train.csv or test.csv and its images, or any folder of DICOM, PNG and JPEG files.
+        root: Folder with train.csv or test.csv and its images (in the competition's layout, or by a column path), or
+            any folder of DICOM, PNG and JPEG files.
         out: Folder for audit.txt, images.csv, findings.csv and the sheets.
         settings: How the images on the sheets are prepared.
         sheet_images: Images shown of each machine; 0 for no sheets.
@@ -49,12 +52,13 @@ def audit(
         OSError: The report cannot be written.
     """
     root, out = Path(root).expanduser(), Path(out)
-    images = _gather(root)
+    images, lost = _gather(root)
     paths = {place: path for place, path in enumerate(images["path"]) if path}
     probes, problems = _probe(paths, workers, file_timeout, progress or Progress("audit", "files"))
     images = _with_facts(images, probes, problems)
     image_ids = images["image_id"].tolist()
     findings: list[Finding] = [("unreadable", image_ids[place], problem) for place, problem in problems.items()]
+    findings += [("unreadable", path, problem) for path, problem in lost]
     for group in find_duplicates(paths, probes, workers, file_timeout):
         breasts = images.loc[group, "patient_id"] + "_" + images.loc[group, "laterality"]
         findings.append(("equal pixels", " = ".join(image_ids[place] for place in group), " = ".join(breasts)))
@@ -74,29 +78,55 @@ def audit(
     return report
 
 
-def _gather(root: Path) -> pd.DataFrame:
-    """One row an image: image_id, patient_id, laterality, view, path ("" where there is no file), table columns."""
+def _gather(root: Path) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
+    """One row an image: image_id, patient_id, laterality, view, path ("" where there is no file), table columns.
+
+    And (path, reason) of the files and folders that cannot be looked at.
+    """
     if not root.is_dir():
         raise TableError(f"{root}: there is no such folder")
     for split in ("train", "test"):
         csv, folder = root / f"{split}.csv", root / f"{split}_images"
-        if csv.is_file() and folder.is_dir():
-            return _join(read_csv(csv), list_files(folder), csv)
-    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_symlink())
+        table = read_csv(csv) if csv.is_file() else None
+        if table is not None and "path" in table.columns:
+            table = _with_texts(table, csv)
+            return table.assign(path=resolve_paths(table, root, csv)), []
+        if table is not None and folder.is_dir():
+            lost: list[OSError] = []
+            joined = _join(_with_texts(table, csv), list_files(folder, lost.append))
+            return joined, [(str(error.filename), f"{type(error).__name__}: {error.strerror}") for error in lost]
+    tree = walk_files(root)
+    files = [path for path in tree.files if _may_be_image(path)]
     if not files:
-        raise TableError(f"{root}: holds neither train.csv with train_images nor any {', '.join(SUFFIXES)} file")
-    frame = pd.DataFrame({"image_id": [path.stem for path in files], "path": [str(path) for path in files]})
+        known = f"train.csv with train_images or a column path, nor any DICOM or {', '.join(SUFFIXES)} file"
+        raise TableError(f"{root}: holds neither {known}")
+    frame = pd.DataFrame({"image_id": [image_id_of(path) for path in files], "path": [str(path) for path in files]})
     if frame["image_id"].duplicated().any():
-        frame["image_id"] = [str(path.relative_to(root).with_suffix("")) for path in files]
-    return frame.assign(**dict.fromkeys(_TEXTS, ""))
+        frame["image_id"] = [str(path.relative_to(root).with_name(image_id_of(path))) for path in files]
+    return frame.assign(**dict.fromkeys(_TEXTS, "")), tree.lost
 
 
-def _join(table: pd.DataFrame, files: Mapping[tuple[str, str], str], csv: Path) -> pd.DataFrame:
+def _may_be_image(path: Path) -> bool:
+    if path.suffix.lower() in SUFFIXES or promises_dicom(path):
+        return True
+    try:
+        with path.open("rb") as stream:
+            return may_be_dicom(stream.read(132))
+    except OSError:
+        return True  # and is probed, which says why it cannot be read
+
+
+def _with_texts(table: pd.DataFrame, csv: Path) -> pd.DataFrame:
+    """The table with ids, laterality and view as text, "" where it does not say."""
     missing = [column for column in ("image_id", "patient_id") if column not in table.columns]
     if missing:
         raise TableError(f"{csv}: has no column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
     for column in ("image_id", *_TEXTS):
         table[column] = table[column].fillna("").astype(str) if column in table.columns else ""
+    return table
+
+
+def _join(table: pd.DataFrame, files: Mapping[tuple[str, str], str]) -> pd.DataFrame:
     keys = list(zip(table["patient_id"], table["image_id"], strict=True))
     table["path"] = [files.get(key, "") for key in keys]
     rowless = sorted(files.keys() - set(keys))
@@ -133,7 +163,7 @@ def _with_facts(images: pd.DataFrame, probes: Mapping[int, Probe], problems: Map
     for column in _TEXTS:
         images[f"header_{column}"] = [getattr(one, column) if one else "" for one in seen]
         images[column] = images[column].mask(images[column].eq(""), images[f"header_{column}"])
-    for column in ("syntax", "photometric", "window_function"):
+    for column in ("modality", "presentation_intent", "syntax", "photometric", "window_function"):
         images[column] = [getattr(one, column) if one else "" for one in seen]
     for column in ("bits_stored", "windows"):
         images[column] = [str(getattr(one, column)) if one else "" for one in seen]

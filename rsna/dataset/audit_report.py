@@ -6,6 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 ATTRIBUTES = {
+    "modality": "modality",
+    "presentation_intent": "presentation intent",
     "syntax": "transfer syntax",
     "machine": "machine",
     "size": "size, rows × columns",

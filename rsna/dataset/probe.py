@@ -35,6 +35,10 @@ class Probe:
     patient_id: str
     laterality: str
     view: str
+    modality: str
+    """MG, and whatever else lies in a folder."""
+    presentation_intent: str
+    """FOR PRESENTATION or FOR PROCESSING."""
     machine: str
     """Manufacturer and model."""
     thumbnail: npt.NDArray[np.float32]
@@ -54,7 +58,7 @@ def probe(path: str) -> Probe:
     if not isinstance(image, Mammogram):
         kind = Path(path).suffix.lower().lstrip(".").replace("jpeg", "jpg").upper()
         bits = 8 * stored.itemsize
-        return Probe(rows, columns, kind, bits, "MONOCHROME2", "none", 0, "", "", "", "", thumbnail)
+        return Probe(rows, columns, kind, bits, "MONOCHROME2", "none", 0, "", "", "", "", "", "", thumbnail)
     tags, grayscale = image.tags, image.grayscale
     windows = len(grayscale.luts or grayscale.windows)
     function = "LUT" if grayscale.luts else grayscale.function if grayscale.windows else "none"
@@ -69,6 +73,8 @@ def probe(path: str) -> Probe:
         patient_id=tags.patient_id,
         laterality=tags.laterality,
         view=tags.view,
+        modality=tags.modality,
+        presentation_intent=tags.presentation_intent,
         machine=f"{tags.manufacturer} {tags.model}".strip(),
         thumbnail=thumbnail,
     )

@@ -1,10 +1,11 @@
 """The table of images: one row a file, read from the competition's layout and checked before anything runs.
 
 Layout: ``<root>/train.csv`` and ``<root>/train_images/<patient_id>/<image_id>.{dcm,png,jpg}``; ``test.csv`` and
-``test_images`` alike. A column ``path``, relative to the root, takes the place of that layout.
+``test_images`` alike. A column ``path``, absolute or relative to the root, takes the place of that layout.
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -98,7 +99,7 @@ def load_table(
     extras = [read_split(Path(other).expanduser().resolve(), split) for other in extra]
     joined = pd.concat(extras, ignore_index=True) if extras else None
     if joined is not None:
-        _reject(joined["image_id"].duplicated() | joined["image_id"].isin(frame["image_id"]), joined, "image_id",
+        reject(joined["image_id"].duplicated() | joined["image_id"].isin(frame["image_id"]), joined, "image_id",
                 "data.extra", "image_ids stand in two sets; take one of the sets out of data.extra")  # fmt: skip
     return ImageTable(name or root.name, root, frame, sampling, joined)
 
@@ -113,7 +114,9 @@ def read_split(root: Path, split: Split) -> pd.DataFrame:
     frame = read_csv(csv)
     _check_columns(frame, csv, split)
     if "path" in frame.columns:
-        frame["path"] = _resolve_paths(frame, root, csv)
+        frame["path"] = resolve_paths(frame, root, csv)
+        absent = pd.Series([not path for path in frame["path"]], index=frame.index)
+        reject(absent, frame, "image_id", csv, "rows have a path where no file is")
     elif folder.is_dir():
         frame["path"] = _find_files(frame, folder, csv)
     else:
@@ -148,25 +151,23 @@ def check_frame(frame: pd.DataFrame, where: str | Path) -> pd.DataFrame:
         TableError: See :func:`load_table`.
     """
     for column in REQUIRED:
-        _reject(frame[column].isna(), frame, "image_id", where, f"rows have no {column}; fill it in")
-    _reject(
+        reject(frame[column].isna(), frame, "image_id", where, f"rows have no {column}; fill it in")
+    reject(
         frame["image_id"].duplicated(),
         frame,
         "image_id",
         where,
         "image_ids stand in more than one row; keep one of each",
     )
-    _reject(
-        ~frame["laterality"].isin(["L", "R"]), frame, "image_id", where, "rows have a laterality other than L and R"
-    )
+    reject(~frame["laterality"].isin(["L", "R"]), frame, "image_id", where, "rows have a laterality other than L and R")
     for label in LABELS:
         if label in frame.columns:
-            _reject(frame[label].eq(_NOT_A_LABEL), frame, "image_id", where, f"rows have a {label} outside {{0, 1}}")
+            reject(frame[label].eq(_NOT_A_LABEL), frame, "image_id", where, f"rows have a {label} outside {{0, 1}}")
     frame["prediction_id"] = frame["patient_id"] + "_" + frame["laterality"]
     if "cancer" in frame.columns:
         labels = frame.groupby("prediction_id")["cancer"].nunique()
         torn = frame["prediction_id"].isin(labels[labels > 1].index)
-        _reject(torn & ~frame["prediction_id"].duplicated(), frame, "prediction_id", where,
+        reject(torn & ~frame["prediction_id"].duplicated(), frame, "prediction_id", where,
                 "breasts carry two labels; every image of a breast has the breast's label")  # fmt: skip
     if "view" not in frame.columns:
         frame["view"] = ""
@@ -194,14 +195,25 @@ def _check_columns(frame: pd.DataFrame, csv: Path, split: Split) -> None:
         raise TableError(f"{csv}: has no column {', '.join(missing)}; it has {', '.join(map(str, frame.columns))}")
 
 
-def _resolve_paths(frame: pd.DataFrame, root: Path, csv: Path) -> list[str]:
-    """Files that the table names itself, relative to its folder; none may lie outside of it."""
-    paths = [(root / str(path)) for path in frame["path"]]
-    outside = pd.Series([not path.resolve().is_relative_to(root) for path in paths], index=frame.index)
-    _reject(outside, frame, "image_id", csv, f"rows have a path that leads out of {root}")
-    absent = pd.Series([not path.is_file() for path in paths], index=frame.index)
-    _reject(absent, frame, "image_id", csv, "rows have a path where no file is")
-    return [str(path) for path in paths]
+def resolve_paths(frame: pd.DataFrame, root: Path, csv: Path) -> list[str]:
+    """Files that the table names itself, "" where none is. Whole paths are its writer's own choice.
+
+    Raises:
+        TableError: A relative path climbs out of the table's folder.
+    """
+    given = frame["path"].fillna("").astype(str)
+    # By its words alone: a link in the folder may lead wherever it was set up to lead.
+    climbs = given.map(lambda path: Path(os.path.normpath(path)).parts[:1] == (os.pardir,))
+    reject(climbs, frame, "image_id", csv, f"rows have a path that leads out of {root}; write it as a whole path")
+    paths = [root / path for path in given]
+    return [str(path) if _is_file(path) else "" for path in paths]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # no permission to look
+        return False
 
 
 def _find_files(frame: pd.DataFrame, folder: Path, csv: Path) -> list[str]:
@@ -209,7 +221,7 @@ def _find_files(frame: pd.DataFrame, folder: Path, csv: Path) -> list[str]:
     keys = list(zip(frame["patient_id"].astype(str), frame["image_id"].astype(str), strict=True))
     absent = np.array([key not in found for key in keys])
     example = f"{folder}/<patient_id>/<image_id>.dcm (or .png, .jpg)"
-    _reject(pd.Series(absent, index=frame.index), frame, "image_id", csv, f"rows have no file {example}")
+    reject(pd.Series(absent, index=frame.index), frame, "image_id", csv, f"rows have no file {example}")
     rowless = sorted(found.keys() - set(keys))
     if rowless:
         names = ", ".join("/".join(key) for key in rowless[:_SHOWN])
@@ -217,12 +229,33 @@ def _find_files(frame: pd.DataFrame, folder: Path, csv: Path) -> list[str]:
     return [found[key] for key in keys]
 
 
-def list_files(folder: Path) -> dict[tuple[str, str], str]:
-    """(patient_id, image_id) → path; one listing a patient is faster than one look-up an image."""
+def image_id_of(path: str | Path) -> str:
+    """A file's name without the ending of an image; names without, such as a UID, are whole."""
+    path = Path(path)
+    return path.stem if path.suffix.lower() in (*SUFFIXES, ".dicom") else path.name
+
+
+def list_files(folder: Path, lose: Callable[[OSError], None] | None = None) -> dict[tuple[str, str], str]:
+    """(patient_id, image_id) → path; one listing a patient is faster than one look-up an image.
+
+    Args:
+        folder: Folder of folders of patients.
+        lose: What is called where a patient's folder cannot be read, instead of raising.
+
+    Raises:
+        OSError: A folder cannot be read.
+    """
     found: dict[tuple[str, str], str] = {}
     rank = {suffix: i for i, suffix in enumerate(SUFFIXES)}
     for patient in sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()):
-        for entry in os.scandir(folder / patient):
+        try:
+            entries = list(os.scandir(folder / patient))
+        except OSError as error:
+            if lose is None:
+                raise
+            lose(error)
+            continue
+        for entry in entries:
             stem, suffix = os.path.splitext(entry.name)
             key = (patient, stem)
             if suffix.lower() not in rank or entry.name.startswith("."):
@@ -232,11 +265,16 @@ def list_files(folder: Path) -> dict[tuple[str, str], str]:
     return found
 
 
-def _reject(offends: pd.Series, frame: pd.DataFrame, column: str, where: str | Path, what: str) -> None:
-    """Raises with the first offenders, if any row offends."""
+def reject(offends: pd.Series, frame: pd.DataFrame, column: str, where: str | Path, what: str) -> None:
+    """Raises with the first offenders by ``column``, or by their place where it is empty, if any row offends.
+
+    Raises:
+        TableError: See above.
+    """
     count = int(offends.sum())
     if count:
-        names = ", ".join(frame.loc[offends, column].astype(str).head(_SHOWN))
+        first = frame.loc[offends, column].head(_SHOWN)
+        names = ", ".join(f"row {place + 1}" if pd.isna(name) else str(name) for place, name in first.items())
         raise TableError(f"{where}: {count} {what} (first: {names}{_more(count)})")
 
 

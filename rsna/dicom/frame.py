@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -20,7 +21,7 @@ from pydicom.uid import (
 )
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
-from rsna.dicom.errors import CorruptPixels, NoPixels, NotDicom, TooLarge, Truncated, UnsupportedPixels
+from rsna.dicom.errors import CorruptPixels, DicomError, NoPixels, NotDicom, TooLarge, Truncated, UnsupportedPixels
 from rsna.dicom.tags import NEEDED_TAGS
 
 _UNDEFINED = 0xFFFFFFFF
@@ -118,13 +119,17 @@ def read_header(source: Path | bytes, max_pixels: int) -> Header:
             raise Truncated("the file ends inside its header") from None
 
 
+def may_be_dicom(start: bytes) -> bool:
+    """Whether a file with these first 132 bytes is read: PS3.10 7.1, or a data set without preamble."""
+    return start[128:132] == b"DICM" or start[:2] in (b"\x02\0", b"\x08\0", b"\0\x08")
+
+
 def _read_meta(stream: BinaryIO) -> Dataset:
     """PS3.10 7.1; files without preamble, as old archives hold them, start with their first element."""
     start = stream.read(132)
+    if not may_be_dicom(start):
+        raise NotDicom("no DICM at byte 128, and no data set at byte 0" if start else "the file is empty")
     if start[128:] != b"DICM":
-        group = int.from_bytes(start[:2], "little")
-        if group not in (0x0002, 0x0008) and start[:2] != b"\0\x08":
-            raise NotDicom("no DICM at byte 128, and no data set at byte 0" if start else "the file is empty")
         stream.seek(0)
     return read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
 
@@ -171,7 +176,7 @@ def _read_main(stream: BinaryIO, source: Path | bytes, syntax: str, meta: Datase
     if not found:
         if offset > stream.seek(0, io.SEEK_END):
             raise Truncated("the file ends inside its header")
-        raise NoPixels("(7FE0,0010) Pixel Data is missing")
+        raise _without_pixels(dataset, meta)
     tag, vr, length = found[-1]
     if tag in (_FLOAT_PIXELS, _DOUBLE_PIXELS):
         raise UnsupportedPixels("the pixels are floating-point numbers")
@@ -188,6 +193,15 @@ def _read_main(stream: BinaryIO, source: Path | bytes, syntax: str, meta: Datase
             as_words=vr == "OW",
         ),
     )
+
+
+def _without_pixels(dataset: Dataset, meta: Dataset) -> DicomError:
+    """A file may end between two elements of its header, whole by its looks: its SOP class tells what should follow."""
+    sop_class = UID(str(meta.get("MediaStorageSOPClassUID") or dataset.get("SOPClassUID") or ""))
+    cut_in_meta = len(meta) > 0 and "TransferSyntaxUID" not in meta
+    if cut_in_meta or not sop_class or "Image Storage" in sop_class.name:
+        return Truncated(f"(7FE0,0010) Pixel Data is missing; (0008,0016) SOP Class is {sop_class.name or 'missing'}")
+    return NoPixels("(7FE0,0010) Pixel Data is missing")
 
 
 def header_of(dataset: Dataset) -> Header:

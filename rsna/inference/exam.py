@@ -3,10 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from rsna.dataset.archive import scan_archive
-from rsna.dataset.table import REQUIRED, TableError, list_files, read_csv
+from rsna.dataset.table import REQUIRED, TableError, list_files, read_csv, reject, resolve_paths
+
+NO_FILE = "no file for this row"
+"""The failure of a row of test.csv."""
 
 
 @dataclass(frozen=True)
@@ -14,7 +18,8 @@ class TestSet:
     """Images and the breasts that a submission must name."""
 
     images: pd.DataFrame
-    """patient_id, image_id, laterality, prediction_id, path ('' where no file is)."""
+    """patient_id, image_id, laterality, prediction_id, path ("" where no file is), failure ("" where there is hope;
+    what cannot be read far enough to know its breast has a prediction_id of "", and its path for an image_id)."""
     prediction_ids: tuple[str, ...]
     """Every breast, in the order of test.csv."""
     notes: tuple[str, ...]
@@ -24,44 +29,58 @@ class TestSet:
 def load_test_set(root: str | Path) -> TestSet:
     """Reads ``<root>/test.csv`` and ``<root>/test_images``, or any folder of DICOM files without a test.csv.
 
+    A column ``path`` of test.csv takes the place of ``test_images``, as in :func:`rsna.dataset.table.load_table`.
     A row without a file and a file without a row are no errors here: a submission is always complete.
 
     Raises:
-        TableError: No folder, a test.csv that lacks columns, a folder without any mammogram.
+        TableError: No folder, a test.csv that lacks columns or values, a folder without any mammogram.
     """
     root = Path(root).expanduser()
     if not root.is_dir():
         raise TableError(f"input={root}: there is no such folder")
     if (root / "test.csv").is_file():
         return _competition(root)
+    return _archive(root)
+
+
+def _archive(root: Path) -> TestSet:
     archive = scan_archive(root)
-    frame = archive.frame.assign(
-        path=[str(root / path) for path in archive.frame["path"]],
-        prediction_id=archive.frame["patient_id"] + "_" + archive.frame["laterality"],
-    )
-    notes = [f"{path} is left out: {reason}" for path, reason in archive.skipped.itertuples(index=False)]
-    if archive.others:
-        notes.append(f"{archive.others} files are no DICOM and are left out")
-    return TestSet(frame, tuple(dict.fromkeys(frame["prediction_id"])), tuple(notes))
+    frame = archive.frame.assign(prediction_id=archive.frame["patient_id"] + "_" + archive.frame["laterality"])
+    prediction_ids = tuple(dict.fromkeys(frame["prediction_id"]))
+    lost = pd.DataFrame(archive.failures, columns=["path", "failure"], dtype=str)
+    frame = pd.concat([frame, lost.assign(image_id=lost["path"])], ignore_index=True)
+    texts = ["patient_id", "image_id", "laterality", "prediction_id", "view", "path", "failure"]
+    frame[texts] = frame[texts].fillna("")
+    frame["path"] = [str(root / path) for path in frame["path"]]
+    return TestSet(frame, prediction_ids, tuple(archive.lines()))
 
 
 def _competition(root: Path) -> TestSet:
     csv, folder = root / "test.csv", root / "test_images"
     frame = read_csv(csv)
     # With its prediction_id a row needs no laterality.
-    needed = [column for column in REQUIRED if column != "laterality" or "prediction_id" not in frame.columns]
+    named = "prediction_id" in frame.columns
+    needed = [column for column in REQUIRED if column != "laterality" or not named]
     missing = [column for column in needed if column not in frame.columns]
     if missing:
         raise TableError(f"{csv}: has no column {', '.join(missing)}; it has {', '.join(frame.columns)}")
-    if "prediction_id" not in frame.columns:
+    for column in [*needed, *["prediction_id"] * named]:
+        reject(frame[column].isna(), frame, "image_id", csv, f"rows have no {column}; fill it in")
+    if not named:
         frame["prediction_id"] = frame["patient_id"] + "_" + frame["laterality"]
-    found = list_files(folder) if folder.is_dir() else {}
-    keys = list(zip(frame["patient_id"], frame["image_id"], strict=True))
-    frame["path"] = [found.get(key, "") for key in keys]
-    rowless = sorted(found.keys() - set(keys))
     notes = []
-    if rowless:
-        notes.append(f"{len(rowless)} files have no row in test.csv and are left out (first: {'/'.join(rowless[0])})")
+    if "path" in frame.columns:
+        frame["path"] = resolve_paths(frame, root, csv)
+    else:
+        lost: list[OSError] = []
+        found = list_files(folder, lost.append) if folder.is_dir() else {}
+        notes += [f"{error.filename} cannot be read: {error.strerror}" for error in lost]
+        keys = list(zip(frame["patient_id"], frame["image_id"], strict=True))
+        frame["path"] = [found.get(key, "") for key in keys]
+        if rowless := sorted(found.keys() - set(keys)):
+            first = "/".join(rowless[0])
+            notes.append(f"{len(rowless)} files have no row in test.csv and are left out (first: {first})")
+    frame["failure"] = np.where(frame["path"] == "", NO_FILE, "")
     doubled = frame["image_id"].duplicated()
     if doubled.any():
         notes.append(f"{int(doubled.sum())} rows of test.csv repeat an image_id; each image counts once")

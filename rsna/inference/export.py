@@ -121,7 +121,8 @@ def _check_images(recipe: Recipe, folder: str) -> npt.NDArray[Any]:
         if not folder:
             folder = f"{temporary}/demo"
             write_demo(folder, DemoSettings(n_train=1, n_test=2), workers=1)
-        paths = [path for path in load_test_set(folder).images["path"] if path][:_CHECKED]
+        images = load_test_set(folder).images
+        paths = images.loc[images["failure"].eq(""), "path"].tolist()[:_CHECKED]
         outcomes = map_tasks(partial(prepare_source, settings=recipe.preprocess), paths)
         pixels = [outcome.value.pixels for outcome in outcomes if outcome.value is not None]
     if not pixels:

@@ -11,7 +11,7 @@ import pandas as pd
 from rsna.dataset.pool import PoolError
 from rsna.inference import report
 from rsna.inference.errors import StrictError
-from rsna.inference.exam import TestSet, load_test_set
+from rsna.inference.exam import NO_FILE, TestSet, load_test_set
 from rsna.inference.file_task import Source
 from rsna.inference.networks import load_networks
 from rsna.inference.options import InferOptions
@@ -27,7 +27,6 @@ _SAY_S = 5.0
 _SAVE_S = 30.0
 """Seconds between submissions."""
 
-NO_FILE = "no file for this row"
 NO_TIME = "the time budget was spent before its turn"
 NOT_REACHED = "was not reached"
 
@@ -73,15 +72,15 @@ class _Job:
         self.threshold = recipe.threshold if options.threshold is None else options.threshold
         self.images = tests.images[["image_id", "prediction_id", "path"]].copy()
         self.images["probability"] = np.nan
-        self.images["failure"] = np.where(self.images["path"] == "", NO_FILE, NOT_REACHED)
+        self.images["failure"] = tests.images["failure"].mask(tests.images["failure"].eq(""), NOT_REACHED)
         self._ids: list[str] = self.images["image_id"].tolist()
         self._paths: list[str] = self.images["path"].tolist()
         self.stages = Stages()
 
     def run(self) -> None:
         """Predicts what earlier starts have not."""
-        if self.options.strict and (self.images["failure"] == NO_FILE).any():
-            raise StrictError(f"strict: {int((self.images['failure'] == NO_FILE).sum())} rows have no file")
+        if self.options.strict:
+            _refuse_gaps(self.tests.images)
         out = Path(self.options.out)
         flip = Plan.of(self.recipe, self.options.flip).flip
         key = {"fingerprint": self.recipe.fingerprint, "flip": flip, "backend": self.options.backend}
@@ -117,7 +116,7 @@ class _Job:
 
     def _left(self, progress: Progress) -> list[int]:
         """Rows still to predict, the first image of every breast before any second one."""
-        rows = np.flatnonzero(self.images["path"].to_numpy() != "")
+        rows = np.flatnonzero(self.images["failure"].to_numpy() == NOT_REACHED)
         nth = self.images.groupby("prediction_id").cumcount().to_numpy()
         left = []
         for row in rows[np.argsort(nth[rows], kind="stable")].tolist():
@@ -193,3 +192,13 @@ class _Job:
                 raise StrictError(f"strict: {stream.plan} do not fit into time_budget={self.options.time_budget}")
             report.say(f"time budget {self.options.time_budget}: from here on {plan} instead of {stream.plan}")
             stream.plan = plan
+
+
+def _refuse_gaps(images: pd.DataFrame) -> None:
+    """Raises where it is known before any work that an image will not be predicted."""
+    if absent := int(images["failure"].eq(NO_FILE).sum()):
+        raise StrictError(f"strict: {absent} rows have no file")
+    lost = images[images["failure"] != ""]
+    if len(lost):
+        path, reason = lost[["path", "failure"]].iloc[0]
+        raise StrictError(f"strict: {len(lost)} files cannot be used (first: {path}: {reason})")

@@ -18,7 +18,7 @@ class InferOptions:
     run: str
     """Run folder with trained folds, or a bundle."""
     input: str
-    """Folder with test.csv and test_images, or any folder of DICOM files."""
+    """Folder with test.csv and test_images (or a column path in test.csv), or any folder of DICOM files."""
     out: str = "submission.csv"
     """Submission to write; images, breasts, failures and progress are written beside it."""
     folds: tuple[int, ...] = ()
@@ -68,7 +68,7 @@ class PredictOptions:
     """Options of `rsna predict`."""
 
     input: str
-    """A DICOM file, or a folder of them, with test.csv and test_images or without."""
+    """A DICOM file, or a folder of them, with test.csv or without; a file of it that cannot be read is a failure."""
     bundle: str
     """Bundle (folder, .zip or .tar), or a run folder."""
     format: Literal["table", "json"] = "table"

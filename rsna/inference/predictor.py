@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from pydicom.dataset import Dataset
 
+from rsna.dataset.table import image_id_of
 from rsna.evaluation.calibration import with_temperature
 from rsna.inference.exam import load_test_set
 from rsna.inference.file_task import PickledDataset, PreparedSource, Source
@@ -168,12 +169,11 @@ class Predictor:
 def _of_folder(folder: Path) -> tuple[list[_Item], list[str]]:
     tests = load_test_set(folder)
     frame = tests.images.assign(view=tests.images["view"].fillna("") if "view" in tests.images else "")
-    rows: list[tuple[str, str, str, str]] = list(
-        zip(*(frame[key].tolist() for key in ("path", "image_id", "prediction_id", "view")), strict=True)
-    )
+    keys = ("path", "image_id", "prediction_id", "view", "failure")
+    rows: list[tuple[str, str, str, str, str]] = list(zip(*(frame[key].tolist() for key in keys), strict=True))
     items = [
-        _Item(path or image_id, path or None, image_id, prediction_id, view, "" if path else "no file for this row")
-        for path, image_id, prediction_id, view in rows
+        _Item(path or image_id, None if failure else path, image_id, prediction_id, view, failure)
+        for path, image_id, prediction_id, view, failure in rows
     ]
     return items, list(tests.notes)
 
@@ -181,7 +181,7 @@ def _of_folder(folder: Path) -> tuple[list[_Item], list[str]]:
 def _item(one: Any, place: int) -> _Item:
     if isinstance(one, (str, Path)):
         path = str(Path(one).expanduser())
-        return _Item(path, path, image_id=Path(path).stem)
+        return _Item(path, path, image_id=image_id_of(path))
     name = f"item {place}"
     if isinstance(one, bytes):
         return _Item(name, one)

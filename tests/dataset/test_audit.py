@@ -1,5 +1,7 @@
+import errno
 import io
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -143,6 +145,62 @@ def test_pictures_are_audited_too(tmp_path: Path) -> None:
     report = _audit(tmp_path, tmp_path / "out")
     assert report.counts("syntax").to_dict() == {"PNG": 3}
     assert _ids(report, "equal pixels") == ["0 = 2"]
+
+
+def test_a_folder_of_files_without_endings_is_audited_with_what_it_loses(tmp_path: Path) -> None:
+    root = tmp_path / "archive"
+    tags = {"PatientID": "1", "ImageLaterality": "L", "ViewPosition": "CC"}
+    for number, elements in enumerate(({"Modality": "MG"}, {"Modality": "MG"}, {"Modality": "MR"}, {})):
+        image = phantoms.breast(seed=number)[0]
+        intent = {"PresentationIntentType": "FOR PROCESSING"} if number == 1 else {}
+        files.write_dicom(root / f"1.2.840.{number}", image, **tags, **elements, **intent)
+    (root / "notes.txt").write_text("nothing")
+    (root / "gone.dcm").symlink_to(root / "nowhere")
+    (root / "1.2.840.9").write_bytes(bytes(1000))
+    report = _audit(root, tmp_path / "out")
+    assert set(report.images["image_id"]) == {f"1.2.840.{number}" for number in (0, 1, 2, 3, 9)}
+    assert report.counts("modality").to_dict() == {"MG": 2, "MR": 1, "(not said)": 1}
+    assert report.counts("presentation_intent").to_dict() == {"(not said)": 3, "FOR PROCESSING": 1}
+    assert _ids(report, "unreadable") == ["1.2.840.9", "gone.dcm"]
+    assert "presentation intent\n" in report.text()
+
+
+def test_a_patient_whose_folder_cannot_be_read_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "set"
+    for patient in ("1", "2"):
+        files.write_dicom(root / "train_images" / patient / f"{patient}0.dcm", phantoms.breast(seed=int(patient))[0])
+    pd.DataFrame([_row(p, f"{p}0", "L", "CC") for p in ("1", "2")]).to_csv(root / "train.csv", index=False)
+    locked = root / "train_images" / "2"
+
+    def list_folder(folder: Path, scan: Callable[[Path], object] = os.scandir) -> object:
+        if Path(folder) == locked:
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", list_folder)
+    report = _audit(root, tmp_path / "out")
+    assert _ids(report, "unreadable") == [str(locked)]
+    assert _ids(report, "row without a file") == ["20"]
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_table_that_names_its_files_is_audited(tmp_path: Path, inside: bool) -> None:
+    root = tmp_path / "set"
+    root.mkdir()
+    archive = root / "some" if inside else tmp_path / "archive"
+    rows = []
+    for number in range(3):
+        path = archive / f"f{number}.dcm"
+        files.write_dicom(path, phantoms.breast(seed=number)[0], ImageLaterality="L", PatientID="7")
+        named = path.relative_to(root) if inside else path
+        rows.append(_row("7", f"{number}", "R" if number else "L", "CC") | {"path": str(named)})
+    (archive / "f2.dcm").unlink()
+    pd.DataFrame(rows).to_csv(root / "train.csv", index=False)
+    report = _audit(root, tmp_path / "out")
+    assert report.images["image_id"].tolist() == ["0", "1", "2"]
+    assert report.counts("machine").to_dict() == {"49": 2}
+    assert _ids(report, "laterality differs from the header") == ["1"]
+    assert _ids(report, "row without a file") == ["2"]
 
 
 def test_what_is_no_set_is_refused(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_the_dataset_hash_follows_labels_and_file_sizes_not_the_order_of_rows(tm
     assert load_table(make_set(tmp_path / "c", relabelled)).hash != before
 
 
-def test_a_table_may_name_its_files_but_none_outside_its_folder(tmp_path):
+def test_a_table_may_name_its_files_but_no_relative_path_climbs_out_of_its_folder(tmp_path):
     root = make_set(tmp_path / "set", rows())
     frame = pd.read_csv(root / "train.csv")
     frame["path"] = [f"train_images/7/{i}.dcm" for i in frame["image_id"]]
@@ -129,3 +129,23 @@ def test_a_table_may_name_its_files_but_none_outside_its_folder(tmp_path):
     frame.to_csv(root / "train.csv", index=False)
     with pytest.raises(TableError, match="1 rows have a path that leads out of"):
         load_table(root)
+    frame.loc[0, "path"] = "train_images/../../secret.dcm"
+    frame.to_csv(root / "train.csv", index=False)
+    with pytest.raises(TableError, match="1 rows have a path that leads out of"):
+        load_table(root)
+    frame.loc[0, "path"] = None
+    frame.to_csv(root / "train.csv", index=False)
+    with pytest.raises(TableError, match="1 rows have a path where no file is"):
+        load_table(root)
+
+
+def test_a_table_may_name_files_elsewhere_by_whole_paths_and_by_links(tmp_path):
+    root = make_set(tmp_path / "set", rows())
+    elsewhere = tmp_path / "archive"
+    (root / "train_images").rename(elsewhere)
+    (root / "link").symlink_to(elsewhere)
+    frame = pd.read_csv(root / "train.csv")
+    frame["path"] = [str(elsewhere / "7" / f"{i}.dcm") for i in frame["image_id"]]
+    frame.loc[0, "path"] = "link/7/70.dcm"
+    frame.to_csv(root / "train.csv", index=False)
+    assert all(Path(path).is_file() for path in load_table(root).frame["path"])

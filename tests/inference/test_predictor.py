@@ -64,6 +64,13 @@ def test_paths_bytes_and_data_sets_give_the_same(predictor, exams, expected):
     assert one.breasts[0].views == 1
 
 
+def test_a_file_named_by_its_uid_keeps_the_whole_name(predictor, exams, tmp_path):
+    file = tmp_path / "1.2.840.100.7"
+    file.write_bytes((exams / "test_images" / "p0" / "10.dcm").read_bytes())
+    for given in (file, tmp_path):
+        assert [image.image_id for image in predictor.predict(given).images] == ["1.2.840.100.7"]
+
+
 def test_results_are_whole(predictor, expected):
     breast = expected.breasts[0]
     assert breast.above_threshold == (breast.probability >= predictor.recipe.threshold)
