@@ -74,7 +74,7 @@ def record_scores(run: Path, new: list[Submission]) -> list[Submission]:
     with _locked(run):
         known = read_scores(run).submissions
         fresh = [submission for submission in dict.fromkeys(new) if submission not in known]
-        ordered = sorted([*known, *fresh], key=lambda submission: submission.date)
+        ordered = sorted([*known, *fresh], key=_moment)
         write_json(run / SCORES, [asdict(submission) for submission in ordered])
     return fresh
 
@@ -115,7 +115,16 @@ def read_submissions(file: Path) -> list[Submission]:
         public, private = (_score(row[column], where) for column in ("publicScore", "privateScore"))
         if public is not None or private is not None:
             found.append(Submission(row["date"], public, private, (row["description"] or row["fileName"] or "")))
-    return sorted(found, key=lambda submission: submission.date)
+    return sorted(found, key=_moment)
+
+
+def _moment(submission: Submission) -> tuple[float, str]:
+    """When it was: the client writes ``2026-01-31 18:00:00`` without a zone, in UTC, and typed scores ISO 8601."""
+    try:
+        date = datetime.fromisoformat(submission.date)
+    except ValueError:
+        return 0.0, submission.date
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp(), submission.date
 
 
 def submissions_of(name: str, submissions: list[Submission]) -> list[Submission]:

@@ -1,8 +1,11 @@
 """Where networks predict, and in which arithmetic."""
 
+import logging
 from typing import Literal
 
 import torch
+
+log = logging.getLogger(__name__)
 
 Precision = Literal["32", "bf16", "fp16"]
 WantedPrecision = Literal["auto", "32", "bf16", "fp16"]
@@ -14,10 +17,22 @@ def choose_device() -> torch.device:
 
 
 def choose_devices() -> list[torch.device]:
-    """Every GPU, else the CPU."""
-    if torch.cuda.is_available():
-        return [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+    """Every GPU that works, else the CPU."""
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
+    working = [device for index in gpus if _works(device := torch.device("cuda", index))]
+    if working:
+        return working
     return [torch.device("mps" if torch.backends.mps.is_available() else "cpu")]
+
+
+def _works(device: torch.device) -> bool:
+    """A convolution on it: torch finds GPUs, too, that are older than what it was built for, or broken."""
+    try:
+        torch.nn.functional.conv2d(torch.ones(1, 1, 8, 8, device=device), torch.ones(1, 1, 3, 3, device=device)).cpu()
+    except RuntimeError as error:
+        log.warning("%s is left out: %s", device, next(iter(str(error).splitlines()), "it fails"))
+        return False
+    return True
 
 
 def choose_precision(device: torch.device, trained: WantedPrecision = "auto") -> Precision:

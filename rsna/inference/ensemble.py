@@ -1,6 +1,7 @@
 """Networks that look at the same batch: one transfer, one prediction each."""
 
 import copy
+import logging
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -8,10 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from rsna.inference.devices import WantedPrecision, choose_device, choose_devices, choose_precision
+from rsna.inference.devices import Precision, WantedPrecision, choose_device, choose_devices, choose_precision
 from rsna.inference.plan import Plan
 from rsna.model.heap import keep_freed_memory
 from rsna.model.network import MammogramNet, to_unit
+
+log = logging.getLogger(__name__)
 
 
 class Predicts(Protocol):
@@ -55,13 +58,21 @@ class Ensemble:
         batch = torch.from_numpy(np.ascontiguousarray(images)).to(self.device, non_blocking=True)[:, None]
         # To [0, 1] once for all networks: they take floats as they are.
         batch = to_unit(batch)
-        half = torch.bfloat16 if self.precision == "bf16" else torch.float16
+        logits = self._passes(batch, plan, self.precision)
+        if self.precision == "fp16" and not torch.isfinite(logits).all():
+            # fp16 ends at 65,504, and networks that were trained in bf16 or 32 bits may go beyond.
+            log.warning("fp16 overflows in this batch, which is predicted in 32 bits instead")
+            logits = self._passes(batch, plan, "32")
+        return logits.cpu().numpy()
+
+    def _passes(self, batch: torch.Tensor, plan: Plan, precision: Precision) -> torch.Tensor:
+        half = torch.bfloat16 if precision == "bf16" else torch.float16
         predicted = []
-        with torch.inference_mode(), torch.autocast(self.device.type, dtype=half, enabled=self.precision != "32"):
+        with torch.inference_mode(), torch.autocast(self.device.type, dtype=half, enabled=precision != "32"):
             for view in (batch, batch.flip(3)) if plan.flip else (batch,):
                 view = view.contiguous(memory_format=torch.channels_last)
                 predicted += [network(view).float() for network in self.networks[: plan.networks]]
-        return torch.stack(predicted).cpu().numpy()
+        return torch.stack(predicted)
 
 
 def on_every_device(

@@ -36,11 +36,17 @@ def write_metadata(folder: Path, owner: str, title: str) -> None:
             "kernel_type": "notebook",
             "is_private": True,
             "enable_gpu": True,
+            "machine_shape": "NvidiaTeslaT4",
             "enable_internet": False,
             "dataset_sources": [f"{owner}/{slug}"],
             "competition_sources": [COMPETITION],
         },
     )
-    notebook = Path(__file__).resolve().parents[2] / "notebooks" / NOTEBOOK
-    if notebook.is_file():
-        shutil.copyfile(notebook, folder / "kernel" / NOTEBOOK)
+    shutil.copyfile(notebook(), folder / "kernel" / NOTEBOOK)
+
+
+def notebook() -> Path:
+    """The notebook of the checkout, or the one that an installed package carries."""
+    package = Path(__file__).resolve().parents[1]
+    checkout = package.parent / "notebooks" / NOTEBOOK
+    return checkout if checkout.is_file() else package / "notebooks" / NOTEBOOK

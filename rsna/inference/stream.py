@@ -1,6 +1,7 @@
 """Sources → logits, streaming: processes prepare while a thread a device predicts; memory stays bounded."""
 
 import contextlib
+import logging
 import queue
 import threading
 import time
@@ -18,6 +19,8 @@ from rsna.dataset.prepare import PreprocessSettings
 from rsna.inference.ensemble import Predicts
 from rsna.inference.file_task import PreparedSource, Source, prepare_source
 from rsna.inference.plan import Pace, Plan
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -69,6 +72,7 @@ class Stream:
     workers: int | None = None
     file_timeout: float = 60.0
     stages: Stages = field(default_factory=Stages)
+    _lanes: "list[_Lane]" = field(default_factory=list, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def predict(self, sources: Iterable[Source]) -> Generator[Predicted, None, None]:
@@ -82,9 +86,10 @@ class Stream:
         outcomes = map_tasks(task, sources, workers=self.workers, timeout=self.file_timeout, ordered=False)
         batches: queue.Queue[_Batch | None] = queue.Queue(2 * len(self.devices))
         results: queue.SimpleQueue[Predicted | None] = queue.SimpleQueue()
+        self._lanes = [_Lane(device, self.batch_size) for device in self.devices]
         lanes = [
-            threading.Thread(target=self._drive, args=(device, batches, results), name="rsna-device", daemon=True)
-            for device in self.devices
+            threading.Thread(target=self._drive, args=(lane, batches, results), name="rsna-device", daemon=True)
+            for lane in self._lanes
         ]
         for lane in lanes:
             lane.start()
@@ -125,7 +130,7 @@ class Stream:
         of_workers = (stages.read + stages.decode + stages.prepare) / max(stages.prepared, 1)
         # First batches pay for what is loaded, chosen and compiled once.
         of_devices = (stages.network - stages.first_network) / max(stages.passes - stages.first_passes, 1)
-        return Pace(of_workers / workers, of_devices / len(self.devices))
+        return Pace(of_workers / workers, of_devices / (sum(lane.works for lane in self._lanes) or len(self.devices)))
 
     def _count(self, prepared: PreparedSource) -> None:
         self.stages.read += prepared.read
@@ -134,36 +139,69 @@ class Stream:
         self.stages.prepared += 1
 
     def _drive(
-        self, device: Predicts, batches: "queue.Queue[_Batch | None]", results: "queue.SimpleQueue[Predicted | None]"
+        self, lane: "_Lane", batches: "queue.Queue[_Batch | None]", results: "queue.SimpleQueue[Predicted | None]"
     ) -> None:
-        """What each device's thread does: a batch at a time, until there are no more."""
-        lane = _Lane(device, self.batch_size)
+        """What each device's thread does: a batch at a time, until there are no more or the device is broken."""
         first = True
-        while (batch := batches.get()) is not None:
-            plan = self.plan
-            started = time.perf_counter()
-            predicted = lane.predict(batch, plan)
-            with self._lock:
-                self.stages.network += time.perf_counter() - started
-                self.stages.passes += plan.passes * len(batch)
-                if first:
-                    self.stages.first_network += time.perf_counter() - started
-                    self.stages.first_passes += plan.passes * len(batch)
-            first = False
-            for one in predicted:
-                results.put(one)
-        results.put(None)
+        try:
+            while lane.works and (batch := batches.get()) is not None:
+                plan = self.plan
+                started = time.perf_counter()
+                predicted = lane.predict(batch, plan)
+                seconds = time.perf_counter() - started
+                failed = {one.index: one for one in predicted if one.logits is None}
+                if failed:
+                    again = self._elsewhere([item for item in batch if item[0] in failed], lane, plan)
+                    predicted = [one for one in predicted if one.logits is not None] + (again or [*failed.values()])
+                else:  # what failed took no time
+                    self._count_passes(seconds, plan.passes * len(batch), first)
+                    first = False
+                for one in predicted:
+                    results.put(one)
+        finally:
+            results.put(None)
+
+    def _elsewhere(self, batch: _Batch, lane: "_Lane", plan: Plan) -> list[Predicted] | None:
+        """Predicts on another device what failed on one; where that works, the one is broken and gets no more.
+
+        Left in, it would take batch after batch from the others, since failing is quick.
+        """
+        for other in self._lanes:
+            if other is lane or not other.works:
+                continue
+            predicted = other.predict(batch, plan)
+            if all(one.logits is not None for one in predicted):
+                with self._lock:
+                    lane.works = not any(each.works for each in self._lanes if each is not lane)
+                if not lane.works:
+                    log.warning("a device failed and gets no more images; the others go on")
+                return predicted
+        return None
+
+    def _count_passes(self, seconds: float, passes: int, first: bool) -> None:
+        with self._lock:
+            self.stages.network += seconds
+            self.stages.passes += passes
+            if first:
+                self.stages.first_network += seconds
+                self.stages.first_passes += passes
 
 
 class _Lane:
     """A device with the batch size that fits its memory."""
 
     def __init__(self, device: Predicts, batch_size: int) -> None:
+        self.works = True
         self._device = device
         self._batch_size = batch_size
+        self._lock = threading.Lock()
 
     def predict(self, batch: _Batch, plan: Plan) -> list[Predicted]:
         """Predicts a batch in parts that fit; a part that fails is a failure of its images."""
+        with self._lock:
+            return self._in_parts(batch, plan)
+
+    def _in_parts(self, batch: _Batch, plan: Plan) -> list[Predicted]:
         predicted: list[Predicted] = []
         start = 0
         while start < len(batch):
@@ -188,8 +226,9 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def _free_memory() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    with contextlib.suppress(RuntimeError):  # of a device that is broken altogether
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
 
 def _end(lanes: Sequence[threading.Thread], batches: "queue.Queue[Any]") -> None:

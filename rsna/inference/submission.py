@@ -47,8 +47,13 @@ def complete_breasts(
 
 
 def write_submission(breasts: pd.DataFrame, out: str | Path, threshold: float | None) -> pd.DataFrame:
-    """Writes ``prediction_id,cancer``: 0 or 1 at the threshold, or the probability where there is none."""
-    cancer = breasts["probability"] if threshold is None else breasts["probability"].ge(threshold).astype(int)
+    """Writes ``prediction_id,cancer``: 0 or 1 at the threshold, or the probability where there is none.
+
+    At a threshold, a breast that nothing is known of is no recall: on an enriched set the training prevalence, which
+    stands in for its probability, may lie above it.
+    """
+    recalled = breasts["probability"].ge(threshold) & ~breasts["filled"] if threshold is not None else None
+    cancer = breasts["probability"] if recalled is None else recalled.astype(int)
     submission = pd.DataFrame({"prediction_id": breasts["prediction_id"], "cancer": cancer})
     write_frame(submission, out)
     return submission

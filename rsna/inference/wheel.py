@@ -6,6 +6,8 @@ import zipfile
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
+from rsna.inference.kaggle import NOTEBOOK, notebook
+
 PROJECT = "rsna-mammography"
 
 _ENTRY_TIME = (2020, 1, 1, 0, 0, 0)
@@ -15,7 +17,7 @@ _METADATA = ("METADATA", "WHEEL", "entry_points.txt")
 
 
 def pack_project(folder: Path) -> Path:
-    """Writes the project's wheel, conf/ inside, into ``folder``; needs neither a build backend nor a network.
+    """Writes the project's wheel, with conf/ and the notebook; needs neither a build backend nor a network.
 
     The layout is that of PEP 427 (binary distribution format).
     """
@@ -23,6 +25,7 @@ def pack_project(folder: Path) -> Path:
     conf = package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
     contents = {f"rsna/{file.relative_to(package)}": file.read_bytes() for file in _files(package)}
     contents |= {f"rsna/conf/{file.relative_to(conf)}": file.read_bytes() for file in _files(conf)}
+    contents[f"rsna/notebooks/{NOTEBOOK}"] = notebook().read_bytes()
     found = distribution(PROJECT)
     stem = f"{PROJECT.replace('-', '_')}-{found.version}"
     contents |= {f"{stem}.dist-info/{name}": text for name, text in _metadata(found).items()}

@@ -13,6 +13,8 @@ from rsna.inference.ensemble import Ensemble
 from rsna.inference.plan import Plan
 from rsna.inference.recipe import load_recipe
 from rsna.inference.stream import Stream
+from rsna.model.network import build_model
+from rsna.model.settings import ModelSettings
 from tests.inference.runs import SIZE, write_exams
 
 
@@ -69,12 +71,34 @@ def test_an_image_that_does_not_fit_alone_fails_alone(paths):
     assert all("OutOfMemoryError" in one.failure for one in found)
 
 
-def test_a_device_that_breaks_fails_its_images_not_the_run(paths):
+def test_a_device_that_breaks_costs_no_image(paths):
     slow, broken = Device(delay=0.05), Device(broken=True)
-    found = list(stream([slow, broken], batch_size=1).predict(paths))
+    running = stream([slow, broken], batch_size=1)
+    found = list(running.predict(paths))
     assert sorted(one.index for one in found) == list(range(8))
-    assert all("launch failure" in one.failure for one in found if one.logits is None)
-    assert any(one.logits is not None for one in found)
+    assert all(one.logits is not None for one in found)
+    assert len(broken.sizes) == 1, "a device that failed gets no more"
+    assert len(slow.sizes) == 8
+    assert running.pace().network >= 0.02
+
+
+def test_without_another_device_a_broken_one_fails_its_images_not_the_run(paths):
+    found = list(stream([Device(broken=True), Device(broken=True)], batch_size=2).predict(paths))
+    assert sorted(one.index for one in found) == list(range(8))
+    assert all("launch failure" in one.failure for one in found)
+
+
+def test_where_fp16_overflows_a_batch_is_predicted_in_32_bits(caplog):
+    settings = ModelSettings("test_efficientnet", False)
+    networks = [build_model(settings, 1).eval() for _ in range(2)]
+    for network in networks:
+        torch.nn.init.constant_(network.classifier.bias, 1e5)  # fp16 ends at 65,504
+    images = np.zeros((2, *SIZE), np.uint8)
+    ensemble = Ensemble(networks, torch.device("cpu"))
+    expected = ensemble.logits(images)
+    ensemble.precision = "fp16"
+    np.testing.assert_array_equal(ensemble.logits(images), expected)
+    assert "fp16 overflows" in caplog.text
 
 
 def test_every_device_is_used(paths):
