@@ -94,6 +94,7 @@ class Stream:
         for lane in lanes:
             lane.start()
         waiting: list[tuple[int, PreparedSource]] = []
+        ended = 0
         try:
             for outcome in outcomes:
                 if outcome.failure is not None or outcome.value is None:
@@ -107,13 +108,14 @@ class Stream:
                     batches.put(waiting)
                     waiting = []
                 while not results.empty():
-                    if (done := results.get()) is not None:
+                    if (done := results.get()) is None:
+                        ended += 1  # a device that broke
+                    else:
                         yield done
             if waiting:
                 batches.put(waiting)
             for _ in lanes:
                 batches.put(None)
-            ended = 0
             while ended < len(lanes):
                 if (done := results.get()) is None:
                     ended += 1

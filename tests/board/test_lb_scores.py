@@ -77,3 +77,9 @@ def test_concurrent_writers_lose_nothing(tmp_path):
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         pool.map(_write, [(tmp_path, writer) for writer in range(4)])
     assert len(set(read_scores(tmp_path).submissions)) == 80
+
+
+def test_typed_and_downloaded_scores_of_one_day_stand_in_their_order(tmp_path):
+    record_scores(tmp_path, [Submission("2026-11-20T08:00:00.000000+00:00", 0.40, None)])
+    record_scores(tmp_path, [Submission("2026-11-20 18:00:00", 0.50, None)])
+    assert read_scores(tmp_path).public == 0.50
