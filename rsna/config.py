@@ -174,7 +174,8 @@ def register_schema() -> None:
 def resolve_overrides(arguments: Sequence[str]) -> tuple[list[str], str]:
     """Replaces ``data=auto``, which is the default, by what it stands for here; returns the line that says so.
 
-    A folder that is named by ``data.root=`` is the user's own set, never a place for the embedded sample.
+    A folder that is named by ``data.root=`` is the user's own set: the embedded sample is written there only where it
+    is asked for by name.
 
     Raises:
         ConfigError: The environment names a folder that does not exist.
@@ -183,7 +184,7 @@ def resolve_overrides(arguments: Sequence[str]) -> tuple[list[str], str]:
     # An experiment may bring its own set; then nothing is left to choose.
     if (chosen and chosen[-1] != "data=auto") or (not chosen and _experiment_sets_data(arguments)):
         return list(arguments), ""
-    given = next((a for a in reversed(arguments) if a.startswith("data.root=")), "")
+    given = next((a for a in reversed(arguments) if a.lstrip("+").startswith("data.root=")), "")
     data, why = ("rsna", f"{given} is given") if given else choose_data()
     return [a for a in arguments if a != "data=auto"] + [f"data={data}"], f"data=auto → data={data}: {why}"
 

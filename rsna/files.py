@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-_SAMPLES = 8
+_SAMPLES = 3
 _SAMPLE_BYTES = 1 << 14
 """How much of a file :func:`fingerprint` reads."""
 

@@ -7,8 +7,8 @@ from rsna.settings import ConfigError
 
 _NO_TEXT = re.compile(r"[+-]?[\d._]*\d[\d._]*(e[+-]?\d+)?|[+-]?inf|nan|true|false", re.IGNORECASE)
 """What Hydra takes for a number or a truth."""
-_ITEM = re.compile(r"[^\[\],\s][^\[\],]*")
-"""A value, an item of a list, or one choice of a sweep."""
+_ITEM = re.compile(r"'[^']*'|\"[^\"]*\"|[^\[\],\s][^\[\],]*")
+"""A value, an item of a list, or one choice of a sweep; quoted as a whole or not at all."""
 
 
 def fit_override(argument: str, kind: Any) -> str:
@@ -23,10 +23,12 @@ def fit_override(argument: str, kind: Any) -> str:
     """
     _check_grammar(argument, kind)
     key, _, value = argument.partition("=")
-    if not _is_text(kind) or set(value) & set("\"'"):
-        return argument
-    quoted = _ITEM.sub(lambda item: f"'{item[0]}'" if _NO_TEXT.fullmatch(item[0].strip()) else item[0], value)
-    return f"{key}={quoted}"
+    return f"{key}={_ITEM.sub(_as_text, value)}" if _is_text(kind) else argument
+
+
+def _as_text(item: re.Match[str]) -> str:
+    bare = item[0].rstrip()
+    return f"'{bare}'" if _NO_TEXT.fullmatch(bare) else item[0]
 
 
 def _check_grammar(argument: str, kind: Any) -> None:
@@ -39,11 +41,18 @@ def _check_grammar(argument: str, kind: Any) -> None:
         if not _is_text(kind):
             raise ConfigError(f"{argument}: Hydra cannot read this value: {str(error).splitlines()[0]}") from None
         key, _, value = argument.partition("=")
-        bare = value.strip("\"'")
+        listed = get_args(kind) == (str, ...)
+        items = [_in_quotes(item) for item in (value.strip("[]").split(",") if listed else [value])]
+        quoted = f"[{','.join(items)}]" if listed else items[0]
         raise ConfigError(
             f"{argument}: blanks and signs in this value mean something to Hydra; put it into two pairs of quotes, "
-            f"the outer one for the shell: '{key}=\"{bare}\"'"
+            f"the outer one for the shell: '{key}={quoted}'"
         ) from None
+
+
+def _in_quotes(text: str) -> str:
+    bare = text.strip(" '\"")
+    return f'"{bare}"'
 
 
 def _is_text(kind: Any) -> bool:

@@ -27,6 +27,11 @@ def test_quoted_text_is_taken_as_it_is(root):
     assert (data.root, data.extra) == (root, (root,))
 
 
+def test_quotes_of_one_item_leave_the_others_text():
+    assert compose(["data.extra=['/a b',2024_01, 2 ,\"1.50\"]"]).data.extra == ("/a b", "2024_01", "2", "1.50")
+    assert check_overrides(["-m", "name='a',1.50"]) == ["-m", "name='a','1.50'"]
+
+
 def test_a_choice_that_looks_like_a_number_can_be_chosen():
     config = compose(["trainer.precision=32", "model.in_chans=3"])
     assert (config.trainer.precision, config.model.in_chans) == ("32", 3)
@@ -42,6 +47,7 @@ def test_sweeps_over_text_and_numbers():
         ("data.root=/odd/Mäx data", """'data.root="/odd/Mäx data"'"""),
         ("data.root=~/a #2", """'data.root="~/a #2"'"""),
         ("data.root='a (1)", """'data.root="a (1)"'"""),
+        ("data.extra=[/a & b,/c]", """'data.extra=["/a & b","/c"]'"""),
     ],
 )
 def test_what_hydra_cannot_read_is_shown_with_its_quotes(override, advice):

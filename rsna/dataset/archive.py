@@ -87,13 +87,13 @@ def scan_archive(folder: Path, labels: Path | None = None) -> Archive:
         raise TableError(f"{folder}: there is no such folder")
     found = _Found()
     _read_headers(folder, found)
-    facts = pd.DataFrame(found.rows, columns=[*_COLUMNS, "uid", "intent", "parent"])
+    facts = pd.DataFrame(found.rows, columns=[*_COLUMNS, "uid", "study", "intent", "parent"])
     facts["age"] = facts["age"].astype("Int64")
     if len(facts):
         facts["image_id"] = _image_ids(facts["path"].tolist(), facts["uid"].tolist(), found.notes)
     frame = _labelled(facts, labels, found.notes) if len(facts) else facts[_COLUMNS]
     keep = _with_a_side(frame, found)
-    keep &= ~_raw_twins(frame, facts["intent"], keep, found)
+    keep &= ~_raw_twins(frame, facts["study"], facts["intent"], keep, found)
     frame = frame[keep].reset_index(drop=True)
     if frame.empty:
         raise TableError(f"{folder}: holds no mammogram{_counted(found)}")
@@ -140,6 +140,7 @@ def _row(tags: Tags, name: str, parent: str) -> dict[str, Any]:
         "machine_id": f"{tags.manufacturer} {tags.model}".strip(),
         "path": name,
         "uid": tags.sop_instance_uid,
+        "study": tags.study_instance_uid,
         "intent": tags.presentation_intent,
         "parent": parent,
     }
@@ -179,11 +180,11 @@ def _with_a_side(frame: pd.DataFrame, found: _Found) -> pd.Series:
     return sided
 
 
-def _raw_twins(frame: pd.DataFrame, intent: pd.Series, keep: pd.Series, found: _Found) -> pd.Series:
-    """FOR PROCESSING images of a breast and view that have a FOR PRESENTATION image, too."""
-    shown = frame["patient_id"] + "\0" + frame["laterality"] + "\0" + frame["view"]
+def _raw_twins(frame: pd.DataFrame, study: pd.Series, intent: pd.Series, keep: pd.Series, found: _Found) -> pd.Series:
+    """FOR PROCESSING images whose study has the same breast and view FOR PRESENTATION, too."""
+    shown = frame["patient_id"] + "\0" + study + "\0" + frame["laterality"] + "\0" + frame["view"]
     raw = intent.eq("FOR PROCESSING") & keep
-    twin = raw & shown.isin(shown[intent.eq("FOR PRESENTATION") & keep])
+    twin = raw & frame["view"].ne("") & shown.isin(shown[intent.eq("FOR PRESENTATION") & keep])
     reason = "Presentation Intent (0008,0068) is FOR PROCESSING, and the view is there FOR PRESENTATION"
     found.left_out += [(path, reason) for path in frame.loc[twin, "path"]]
     alone = frame.loc[raw & ~twin, "path"]

@@ -59,6 +59,13 @@ class Entry:
         seen = Seen(**values["seen"]) if values.get("seen") else None
         return values["image_id"], Entry(values["fingerprint"], Geometry.from_json(values), seen)
 
+    def lies_at(self, path: str) -> bool:
+        """Whether its file was seen at ``path`` and has not been changed since; the file is not opened."""
+        try:
+            return self.seen == Seen.of(path) and os.stat(path).st_size == self._size
+        except OSError:
+            return False
+
     def at(self, path: str) -> "Entry | None":
         """This entry, known to be that of the file at ``path``; None where another file is there.
 

@@ -3,7 +3,8 @@
 import contextlib
 import functools
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,12 @@ FAILURE_COLUMNS = ["image_id", "path", "class", "message"]
 
 _AHEAD = 64
 """Finished images a worker may be ahead of the progress line; they hold no pixels."""
+_READERS = 16
+"""Files that are compared at once."""
+_SAID_ABOVE = 500
+"""Comparisons that are worth a progress line."""
+_INDEX_EVERY_S = 120.0
+"""Seconds between two writes of the index while images are prepared."""
 
 
 class PrepareError(RuntimeError):
@@ -140,14 +147,13 @@ def _missing(tasks: list[PrepareTask], entries: dict[str, Entry], cache: Cache) 
     Raises:
         PrepareError: The cache holds images of other files that are still there, so of another set of the same name.
     """
-    missing = []
-    for task in tasks:
-        entry = entries.get(task.image_id)
-        same = entry.at(task.path) if entry else None
+    missing = [task for task in tasks if task.image_id not in entries]
+    unsure = [task for task in tasks if (e := entries.get(task.image_id)) and not e.lies_at(task.path)]
+    for task, same in _compared(unsure, entries):
         if same:
             entries[task.image_id] = same
             continue
-        other = entry.elsewhere if entry else None
+        other = entries[task.image_id].elsewhere
         if other and other != Path(task.path).absolute():
             raise PrepareError(
                 f"{cache.directory} holds another image {task.image_id}, made from {other}, not from {task.path}: two "
@@ -156,6 +162,18 @@ def _missing(tasks: list[PrepareTask], entries: dict[str, Entry], cache: Cache) 
             )
         missing.append(task)
     return missing
+
+
+def _compared(tasks: list[PrepareTask], entries: dict[str, Entry]) -> Iterator[tuple[PrepareTask, Entry | None]]:
+    """Looks into files that were moved or touched; many at once, since on a slow disk each read is waited for."""
+    said = Progress("compare", "files")
+    with ThreadPoolExecutor(_READERS) as pool:
+        found = pool.map(lambda task: entries[task.image_id].at(task.path), tasks)
+        for done, (task, same) in enumerate(zip(tasks, found, strict=True), start=1):
+            yield task, same
+            if len(tasks) > _SAID_ABOVE:
+                said(done, len(tasks))
+    said.close()
 
 
 def _run(
@@ -167,6 +185,7 @@ def _run(
 ) -> list[tuple[PrepareTask, Failure]]:
     """Works the tasks off and adds to ``entries``; writes the index however it ends."""
     failures: list[tuple[PrepareTask, Failure]] = []
+    saved = time.monotonic()
     try:
         for done, outcome in enumerate(outcomes, start=1):
             if outcome.value is not None:
@@ -176,6 +195,9 @@ def _run(
                     raise CacheWriteError(outcome.failure.message)
                 failures.append((outcome.task, outcome.failure))
             progress(done, total, len(failures))
+            if time.monotonic() - saved > _INDEX_EVERY_S:
+                saved = time.monotonic()
+                cache.write_index(entries)
     finally:
         outcomes.close()
         progress.close()

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from rsna.model.features import FeatureMap, Features, bare_options, check_size, find_features
+from rsna.model.features import FeatureMap, Features, check_size, find_features
 from rsna.model.names import resolve_name
 from rsna.model.pooling import POOLINGS
 from rsna.model.settings import ModelSettings
@@ -122,9 +122,8 @@ def build_model(settings: ModelSettings, n_outputs: int) -> MammogramNet:
         ConfigError: An unknown backbone (with near names), one without features to pool or without what is asked of it,
             weights that cannot be fetched, read or do not fit.
     """
-    name, options = resolve_name(settings.backbone), _options(settings)
-    features = find_features(name, settings.gradient_checkpointing, **options)
-    options |= bare_options(features.dynamic)
+    name, features = resolve_name(settings.backbone), _features(settings)
+    options = features.options(settings.in_chans, settings.drop_path_rate)
     if settings.pretrained:
         backbone = pretrained_backbone(name, options)
     else:
@@ -134,20 +133,23 @@ def build_model(settings: ModelSettings, n_outputs: int) -> MammogramNet:
     return MammogramNet(backbone, features, settings, n_outputs)
 
 
-def check_model_size(settings: ModelSettings, size: tuple[int, int]) -> None:
+def check_sizes(settings: ModelSettings, size: tuple[int, int], train_crop: int) -> None:
     """Refuses images that the network cannot take, before anything is trained.
 
     Args:
         settings: The network.
-        size: (rows, columns) of the images that it trains on.
+        size: (rows, columns) of prepared images.
+        train_crop: Side of the crops that it trains on; 0 for whole images.
 
     Raises:
         ConfigError: See :func:`rsna.model.features.check_size`.
     """
-    check_size(resolve_name(settings.backbone), size, **_options(settings))
+    seen = evaluation_view(torch.empty(1, 1, *size, device="meta"), settings.resize, settings.crop)
+    name = resolve_name(settings.backbone)
+    for rows, columns in {(train_crop, train_crop) if train_crop else size, (seen.shape[2], seen.shape[3])}:
+        check_size(name, _features(settings), (rows, columns), settings.in_chans)
 
 
-def _options(settings: ModelSettings) -> dict[str, Any]:
-    """What a backbone is made with; stochastic depth where it is asked for, since some families do not know it."""
-    depth = {"drop_path_rate": settings.drop_path_rate} if settings.drop_path_rate else {}
-    return {"in_chans": settings.in_chans, **depth}
+def _features(settings: ModelSettings) -> Features:
+    name = resolve_name(settings.backbone)
+    return find_features(name, settings.in_chans, settings.drop_path_rate, settings.gradient_checkpointing)

@@ -17,7 +17,7 @@ class ModelSettings:
     weights: str = ""
     """State dict to start from instead: a .safetensors, .pth or .bin file in timm's or mmpretrain's key names."""
     in_chans: Literal[1, 3] = 1
-    """Input channels: 1 grey, or 3 equal ones, each with ImageNet's mean and deviation of red, green and blue."""
+    """Input channels: 1 grey, or 3 equal ones; with the means and deviations that the weights know, or ImageNet's."""
     pooling: Literal["avg", "max", "gem"] = "avg"
     """Pooling over positions; gem is the generalised mean with a learnt power, starting at 3."""
     drop_rate: float = 0.3

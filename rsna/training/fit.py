@@ -12,7 +12,7 @@ from rsna.config import Config
 from rsna.dataset.cache import CacheError
 from rsna.model.heads import output_count
 from rsna.model.heap import keep_freed_memory
-from rsna.model.network import MammogramNet, build_model, check_model_size
+from rsna.model.network import MammogramNet, build_model, check_sizes
 from rsna.settings import ConfigError
 from rsna.training import hardware, ranks
 from rsna.training.batch import BatchPlan, plan_batch
@@ -48,7 +48,7 @@ def fit_fold(config: Config, fold: int, folder: Path, data: FoldData) -> None:
     if accelerator == "cpu":
         keep_freed_memory()
     plan = plan_batch(config.global_batch_size, config.batch_size_per_device, ranks.world_size())
-    check_model_size(config.model, (config.augment.crop,) * 2 if config.augment.crop else config.preprocess.size)
+    check_sizes(config.model, config.preprocess.size, config.augment.crop)
     pl.seed_everything(config.seed, workers=False, verbose=False)
     network = prepare_network(config, build_model(config.model, output_count(data.targets)), accelerator, plan)
     batches = data_module(config, data, plan, accelerator)

@@ -22,7 +22,7 @@ CONFIG, FOLDS, RUN = "config.yaml", "folds.csv", "run.json"
 _FREE = (
     "fold", "run", "tracking", "cache_dir", "batch_size_per_device", "data.root", "data.demo", "data.extra",
     "evaluation.resamples", "preprocess.boxes", "prepare", "folds", "trainer.accelerator", "trainer.devices",
-    "trainer.workers", "trainer.progress", "trainer.checkpoint_every_steps", "trainer.precision",
+    "trainer.workers", "trainer.progress", "trainer.checkpoint_every_steps",
     "trainer.compile", "model.gradient_checkpointing",
 )  # fmt: skip
 """Keys that may change between two starts of the same run: where it runs, and what the three hashes hold instead."""

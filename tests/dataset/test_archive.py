@@ -153,6 +153,20 @@ def test_images_of_other_modalities_are_left_out_and_raw_ones_where_they_have_a_
     ]
 
 
+def test_a_raw_image_of_another_exam_or_of_an_unknown_view_is_kept(tmp_path):
+    shown, raw = {"PresentationIntentType": "FOR PRESENTATION"}, {"PresentationIntentType": "FOR PROCESSING"}
+    for name, elements in {
+        "first raw": {"StudyInstanceUID": "1.2.1", "ViewPosition": "CC", **raw},
+        "later shown": {"StudyInstanceUID": "1.2.2", "ViewPosition": "CC", **shown},
+        "later raw": {"StudyInstanceUID": "1.2.2", "ViewPosition": "CC", **raw},
+        "unknown shown": {"StudyInstanceUID": "1.2.3", **shown},
+        "unknown raw": {"StudyInstanceUID": "1.2.3", **raw},
+    }.items():
+        write_dicom(tmp_path / f"{name}.dcm", PIXELS, **{"PatientID": "1", "ImageLaterality": "L", **elements})
+    found = scan_archive(tmp_path)
+    assert [path for path, _ in found.left_out] == ["later raw.dcm"]
+
+
 @pytest.mark.parametrize("keys", [["image_id"], ["patient_id", "laterality"], ["patient_id"]])
 def test_labels_are_joined_and_the_result_is_a_set(archive, keys, tmp_path):
     frame = scan_archive(archive).frame

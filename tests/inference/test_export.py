@@ -18,7 +18,7 @@ from rsna.inference.options import ExportOptions
 from rsna.inference.plan import Plan
 from rsna.inference.recipe import load_recipe
 from tests.dataset import phantoms
-from tests.inference.runs import SIZE, write_exams
+from tests.inference.runs import SIZE, write_exams, write_run
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +37,16 @@ def test_export_reports_parity(exported):
     assert [fold.fold for fold in found.folds] == [0, 1]
     assert all(0 <= fold.difference < 1e-4 for fold in found.folds)
     assert "fold 1" in found.table()
+
+
+def test_networks_of_tokens_take_any_batch_size(tmp_path):
+    model = {"backbone": "vit_tiny_patch16_224", "pretrained": False}
+    run = write_run(tmp_path / "run", trained=(0,), model=model)
+    write_exams(tmp_path / "exams", 1)
+    found = export(ExportOptions(run=str(run), images=str(tmp_path / "exams")))
+    assert all(0 <= fold.difference < 1e-4 for fold in found.folds)
+    images = np.random.default_rng(0).integers(0, 256, (3, *SIZE), dtype=np.uint8)
+    assert OnnxEnsemble(load_recipe(run)).logits(images).shape == (1, 3, 1)
 
 
 def test_any_batch_size_and_any_plan(exported):

@@ -3,10 +3,11 @@
 import pytest
 import timm
 import torch
+from timm.layers import DropPath
 
 import rsna.model.network as network_module
 from rsna.model.features import FeatureMap, Features
-from rsna.model.network import build_model, check_model_size
+from rsna.model.network import build_model, check_sizes
 from rsna.model.settings import ModelSettings
 from rsna.settings import ConfigError
 
@@ -117,7 +118,7 @@ def test_any_network_of_timms_is_a_backbone(backbone, pooling):
     features = model.feature_map(model.backbone(model.normalise(images)), (128, 64))
     assert features.shape[1] == model.classifier.in_features
     assert features.shape[2] == 2 * features.shape[3]
-    check_model_size(settings, (128, 64))
+    check_sizes(settings, (128, 64), 0)
 
 
 def test_tokens_and_channels_stand_where_their_patches_do():
@@ -130,10 +131,24 @@ def test_tokens_and_channels_stand_where_their_patches_do():
     assert FeatureMap(Features(3))(expected, (64, 32)) is expected
 
 
-def test_sizes_that_a_network_cannot_take_are_refused():
-    with pytest.raises(ConfigError, match="vit_tiny_patch16_224 cannot take images of 100×50"):
-        check_model_size(ModelSettings("vit_tiny_patch16_224", False), (100, 50))
-    check_model_size(ModelSettings("efficientnet_b0", False), (100, 50))
+@pytest.mark.parametrize(
+    ("size", "train_crop", "evaluation", "refused"),
+    [
+        ((100, 50), 0, {}, "100×50"),
+        ((64, 64), 50, {}, "50×50"),
+        ((512, 180), 224, {"resize": 0, "crop": 224}, "224×180"),
+    ],
+)
+def test_sizes_that_a_network_cannot_take_are_refused(size, train_crop, evaluation, refused):
+    with pytest.raises(ConfigError, match=f"vit_tiny_patch16_224 cannot take images of {refused}"):
+        check_sizes(ModelSettings("vit_tiny_patch16_224", False, **evaluation), size, train_crop)
+    check_sizes(ModelSettings("efficientnet_b0", False, **evaluation), size, train_crop)
+
+
+@pytest.mark.parametrize("backbone", ["swin_tiny_patch4_window7_224", "efficientnet_b0", "densenet121"])
+def test_stochastic_depth_is_off_unless_it_is_asked_for(backbone):
+    model = build_model(ModelSettings(backbone, False), 1)
+    assert not [module for module in model.modules() if isinstance(module, DropPath) and module.drop_prob]
 
 
 @pytest.mark.parametrize(
