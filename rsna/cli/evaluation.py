@@ -32,7 +32,7 @@ class EvaluateOptions:
     slices: bool = False
     """Print figures by site, machine, views, density, age, implant, BIRADS and difficult negatives too."""
     calibration: bool = False
-    """Print cross-fitted temperature and isotonic calibration too."""
+    """Print cross-fitted temperature, Platt and isotonic calibration too."""
     resamples: int = 2000
     """Patient-level bootstrap resamples behind each interval."""
     out: str = ""
