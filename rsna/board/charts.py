@@ -100,7 +100,7 @@ def reliability_pictures(evaluation: Evaluation) -> Chart:
     top = min(1.0, max(highest * 1.06, 0.05))
     plot = Plot("Reliability", ("mean probability", 0, top), ("share of positives", 0, top))
     plot.line([0, top], [0, top], "guide")
-    for (name, table), style in zip(tables.items(), "abc", strict=False):
+    for (name, table), style in zip(tables.items(), "abcd", strict=False):
         counts = zip(table["breasts"], table["positives"], strict=True)
         words = [f"{name}: {breasts} breasts, {positives} positive" for breasts, positives in counts]
         plot.line(table["predicted"], table["observed"], style)
@@ -109,8 +109,9 @@ def reliability_pictures(evaluation: Evaluation) -> Chart:
         "Reliability",
         plot.render(),
         "Bins of equal mass; on the dashed line probabilities mean what they say. Calibration error as given: "
-        f"{number(evaluation.pooled.calibration_error)}. Temperature and isotonic are fitted on the other folds.",
-        tuple(zip("abc", tables, strict=False)),
+        f"{number(evaluation.pooled.calibration_error)}. Temperature, Platt and isotonic are fitted on the "
+        "other folds.",
+        tuple(zip("abcd", tables, strict=False)),
     )
 
 

@@ -1,18 +1,18 @@
 """The CV pF1 leaderboard: run folders ranked by nested pF1, each dataset and split of folds apart."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
 from rsna.board.run_folder import RunFolder
 from rsna.evaluation.bootstrap import RESAMPLES, Difference
-from rsna.evaluation.compare import compare
+from rsna.evaluation.compare import compare, holm
 from rsna.evaluation.errors import PredictionError
 from rsna.evaluation.metrics import Evaluation
 
 NOISE = 0.05
-"""A run whose paired difference from the leader has a p at or above this is not told apart from it."""
+"""A run whose paired difference from the leader has a corrected p at or above this is not told apart from it."""
 
 Against = Literal["leader", "noise", "behind", "not compared"]
 """Where a run stands: it leads, its difference from the leader may be noise, or it may not, or cannot be tested."""
@@ -27,7 +27,9 @@ class Place:
     """1 for the leader; None for runs that are listed, not ranked."""
     against: Against
     difference: Difference | None = None
-    """Nested pF1 of the leader less this run's, on the same resampled patients."""
+    """Nested pF1 of the leader less this run's, on the same resampled patients; its p is that of this test alone."""
+    p: float | None = None
+    """p of the difference corrected (Holm) for all comparisons with this leader, by which `against` is decided."""
     why: str = ""
     """What keeps a run out of the ranking or the comparison."""
 
@@ -49,6 +51,11 @@ class Group:
     places: tuple[Place, ...]
     """Best nested pF1 first, those not ranked last."""
 
+    @property
+    def ranked(self) -> tuple[Place, ...]:
+        """The places that have a rank."""
+        return tuple(place for place in self.places if place.rank is not None)
+
 
 def leaderboard(runs: Sequence[RunFolder], resamples: int = RESAMPLES) -> list[Group]:
     """Ranks runs within each dataset and split of folds.
@@ -67,10 +74,9 @@ def _group(runs: list[RunFolder], resamples: int) -> Group:
     ranked = [run for run in runs if _nested(run) is not None]
     ranked.sort(key=lambda run: (-(_nested(run) or 0.0), run.name))
     rest = sorted((run for run in runs if _nested(run) is None), key=lambda run: run.name)
-    places: list[Place] = []
-    for rank, run in enumerate(ranked, 1):
-        place = Place(run, rank, "leader" if rank == 1 else "not compared")
-        places.append(_compared(places[0], place, resamples) if rank > 1 and resamples else place)
+    places = [Place(run, rank, "leader" if rank == 1 else "not compared") for rank, run in enumerate(ranked, 1)]
+    if resamples:
+        places[1:] = _told_apart([_compared(places[0], place, resamples) for place in places[1:]])
     places += [Place(run, None, "not compared", why=_unranked(run)) for run in rest]
     first = places[0].run
     return Group(first.comparable, first.record["data"]["name"], first.sampling, tuple(places))
@@ -81,8 +87,17 @@ def _compared(leader: Place, place: Place, resamples: int) -> Place:
         gap = compare(leader.evaluation, place.evaluation, resamples).differences["pf1_nested"]
     except (PredictionError, ValueError, OSError) as error:
         # A run that lost an image holds other breasts: its figures stand, the paired test cannot.
-        return Place(place.run, place.rank, "not compared", why=str(error))
-    return Place(place.run, place.rank, "behind" if gap.p < NOISE else "noise", gap)
+        return replace(place, why=str(error))
+    return replace(place, difference=gap)
+
+
+def _told_apart(places: list[Place]) -> list[Place]:
+    """Says of each run that was compared whether it is behind: with many runs some p is small by chance alone."""
+    corrected = holm([place.difference.p if place.difference else float("nan") for place in places])
+    return [
+        replace(place, p=p, against="behind" if p < NOISE else "noise") if place.difference else place
+        for place, p in zip(places, corrected, strict=True)
+    ]
 
 
 def _nested(run: RunFolder) -> float | None:

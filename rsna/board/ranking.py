@@ -64,6 +64,7 @@ def row(group: Group, place: Place) -> dict[str, Any]:
         "against_leader": place.against,
         "behind_leader": None if gap is None else gap.value,
         "p": None if gap is None else gap.p,
+        "p_corrected": place.p,
         "checkpoint": run.config.get("checkpoint"),
         "commit": (run.record.get("commit") or {}).get("hash"),
         "dirty": (run.record.get("commit") or {}).get("dirty"),
@@ -124,7 +125,15 @@ def _turned(rows: list[list[str]]) -> list[list[str]]:
 def _remarks(group: Group) -> list[str]:
     lines = []
     if any(place.against == "noise" for place in group.places):
-        lines.append("~ not told apart from the leader: the paired difference in nested pF1 may be noise (p ≥ 0.05)")
+        lines.append(
+            "~ not told apart from the leader: the paired difference in nested pF1 may be noise "
+            "(p ≥ 0.05, corrected for the number of comparisons)"
+        )
+    if len(group.ranked) > 1:
+        lines.append(
+            f"the leader is the best of {len(group.ranked)} runs, chosen by the very figure that is shown: this and "
+            "its interval flatter it"
+        )
     if any(place.run.selected for place in group.places):
         lines.append("* checkpoint=best: the epoch was chosen on the very fold that is reported")
     if any(place.run.commit.endswith("+") for place in group.places):

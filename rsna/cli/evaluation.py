@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from rsna.cli.verb import Verb
 from rsna.settings import ConfigError, require
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from rsna.evaluation.breasts import Aggregate
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,8 @@ class EvaluateOptions:
     """anybody's CSV or Parquet with image_id or prediction_id and probability;"""
     labels: str = ""
     """CSV with the labels of those, as the competition's train.csv."""
-    aggregate: Literal["mean", "max", "top2"] = "mean"
-    """Breast probability from its images'."""
+    aggregate: Literal["mean", "max", "top2"] | None = None
+    """Breast probability from its images'; null is the run's own, and mean for files."""
     prevalence: float | None = None
     """Share of positive breasts to reweight the negatives to, on enriched sets alone; screening has 0.021."""
     sampling: Literal["population", "enriched"] = "population"
@@ -30,7 +32,7 @@ class EvaluateOptions:
     slices: bool = False
     """Print figures by site, machine, views, density, age, implant, BIRADS and difficult negatives too."""
     calibration: bool = False
-    """Print cross-fitted temperature and isotonic calibration too."""
+    """Print cross-fitted temperature, Platt and isotonic calibration too."""
     resamples: int = 2000
     """Patient-level bootstrap resamples behind each interval."""
     out: str = ""
@@ -52,8 +54,8 @@ class EnsembleOptions:
     """CSV with the labels, where members are files without them."""
     method: Literal["mean", "logit_mean", "rank_mean", "weights"] = "logit_mean"
     """Mean of probabilities, of logits, of ranks, or weights fitted on the other folds."""
-    aggregate: Literal["mean", "max", "top2"] = "mean"
-    """Breast probability from its images', in each member."""
+    aggregate: Literal["mean", "max", "top2"] | None = None
+    """Breast probability from its images', in each member; null is the runs' own, and mean where all are files."""
     prevalence: float | None = None
     """Share of positive breasts to reweight the negatives to, on enriched sets alone."""
     sampling: Literal["population", "enriched"] = "population"
@@ -79,13 +81,13 @@ def _evaluate(options: EvaluateOptions) -> int:
     from rsna.files import write_json
 
     if options.run:
-        run = _read_run(Path(options.run))
+        run = _read_run(Path(options.run), options.aggregate)
     else:
         labels = Path(options.labels) if options.labels else None
-        run = _Run(read_predictions(Path(options.predictions), labels), options.sampling)
+        run = _Run(read_predictions(Path(options.predictions), labels), options.sampling, options.aggregate or "mean")
     found = evaluate(
         run.images,
-        options.aggregate,
+        options.aggregate or run.aggregate,
         prevalence=options.prevalence,
         sampling=run.sampling,
         resamples=options.resamples,
@@ -111,22 +113,26 @@ def _ensemble(options: EnsembleOptions) -> int:
     from rsna.files import write_json
 
     labels = Path(options.labels) if options.labels else None
-    members, samplings, notes = {}, {options.sampling}, ""
+    members, samplings, aggregates, notes = {}, {options.sampling}, {}, ""
     for name in options.members:
         path = Path(name)
         if path.is_dir():
-            run = _read_run(path)
-            members[name] = run.images
+            run = _read_run(path, options.aggregate)
+            members[name], aggregates[name] = run.images, run.aggregate
             samplings = (samplings - {options.sampling}) | {run.sampling}
             notes += run.note
         else:
             members[name] = read_predictions(path, labels)
     if len(samplings) > 1:
         raise ConfigError(f"members: are sampled differently ({', '.join(sorted(samplings))}) and cannot be joined")
+    own = set(aggregates.values()) or {"mean"}
+    if options.aggregate is None and len(own) > 1:
+        said = ", ".join(f"{name}: {aggregate}" for name, aggregate in aggregates.items())
+        raise ConfigError(f"members: make breasts of images differently ({said}); say how with aggregate=…")
     found = ensemble(
         members,
         options.method,
-        options.aggregate,
+        options.aggregate or own.pop(),
         prevalence=options.prevalence,
         sampling=samplings.pop(),
         resamples=options.resamples,
@@ -143,12 +149,14 @@ class _Run:
 
     images: "pd.DataFrame"
     sampling: Literal["population", "enriched"]
+    aggregate: "Aggregate"
+    """How the run makes breasts of images."""
     note: str = ""
     """Lines to print under the figures."""
 
 
-def _read_run(run: Path) -> _Run:
-    """Out-of-fold predictions of every finished fold of a run."""
+def _read_run(run: Path, asked: "Aggregate | None") -> _Run:
+    """Out-of-fold predictions of every finished fold of a run; a note where it aggregates otherwise than asked."""
     import pandas as pd
 
     from rsna.evaluation.predictions import read_predictions
@@ -158,6 +166,7 @@ def _read_run(run: Path) -> _Run:
     if not files:
         raise ConfigError(f"run={run}: has no out-of-fold predictions; python train.py fold=all makes them")
     sampling, n_folds = _run_record(run)
+    aggregate = _run_aggregate(run)
     missing = [str(k) for k in range(n_folds) if run / f"fold{k}" / "oof.parquet" not in files]
     note = ""
     if missing and pooled not in files:
@@ -165,7 +174,12 @@ def _read_run(run: Path) -> _Run:
             f"\n\nnote: {run} has {len(files)} of {n_folds} folds, fold {', '.join(missing)} is missing: these are "
             "figures of a part of its patients. python train.py fold=all trains the rest"
         )
-    return _Run(pd.concat([read_predictions(file) for file in files], ignore_index=True), sampling, note)
+    if asked not in (None, aggregate):
+        note += (
+            f"\n\nnote: {run} makes breasts of images by {aggregate}, not {asked}: its metrics, leaderboard and "
+            "submissions differ from these figures"
+        )
+    return _Run(pd.concat([read_predictions(file) for file in files], ignore_index=True), sampling, aggregate, note)
 
 
 def _run_record(run: Path) -> tuple[Literal["population", "enriched"], int]:
@@ -177,6 +191,23 @@ def _run_record(run: Path) -> tuple[Literal["population", "enriched"], int]:
         return record["data"]["sampling"], int(record["n_folds"])
     except (KeyError, TypeError, ValueError) as error:
         raise FileError(f"{run / 'run.json'}: lacks data.sampling or n_folds; copy the run again") from error
+
+
+def _run_aggregate(run: Path) -> "Aggregate":
+    """How the run makes breasts of images."""
+    from rsna.evaluation.breasts import Aggregate
+    from rsna.files import FileError, read_yaml
+
+    try:
+        value = read_yaml(run / "config.yaml")["evaluation"]["aggregate"]
+    except (KeyError, TypeError) as error:
+        raise FileError(f"{run / 'config.yaml'}: lacks evaluation.aggregate; copy the run again") from error
+    if value not in get_args(Aggregate):
+        raise FileError(
+            f"{run / 'config.yaml'}: evaluation.aggregate is {value!r}, not one of {', '.join(get_args(Aggregate))}"
+        )
+    aggregate: Aggregate = value
+    return aggregate
 
 
 VERBS = (

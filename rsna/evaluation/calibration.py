@@ -1,12 +1,12 @@
-"""Do probabilities mean what they say? Reliability, and cross-fitted temperature and isotonic calibration.
+"""Do probabilities mean what they say? Reliability, and cross-fitted temperature, Platt and isotonic calibration.
 
-Both are fitted on the other folds of each breast, so that what they gain is never fitted and reported on the same rows.
-Neither changes the order of breasts within a fold; they matter for raw pF1, for the threshold's meaning, and for
+All are fitted on the other folds of each breast, so that what they gain is never fitted and reported on the same rows.
+None changes the order of breasts within a fold; they matter for raw pF1, for the threshold's meaning, and for
 averaging members that were trained differently.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
@@ -22,14 +22,31 @@ from rsna.evaluation.pf1 import pf1
 from rsna.evaluation.scores import brier, calibration_error, mass_bins
 from rsna.evaluation.tables import number, text_table
 
-Calibrator = Literal["as given", "temperature", "isotonic"]
-"""What was done to the probabilities: nothing; logits divided by one number; a rising step function."""
+Calibrator = Literal["as given", "temperature", "Platt", "isotonic"]
+"""What was done to the probabilities: nothing; logits divided by one number; logits along a line; rising steps."""
 
 CLIP = 1e-6
 """Probabilities are kept this far from 0 and 1 where a logarithm is taken."""
 
 HOTTEST = 100.0
 """Highest temperature, and the inverse of the lowest: labels that nothing, or everything, separates know no bound."""
+
+RIDGE = 1e-2
+"""Pull of Platt scaling towards slope 1 and intercept 0, against a log loss summed over breasts: next to nothing where
+there are data, and a bound where the classes are separated."""
+
+
+@dataclass(frozen=True)
+class Platt:
+    """A line on logits (Platt, 1999): unlike a temperature it mends odds that are all too high, as after resampling."""
+
+    slope: float = 1.0
+    """Above 0, so that the order of breasts stays."""
+    intercept: float = 0.0
+
+    def apply(self, probabilities: ArrayLike) -> Floats:
+        """sigmoid(slope · logit(p) + intercept)."""
+        return sigmoid(self.slope * logit(probabilities) + self.intercept)
 
 
 @dataclass(frozen=True)
@@ -45,6 +62,8 @@ class Calibration:
     """See `reliability`: what a reliability picture draws."""
     temperatures: Mapping[int, float] = field(default_factory=dict)
     """fold → temperature fitted on the other folds; empty unless that is the calibrator."""
+    lines: Mapping[int, Platt] = field(default_factory=dict)
+    """fold → Platt scaling fitted on the other folds; empty unless that is the calibrator."""
 
     def to_dict(self) -> dict[str, object]:
         """Plain JSON types, without the probabilities."""
@@ -52,6 +71,7 @@ class Calibration:
             "calibrator": self.calibrator,
             "figures": plain_json(self.figures),
             "temperatures": plain_json(self.temperatures),
+            "lines": plain_json({fold: asdict(line) for fold, line in self.lines.items()}),
             "reliability": plain_json(self.reliability.to_dict(orient="list")),
         }
 
@@ -69,6 +89,7 @@ def calibrate(evaluation: Evaluation) -> list[Calibration]:
     found = []
     for calibrator in get_args(Calibrator):
         temperatures: dict[int, float] = {}
+        lines: dict[int, Platt] = {}
         fitted = p.copy()
         for fold in np.unique(part) if calibrator != "as given" else []:
             here, rest = part == fold, part != fold
@@ -80,6 +101,9 @@ def calibrate(evaluation: Evaluation) -> list[Calibration]:
             if calibrator == "isotonic":
                 steps = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
                 fitted[here] = steps.fit(p[rest], positive[rest], sample_weight=w[rest]).predict(p[here])
+            elif calibrator == "Platt":
+                lines[int(fold)] = fit_platt(positive[rest], p[rest], w[rest])
+                fitted[here] = lines[int(fold)].apply(p[here])
             else:
                 temperatures[int(fold)] = fit_temperature(positive[rest], p[rest], w[rest])
                 fitted[here] = with_temperature(p[here], temperatures[int(fold)])
@@ -90,16 +114,17 @@ def calibrate(evaluation: Evaluation) -> list[Calibration]:
             "pf1_raw": pf1(positive, fitted, evaluation.points.beta, w),
         }
         picture = reliability(positive, fitted, w, evaluation.points.bins)
-        found.append(Calibration(calibrator, fitted, figures, picture, temperatures))
+        found.append(Calibration(calibrator, fitted, figures, picture, temperatures, lines))
     return found
 
 
 def calibration_table(found: list[Calibration]) -> str:
     """Calibrators as text, four decimals."""
-    rows = [["", "log loss", "Brier score", "calibration error", "pF1 raw", "temperatures"]]
+    rows = [["", "log loss", "Brier score", "calibration error", "pF1 raw", "temperatures, or slopes and intercepts"]]
     for one in found:
-        temperatures = ", ".join(f"{t:.3g}" for t in one.temperatures.values())
-        rows.append([one.calibrator, *(number(value) for value in one.figures.values()), temperatures])
+        fits = [f"{t:.3g}" for t in one.temperatures.values()]
+        fits += [f"{line.slope:.3g} {line.intercept:+.3g}" for line in one.lines.values()]
+        rows.append([one.calibrator, *(number(value) for value in one.figures.values()), ", ".join(fits)])
     return text_table(rows)
 
 
@@ -171,3 +196,41 @@ def fit_temperature(labels: ArrayLike, probabilities: ArrayLike, weights: ArrayL
 def _slope(factor: float, positive: Bools, z: Floats, w: Floats) -> float:
     """Derivative of the summed log loss by the factor on logits."""
     return float(np.sum(w * (sigmoid(factor * z) - positive) * z))
+
+
+def fit_platt(labels: ArrayLike, probabilities: ArrayLike, weights: ArrayLike | None = None) -> Platt:
+    """The line on logits with the least log loss plus RIDGE / 2 · ((slope - 1)² + intercept²), slope ≥ 1 / HOTTEST.
+
+    The loss is convex: where its minimum lies below the least slope, the best allowed line has that very slope.
+    """
+    positive = as_labels(labels)
+    z = logit(as_scores(probabilities, positive.size))
+    w = as_weights(weights, positive.size)
+    slope, intercept = _newton(np.array([1.0, 0.0]), 0, positive, z, w)
+    if slope < 1 / HOTTEST:
+        slope, intercept = _newton(np.array([1 / HOTTEST, 0.0]), 1, positive, z, w)
+    return Platt(float(slope), float(intercept))
+
+
+def _newton(start: Floats, first: int, positive: Bools, z: Floats, w: Floats) -> Floats:
+    """(2,) slope and intercept of the least penalised log loss, by damped Newton steps; those before `first` stay."""
+    x = np.stack([z, np.ones_like(z)], axis=1)[:, first:]  # (n, free)
+    line = start.copy()
+    loss = _penalised(line, positive, z, w)
+    for _ in range(100):  # a handful is enough unless the classes are separated
+        p = sigmoid(line[0] * z + line[1])
+        gradient = x.T @ (w * (p - positive)) + RIDGE * (line - (1, 0))[first:]
+        curvature = (x.T * (w * p * (1 - p))) @ x + RIDGE * np.eye(2 - first)
+        step = np.zeros(2)
+        step[first:] = np.linalg.solve(curvature, gradient)
+        while (after := _penalised(line - step, positive, z, w)) > loss and np.abs(step).max() > 1e-10:
+            step /= 2
+        if np.abs(step).max() <= 1e-10:
+            break
+        line, loss = line - step, after
+    return line
+
+
+def _penalised(line: Floats, positive: Bools, z: Floats, w: Floats) -> float:
+    logits = line[0] * z + line[1]
+    return float(np.sum(w * (np.logaddexp(0, logits) - positive * logits)) + RIDGE / 2 * np.sum((line - (1, 0)) ** 2))

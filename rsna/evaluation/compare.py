@@ -1,6 +1,6 @@
 """Two runs on the same breasts: is one better, or is it noise?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -54,6 +54,19 @@ def compare(first: Evaluation, second: Evaluation, resamples: int = RESAMPLES, s
     ledgers = [ledger_of(run.breasts, run.points, run.prevalence) for run in (first, second)]
     one, other = resample(ledgers, resamples, seed)
     return Comparison({name: difference(name, one, other) for name in FIGURES}, resamples, one.redrawn)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p of several comparisons, corrected for their number by Holm's step-down (1979), in the order given.
+
+    The smallest of m is multiplied by m, the next by m - 1, and so on; none falls below a smaller one, none exceeds 1.
+    NaN stays NaN and does not count.
+    """
+    corrected = np.asarray(p, dtype=np.float64).copy()
+    rising = np.argsort(corrected)[: np.count_nonzero(~np.isnan(corrected))]  # NaN sorts last
+    factors = np.arange(rising.size, 0, -1)
+    corrected[rising] = np.minimum(np.maximum.accumulate(corrected[rising] * factors), 1.0)
+    return [float(value) for value in corrected]
 
 
 def same_breasts(first: Evaluation, second: Evaluation) -> None:

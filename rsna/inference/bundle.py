@@ -19,12 +19,12 @@ from rsna.inference.errors import RecipeError
 from rsna.inference.unpack import unpack
 
 BUNDLE_FILE = "bundle.json"
-BUNDLE_FORMAT = 1
+BUNDLE_FORMAT = 2
 """Raised whenever an older version could not read what a newer one writes."""
 
 _KEYS: dict[str, type | tuple[type, ...]] = {
     "name": str, "preprocess": dict, "model": dict, "targets": list, "aggregate": str, "weights": dict,
-    "threshold": (int, float), "recalled": (int, float), "prevalence": (int, float), "temperature": (int, float),
+    "threshold": (int, float), "recalled": (int, float), "prevalence": (int, float), "calibration": dict,
     "flip": bool, "arithmetic": str, "hashes": dict, "files": dict, "versions": dict, "metrics": dict,
     "target": dict,
 }  # fmt: skip
@@ -33,6 +33,10 @@ _KEYS: dict[str, type | tuple[type, ...]] = {
 
 def _is_share(value: float) -> bool:
     return not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf")
 
 
 def _all_text(values: Any) -> bool:
@@ -49,7 +53,10 @@ _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "threshold": (_is_share, "a number in [0, 1]"),
     "recalled": (_is_share, "a number in [0, 1]"),
     "prevalence": (_is_share, "a number in [0, 1]"),
-    "temperature": (lambda value: not isinstance(value, bool) and 0 < value < float("inf"), "a number above 0"),
+    "calibration": (
+        lambda line: _is_finite(line.get("slope")) and line["slope"] > 0 and _is_finite(line.get("intercept")),
+        "a slope above 0 and an intercept",
+    ),
     "arithmetic": (lambda value: value in get_args(WantedPrecision), f"one of {', '.join(get_args(WantedPrecision))}"),
     "hashes": (lambda hashes: isinstance(hashes.get("preprocessing"), str), "hashes with that of preprocessing"),
     "target": (lambda target: _all_text([target.get("python"), target.get("platform")]), "a Python and a platform"),

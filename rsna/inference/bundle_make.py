@@ -3,6 +3,7 @@
 import platform
 import shutil
 import tempfile
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -94,7 +95,7 @@ def _describe(recipe: Recipe, options: BundleMakeOptions, weights: dict[str, str
         "threshold": recipe.threshold,
         "recalled": recipe.recalled,
         "prevalence": recipe.prevalence,
-        "temperature": recipe.temperature,
+        "calibration": asdict(recipe.calibration),
         "hashes": record["hashes"] | {"preprocessing": preprocessing_hash(recipe.preprocess)},
         "metrics": {key: figures[key] for key in ("pooled", "folds", "threshold", "nested", "sampling", "level")},
         "config": config,

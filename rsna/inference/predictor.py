@@ -13,7 +13,6 @@ import pandas as pd
 from pydicom.dataset import Dataset
 
 from rsna.dataset.table import image_id_of
-from rsna.evaluation.calibration import with_temperature
 from rsna.inference.exam import load_test_set
 from rsna.inference.file_task import PickledDataset, PreparedSource, Source
 from rsna.inference.networks import load_networks
@@ -152,7 +151,7 @@ class Predictor:
         ids = list(dict.fromkeys(frame["prediction_id"]))
         recipe = self.recipe
         breasts = complete_breasts(frame, ids, recipe.aggregate, recipe.prevalence)
-        calibrated = with_temperature(breasts["probability"], recipe.temperature)
+        calibrated = recipe.calibration.apply(breasts["probability"])
         return tuple(
             BreastResult(
                 prediction_id=name,

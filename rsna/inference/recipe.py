@@ -12,7 +12,7 @@ from safetensors.torch import load
 from rsna.dataset.prepare import PreprocessSettings, preprocessing_hash
 from rsna.dataset.targets import Target, get_targets
 from rsna.evaluation.breasts import to_breasts
-from rsna.evaluation.calibration import fit_temperature
+from rsna.evaluation.calibration import Platt, fit_platt
 from rsna.evaluation.metrics import evaluate
 from rsna.files import read_json, read_yaml, sha256
 from rsna.inference.bundle import BUNDLE_FILE, open_bundle
@@ -59,8 +59,8 @@ class Recipe:
     """Share of those breasts at or above the threshold."""
     prevalence: float
     """Share of positive breasts in training: what a breast without any readable image gets."""
-    temperature: float
-    """Divides the logits of breast probabilities to calibrate them; fitted on the out-of-fold breasts."""
+    calibration: Platt
+    """Calibrates breast probabilities; fitted on the out-of-fold breasts."""
     trained_on: frozenset[str]
     """Patients of the run's folds; predictions on them are no test. A bundle does not carry them."""
 
@@ -143,7 +143,7 @@ def _from_run(run: Path, folds: tuple[int, ...]) -> Recipe:
         threshold=figures["threshold"]["value"],
         recalled=figures["threshold"]["recalled"],
         prevalence=figures["pooled"]["prevalence"],
-        temperature=_temperature(run, chosen, config["evaluation"]["aggregate"]),
+        calibration=_calibration(run, chosen, config["evaluation"]["aggregate"]),
         trained_on=frozenset(pd.read_csv(run / "folds.csv", dtype=str)["patient_id"]),
     )
 
@@ -168,7 +168,7 @@ def _from_bundle(path: Path, folds: tuple[int, ...]) -> Recipe:
         threshold=float(about["threshold"]),
         recalled=float(about["recalled"]),
         prevalence=float(about["prevalence"]),
-        temperature=float(about["temperature"]),
+        calibration=Platt(float(about["calibration"]["slope"]), float(about["calibration"]["intercept"])),
         trained_on=frozenset(),
     )
 
@@ -216,11 +216,11 @@ def _out_of_fold(run: Path, folds: tuple[int, ...]) -> list[pd.DataFrame]:
     return [pd.read_parquet(file) for file in files]
 
 
-def _temperature(run: Path, folds: tuple[int, ...], aggregate: Literal["mean", "max", "top2"]) -> float:
+def _calibration(run: Path, folds: tuple[int, ...], aggregate: Literal["mean", "max", "top2"]) -> Platt:
     breasts = to_breasts(pd.concat(_out_of_fold(run, folds), ignore_index=True), aggregate)
     if breasts["cancer"].nunique() < 2:
-        return 1.0  # with one class any temperature that goes to the bound is best
-    return fit_temperature(breasts["cancer"], breasts["probability"])
+        return Platt()  # one class says nothing of the other
+    return fit_platt(breasts["cancer"], breasts["probability"])
 
 
 def _choose(source: Path, trained: tuple[int, ...], asked: tuple[int, ...]) -> tuple[int, ...]:

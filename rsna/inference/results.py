@@ -32,8 +32,8 @@ class BreastResult:
     prediction_id: str
     probability: float
     calibrated: float
-    """The probability with its logit divided by the temperature fitted out of fold. It means what it says where
-    cancers are as frequent as in training."""
+    """The probability after Platt scaling fitted out of fold. It means what it says where cancers are as frequent, and
+    images alike, as in the set that was trained on, however training repeated its positives."""
     above_threshold: bool
     """Whether the probability reaches the threshold of the submission."""
     views: int

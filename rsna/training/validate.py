@@ -1,4 +1,4 @@
-"""Any run or bundle on any labelled folder: the same table as out of fold."""
+"""Any run or bundle on any labelled folder: the same table as out of fold, and pF1 at the run's own threshold."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +63,7 @@ def validate(options: ValidateOptions) -> "pd.DataFrame":
     import pandas as pd
 
     from rsna.dataset.table import TableError, load_table
+    from rsna.evaluation.calls import score_calls
     from rsna.evaluation.metrics import evaluate
     from rsna.inference.recipe import load_recipe
 
@@ -89,7 +90,9 @@ def validate(options: ValidateOptions) -> "pd.DataFrame":
     # Ahead of the figures, so that whatever these refuse the predictions are there.
     if options.out:
         _write(predicted, Path(options.out))
-    print(evaluate(predicted, recipe.aggregate, sampling=options.sampling, resamples=options.resamples).table())
+    found = evaluate(predicted, recipe.aggregate, sampling=options.sampling, resamples=options.resamples)
+    # The thresholds in the table are chosen on this set; a submission comes with the run's.
+    print(f"{found.table()}\n{score_calls(found, recipe.threshold, options.resamples).line()}")
     return predicted
 
 

@@ -55,6 +55,12 @@ def test_a_single_fold_without_positives_in_some_part_is_drawn_all_the_same(tmp_
     ET.fromstring(charts.folds_spread(evaluation, None).svg)
 
 
+def test_every_calibrator_has_its_line_and_its_entry_in_the_legend(run):
+    chart = charts.reliability_pictures(run.evaluate())
+    assert [name for _, name in chart.legend] == ["as given", "temperature", "Platt", "isotonic"]
+    assert [f'class="line {style}"' in chart.svg for style, _ in chart.legend] == [True] * 4
+
+
 def test_predictions_that_are_all_alike_can_be_drawn(tmp_path):
     evaluation = read_run(write_run(tmp_path / "flat", drawn(40).assign(probability=0.0))).evaluate()
     for draw in (charts.roc, charts.precision_recall, charts.pf1_by_threshold, charts.reliability_pictures):

@@ -1,7 +1,10 @@
 import pandas as pd
+import pytest
 
 from rsna.board.leaderboard import leaderboard
 from rsna.board.run_folder import find_runs, read_run
+from rsna.evaluation.bootstrap import Difference, Interval
+from rsna.evaluation.compare import Comparison
 from tests.board.runs import drawn, write_run
 
 
@@ -27,7 +30,24 @@ def test_a_difference_that_may_be_noise_is_told_from_one_that_is_not(ranked):
     leader, second = (place.run.name for place in group.places[:2])
     assert {leader, second} == {"good", "twin"}
     assert against == {leader: "leader", second: "noise", "poor": "behind", "begun": "not compared"}
-    assert group.places[2].difference.p < 0.05 <= group.places[1].difference.p
+    assert group.places[2].p < 0.05 <= group.places[1].p
+
+
+def test_p_is_corrected_for_the_runs_that_are_compared(tmp_path, monkeypatch):
+    """One p of 0.02 among four comparisons with the best of five runs does not tell two of them apart."""
+    for seed in range(5):
+        write_run(tmp_path / f"run{seed}", drawn(seed=seed))
+    raw = iter([0.3, 0.02, 0.001, 0.9])
+
+    def compare(first, second, resamples):
+        gap = Difference(0.1, Interval(-0.1, 0.2), next(raw))
+        return Comparison({"pf1_nested": gap}, resamples, 0)
+
+    monkeypatch.setattr("rsna.board.leaderboard.compare", compare)
+    group = leaderboard(find_runs(tmp_path)[0], resamples=100)[0]
+    assert [place.against for place in group.places] == ["leader", "noise", "noise", "behind", "noise"]
+    assert [place.p for place in group.places] == [None, pytest.approx(0.6), pytest.approx(0.06), 0.004, 0.9]
+    assert [place.difference.p for place in group.places[1:]] == [0.3, 0.02, 0.001, 0.9]
 
 
 def test_a_run_that_lost_breasts_is_ranked_but_not_compared(tmp_path):

@@ -16,7 +16,10 @@ def test_text_shows_every_column_and_explains_its_marks(ranked):
         assert cell in good
     assert "* checkpoint=best" in text
     assert "~ not told apart from the leader" in text
+    assert "corrected for the number of comparisons" in text
     assert "begun: 1 of 2 folds are finished" in text
+    assert text.count("the leader is the best of 3 runs") == 1
+    assert text.count("the leader is the best of") == 1  # a run that is alone was not chosen
 
 
 def test_json_and_csv_say_the_same(ranked):
@@ -28,6 +31,13 @@ def test_json_and_csv_say_the_same(ranked):
     good = next(row for row in rows if row["experiment"] == "good")
     assert good["pf1_nested_low"] <= good["pf1_nested"] <= good["pf1_nested_high"]
     assert float(table[rows.index(good)]["pf1_nested"]) == good["pf1_nested"]
+
+
+def test_raw_and_corrected_p_are_told(ranked):
+    rows = json.loads(to_json(leaderboard(find_runs(ranked)[0], resamples=200)))
+    poor = next(row for row in rows if row["experiment"] == "poor")
+    assert poor["p"] < poor["p_corrected"] == 2 * poor["p"]  # two comparisons
+    assert next(row for row in rows if row["against_leader"] == "leader")["p_corrected"] is None
 
 
 def test_leaderboard_scores_are_shown(tmp_path):

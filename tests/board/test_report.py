@@ -38,6 +38,7 @@ def test_ids_are_all_there_is_of_a_patient(page, pictured):
 
 def test_what_is_left_out_and_what_is_incomplete_is_said(page):
     assert "runs/bad: broken" in page
+    assert page.count("The leader is the best of 3 runs") == 1
     assert "1 of 2 folds are finished" in page
     assert "checkpoint=best" in page
 

@@ -1,5 +1,6 @@
 """`rsna evaluate` and `rsna ensemble` on files and runs: wrong input is said in a line, and so is what is missing."""
 
+import json
 import shutil
 
 import pytest
@@ -12,6 +13,11 @@ from tests.evaluation.simulate import simulate_images
 @pytest.fixture
 def run(tmp_path):
     return write_run(tmp_path / "run", drawn(60), trained=(0, 1))
+
+
+@pytest.fixture
+def run_of_max(tmp_path):
+    return write_run(tmp_path / "max", drawn(60), evaluation={"aggregate": "max"})
 
 
 @pytest.fixture
@@ -64,6 +70,53 @@ def test_a_missing_fold_is_noted_under_the_figures(run, capsys):
 )
 def test_a_damaged_record_is_named(run, record, message, capsys):
     (run / "run.json").write_text(record)
+    assert main(["evaluate", f"run={run}", "resamples=0"]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_run_is_scored_by_its_own_aggregate_and_another_is_noted(run_of_max, tmp_path, capsys):
+    def aggregate(*arguments):
+        assert main(["evaluate", f"run={run_of_max}", "resamples=0", f"out={tmp_path / 'o.json'}", *arguments]) == 0
+        return json.loads((tmp_path / "o.json").read_text())["aggregate"]
+
+    assert aggregate() == "max"
+    assert aggregate("aggregate=max") == "max"
+    assert "note:" not in capsys.readouterr().out
+    assert aggregate("aggregate=mean") == "mean"
+    assert f"note: {run_of_max} makes breasts of images by max, not mean" in capsys.readouterr().out
+
+
+def test_files_are_scored_by_the_mean_unless_told_otherwise(csv, tmp_path):
+    for arguments, expected in (([], "mean"), (["aggregate=top2"], "top2")):
+        out = tmp_path / "o.json"
+        assert main(["evaluate", f"predictions={csv}", "resamples=0", f"out={out}", *arguments]) == 0
+        assert json.loads(out.read_text())["aggregate"] == expected
+
+
+def test_members_are_joined_by_the_aggregate_that_their_runs_share(run, run_of_max, tmp_path, capsys):
+    def aggregates(*members, more=()):
+        named = ",".join(str(member) for member in members)
+        assert main(["ensemble", f"members=[{named}]", "resamples=0", f"out={tmp_path / 'o.json'}", *more]) == 0
+        found = json.loads((tmp_path / "o.json").read_text())
+        return {member["aggregate"] for member in [found["joint"], *found["members"].values()]}
+
+    file = tmp_path / "oof.csv"
+    drawn(60, seed=1).to_csv(file, index=False)
+    assert aggregates(run_of_max, file) == {"max"}
+    assert aggregates(file, shutil.copy(file, tmp_path / "again.csv")) == {"mean"}
+    assert main(["ensemble", f"members=[{run},{run_of_max}]", "resamples=0"]) == 2
+    said = capsys.readouterr().err
+    assert f"make breasts of images differently ({run}: mean, {run_of_max}: max); say how with aggregate=" in said
+    assert aggregates(run, run_of_max, more=["aggregate=mean"]) == {"mean"}
+    assert f"note: {run_of_max} makes breasts of images by max, not mean" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [("evaluation: {}", "lacks evaluation.aggregate"), ("evaluation: {aggregate: [max]}", "is ['max'], not one of")],
+)
+def test_a_damaged_configuration_is_named(run, config, message, capsys):
+    (run / "config.yaml").write_text(config)
     assert main(["evaluate", f"run={run}", "resamples=0"]) == 1
     assert message in capsys.readouterr().err
 

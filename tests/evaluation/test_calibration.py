@@ -10,8 +10,10 @@ from sklearn.linear_model import LogisticRegression
 from rsna.evaluation.calibration import (
     CLIP,
     HOTTEST,
+    Platt,
     calibrate,
     calibration_table,
+    fit_platt,
     fit_temperature,
     logit,
     reliability,
@@ -68,6 +70,60 @@ def test_temperature_keeps_the_order_and_the_middle():
     assert (np.abs(cooled - 0.5) <= np.abs(p - 0.5)).all()
 
 
+def test_platt_is_a_logistic_regression_on_logits():
+    labels, p = overconfident(500, 0.7, seed=1)
+    p = sigmoid(logit(p) + 2)
+    weights = np.random.default_rng(0).random(500)
+    reference = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(logit(p)[:, None], labels, weights)
+    found = fit_platt(labels, p, weights)
+    assert found.slope == pytest.approx(reference.coef_[0, 0], rel=1e-2)
+    assert found.intercept == pytest.approx(reference.intercept_[0], rel=1e-2)
+
+
+@pytest.mark.parametrize("factor", [3.0, 20.0])
+def test_odds_raised_by_repeated_positives_are_mended_by_platt_and_not_by_a_temperature(factor):
+    """A network that saw each positive `factor` times gives odds that are so many times too high."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(-3, 1.5, 20_000)
+    labels = rng.random(z.size) < sigmoid(z)
+    raised = sigmoid(z + np.log(factor))
+    platt = fit_platt(labels, raised)
+    assert platt.slope == pytest.approx(1, abs=0.1)
+    assert platt.intercept == pytest.approx(-np.log(factor), abs=0.2)
+    assert calibration_error(labels, platt.apply(raised)) < 0.01
+    assert calibration_error(labels, with_temperature(raised, fit_temperature(labels, raised))) > 0.03
+
+
+@pytest.mark.parametrize(
+    ("labels", "p"),
+    [
+        ([0, 1], [0.1, 0.9]),
+        ([0, 0, 1], [0.0, 0.0, 1.0]),
+        ([0] * 5000 + [1] * 50, [0.001] * 5000 + [0.9] * 50),
+        ([1, 0], [0.1, 0.9]),
+        ([1, 0], [0.5, 0.5]),
+        ([0, 1], [0.0, 0.0]),
+    ],
+)
+def test_platt_stays_finite_and_keeps_the_order_where_classes_are_separated_or_upside_down(labels, p):
+    found = fit_platt(labels, p)
+    assert 1 / HOTTEST <= found.slope < 100
+    assert abs(found.intercept) < 100
+    assert fit_platt([1, 0], [0.1, 0.9]).slope == pytest.approx(1 / HOTTEST)
+
+
+def test_platt_has_the_least_penalised_loss_far_from_where_it_starts():
+    labels, p = overconfident(4000, 3.0, seed=2)
+    found = fit_platt(labels, p)
+    share = np.average(found.apply(p))
+    assert share == pytest.approx(labels.mean(), abs=1e-4)  # what an intercept is for
+    assert found.slope == pytest.approx(1 / 3, rel=0.1)
+
+
+def test_platt_that_does_nothing_gives_back_what_it_is_given():
+    np.testing.assert_allclose(Platt().apply([0.01, 0.5, 0.9]), [0.01, 0.5, 0.9])
+
+
 def test_reliability_counts_every_row_once_and_agrees_with_the_calibration_error():
     labels, p = overconfident(1000)
     table = reliability(labels, p, bins=10)
@@ -88,10 +144,10 @@ def evaluation():
 
 
 def test_calibrators_mend_overconfidence(evaluation):
-    given_, temperature, isotonic = calibrate(evaluation)
-    assert [one.calibrator for one in (given_, temperature, isotonic)] == ["as given", "temperature", "isotonic"]
+    given_, *all_mended = calibrate(evaluation)
+    assert [one.calibrator for one in (given_, *all_mended)] == ["as given", "temperature", "Platt", "isotonic"]
     assert given_.figures["brier"] == pytest.approx(evaluation.pooled.brier)
-    for mended in (temperature, isotonic):
+    for mended in all_mended:
         assert mended.figures["log_loss"] < given_.figures["log_loss"]
         assert mended.figures["calibration_error"] < given_.figures["calibration_error"]
         assert ((mended.probability >= 0) & (mended.probability <= 1)).all()
@@ -103,10 +159,11 @@ def test_a_fold_is_calibrated_by_the_others_alone(evaluation):
     cancer = evaluation.breasts["cancer"]
     turned = replace(evaluation, breasts=evaluation.breasts.assign(cancer=np.where(here, 1 - cancer, cancer)))
     after = {one.calibrator: one for one in calibrate(turned)}
-    for name in ("temperature", "isotonic"):
+    for name in ("temperature", "Platt", "isotonic"):
         np.testing.assert_array_equal(before[name].probability[here], after[name].probability[here])
         assert not np.array_equal(before[name].probability[~here], after[name].probability[~here])
     assert before["temperature"].temperatures[1] == after["temperature"].temperatures[1]
+    assert before["Platt"].lines[1] == after["Platt"].lines[1]
 
 
 def test_folds_whose_others_lack_a_class_cannot_be_calibrated():
@@ -123,6 +180,8 @@ def test_calibration_is_json_and_text(evaluation):
     back = json.loads(json.dumps([one.to_dict() for one in found], allow_nan=False))
     assert back[0]["reliability"].keys() == {"low", "high", "breasts", "positives", "predicted", "observed"}
     assert back[1]["temperatures"].keys() == {"0", "1", "2", "3"}
+    assert back[2]["lines"].keys() == {"0", "1", "2", "3"}
+    assert back[2]["lines"]["0"].keys() == {"slope", "intercept"}
     assert [line.split("  ")[0] for line in calibration_table(found).splitlines()[1:]] == [
-        "as given", "temperature", "isotonic",
+        "as given", "temperature", "Platt", "isotonic",
     ]  # fmt: skip

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from rsna.evaluation.compare import compare
+from rsna.evaluation.compare import compare, holm
 from rsna.evaluation.errors import PredictionError
 from rsna.evaluation.ledger import FIGURES
 from rsna.evaluation.metrics import evaluate
@@ -60,3 +60,17 @@ def test_the_comparison_is_json_and_text(images):
     assert back["differences"]["pf1_nested"].keys() == {"value", "interval", "p"}
     line = next(line for line in found.table().splitlines() if line.startswith("AUROC"))
     assert f"{found.differences['auroc'].value:+.4f}" in line
+
+
+def test_holm_multiplies_the_smallest_by_all_and_never_falls():
+    # Worked by hand: 0.01 · 4, 0.02 · 3, then 0.03 · 2 = 0.06 and 0.04 · 1, which may not fall below 0.06.
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.9, 0.6]) == [1.0, 1.0]
+    assert holm([0.03]) == [0.03]
+    assert holm([]) == []
+
+
+def test_holm_does_not_count_what_could_not_be_tested():
+    first, second, third = holm([0.02, float("nan"), 0.04])
+    assert (first, third) == (pytest.approx(0.04), pytest.approx(0.04))
+    assert np.isnan(second)

@@ -44,7 +44,7 @@ def rewrite(bundle, **values):
 
 def test_a_bundle_says_what_it_is(made, run):
     said = about(made)
-    assert said["format"] == 1
+    assert said["format"] == 2
     assert sorted(said["weights"]) == ["0", "1"]
     assert said["metrics"]["pooled"]["intervals"]["pf1_nested"].keys() >= {"low", "high"}
     assert said["versions"]["torch"]
@@ -71,7 +71,7 @@ def test_metadata_for_upload(made):
 
 def test_a_bundle_is_the_same_recipe_as_its_run(made, run):
     ours, theirs = load_recipe(made), load_recipe(run)
-    for key in ("preprocess", "model", "targets", "aggregate", "threshold", "recalled", "prevalence", "temperature"):
+    for key in ("preprocess", "model", "targets", "aggregate", "threshold", "recalled", "prevalence", "calibration"):
         assert getattr(ours, key) == getattr(theirs, key), key
     assert load_recipe(made, (1,)).folds == (1,)
 
@@ -147,10 +147,10 @@ def test_names_that_lead_out_of_the_folder_are_refused(bundle, tmp_path):
 
 
 def test_a_newer_format_and_other_preprocessing_are_refused_with_the_reason(bundle):
-    rewrite(bundle, format=2)
-    with pytest.raises(RecipeError, match=r"is of format 2, this version reads up to 1; .*version 0"):
+    rewrite(bundle, format=3)
+    with pytest.raises(RecipeError, match=r"is of format 3, this version reads up to 2; .*version 0"):
         load_recipe(bundle)
-    rewrite(bundle, format=1, hashes=about(bundle)["hashes"] | {"preprocessing": "abc"})
+    rewrite(bundle, format=2, hashes=about(bundle)["hashes"] | {"preprocessing": "abc"})
     with pytest.raises(RecipeError, match="was trained with preprocessing abc, this version prepares with"):
         load_recipe(bundle)
 
@@ -181,8 +181,10 @@ def test_a_description_that_is_none_is_refused(bundle):
         ("threshold", True, r"True is not a number in \[0, 1\]"),
         ("recalled", -0.1, r"-0.1 is not a number in \[0, 1\]"),
         ("prevalence", float("nan"), r"nan is not a number in \[0, 1\]"),
-        ("temperature", 0, "0 is not a number above 0"),
-        ("temperature", float("inf"), "inf is not a number above 0"),
+        ("calibration", {"slope": 0, "intercept": 0}, "is not a slope above 0 and an intercept"),
+        ("calibration", {"slope": float("inf"), "intercept": 0}, "is not a slope above 0 and an intercept"),
+        ("calibration", {"slope": 1, "intercept": float("nan")}, "is not a slope above 0 and an intercept"),
+        ("calibration", {"slope": 1}, "is not a slope above 0 and an intercept"),
         ("target", {"python": "3.12"}, "is not a Python and a platform"),
         ("targets", [1], "is not a list of names"),
         ("files", {"fold0.safetensors": None}, "is not names of files, each with its SHA-256"),

@@ -75,8 +75,10 @@ def test_results_are_whole(predictor, expected):
     breast = expected.breasts[0]
     assert breast.above_threshold == (breast.probability >= predictor.recipe.threshold)
     odds, calibrated = breast.probability / (1 - breast.probability), breast.calibrated / (1 - breast.calibrated)
-    assert calibrated == pytest.approx(odds ** (1 / predictor.recipe.temperature), rel=1e-6)
-    assert predictor.recipe.temperature != 1
+    line = predictor.recipe.calibration
+    assert calibrated == pytest.approx(odds**line.slope * np.exp(line.intercept), rel=1e-6)
+    assert line.slope != 1
+    assert line.intercept != 0
     image = expected.images[0]
     assert image.geometry.source == (160, 120)
     assert image.geometry.size == (64, 32)

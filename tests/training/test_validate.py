@@ -1,11 +1,16 @@
 """A run is scored on another labelled folder in the table of out-of-fold figures."""
 
+import re
+
 import pandas as pd
 import pytest
+from sklearn.metrics import f1_score
 
 from rsna.dataset.table import TableError
+from rsna.evaluation.breasts import to_breasts
 from rsna.inference.bundle_make import make_bundle
 from rsna.inference.options import BundleMakeOptions
+from rsna.inference.recipe import load_recipe
 from rsna.settings import ConfigError
 from rsna.training.validate import ValidateOptions, validate
 from tests.training.tiny import write_set
@@ -47,6 +52,20 @@ def test_a_bundle_is_scored_like_the_run_it_was_made_of(prepared, tmp_path, caps
     expected = validate(ValidateOptions(root, run=str(prepared / "run"), resamples=100, workers=1))
     pd.testing.assert_frame_equal(found, expected)
     assert table in capsys.readouterr().out
+
+
+def test_the_calls_of_the_shipped_threshold_are_scored(prepared, tmp_path, capsys):
+    root = str(write_set(tmp_path / "other", patients=6, positives=3, seed=6))
+    predicted = validate(ValidateOptions(root, run=str(prepared / "run"), resamples=100, workers=1))
+    recipe = load_recipe(prepared / "run")
+    breasts = to_breasts(predicted, recipe.aggregate)
+    calls = breasts["probability"] >= recipe.threshold
+    line = (
+        f"pF1 at the run's threshold {recipe.threshold:.4f}: "
+        rf"{f1_score(breasts['cancer'], calls):.4f} \(95% interval [\d.]+ to [\d.]+\), "
+        f"share recalled {calls.mean():.2%}\n$"
+    )
+    assert re.search(line, capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(("positives", "unlabelled", "said"), [(0, 0, "0 are positive"), (2, 3, "3 of 12 images have")])
