@@ -15,8 +15,10 @@ from rsna.inference.bundle_make import make_bundle, summary
 from rsna.inference.bundle_verify import verify_bundle
 from rsna.inference.errors import RecipeError
 from rsna.inference.infer import infer
+from rsna.inference.kaggle import NOTEBOOK, notebook
 from rsna.inference.options import BundleMakeOptions, BundleVerifyOptions, InferOptions
 from rsna.inference.recipe import load_recipe
+from rsna.inference.wheel import pack_project
 from rsna.settings import ConfigError
 from tests.inference.runs import write_exams
 
@@ -67,6 +69,11 @@ def test_metadata_for_upload(made):
     assert kernel["dataset_sources"] == [dataset["id"]]
     assert kernel["enable_internet"] is False
     assert (made / "kernel" / kernel["code_file"]).is_file()
+
+
+def test_the_wheel_carries_the_notebook_for_bundles_made_of_an_installed_package(tmp_path):
+    with zipfile.ZipFile(pack_project(tmp_path)) as wheel:
+        assert wheel.read(f"rsna/notebooks/{NOTEBOOK}") == notebook().read_bytes()
 
 
 def test_a_bundle_is_the_same_recipe_as_its_run(made, run):

@@ -18,12 +18,13 @@ from rsna.dataset.prepare_table import prepare_table
 from rsna.dataset.table import TableError
 from rsna.evaluation.metrics import evaluate
 from rsna.inference.bundle_make import make_bundle
-from rsna.inference.devices import choose_precision
+from rsna.inference.devices import choose_devices, choose_precision
 from rsna.inference.ensemble import Ensemble
 from rsna.inference.errors import RecipeError, StrictError
 from rsna.inference.infer import infer
 from rsna.inference.options import BundleMakeOptions, InferOptions
 from rsna.inference.recipe import load_recipe
+from rsna.inference.submission import write_submission
 from rsna.settings import ConfigError
 from tests.inference.runs import write_exams, write_run
 
@@ -251,6 +252,23 @@ def test_the_threshold_of_some_folds_is_chosen_on_all_of_their_breasts(exams, tm
     assert load_recipe(bundle).threshold == recipe.threshold
     one = evaluate(images[images["fold"] == 1], sampling="enriched", resamples=0)
     assert load_recipe(run, (1,)).threshold == one.threshold.value
+
+
+def test_a_breast_that_nothing_is_known_of_is_not_recalled(tmp_path):
+    breasts = pd.DataFrame(
+        {"prediction_id": ["a_L", "a_R", "b_L"], "probability": [0.4, 0.4, 0.1], "filled": [False, True, False]}
+    )
+    assert write_submission(breasts, tmp_path / "s.csv", 0.3)["cancer"].tolist() == [1, 0, 0]
+    assert write_submission(breasts, tmp_path / "s.csv", None)["cancer"].tolist() == [0.4, 0.4, 0.1]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU works")
+def test_gpus_that_cannot_compute_are_left_out(monkeypatch, caplog):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_devices() == [torch.device("cpu")]
+    assert "cuda:0 is left out: " in caplog.text
+    assert "cuda:1 is left out: " in caplog.text
 
 
 def test_progress_of_other_weights_is_not_taken(run, exams, tmp_path):
