@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rsna.evaluation.bootstrap import LEVEL, RESAMPLES, Interval, resample
-from rsna.evaluation.ledger import Ledger
-from rsna.evaluation.metrics import Evaluation, numbers_of
+from rsna.evaluation.metrics import Evaluation, ledger_of
 from rsna.evaluation.pf1 import pf1
 from rsna.evaluation.tables import interval_text, number
 from rsna.evaluation.threshold import recalled
@@ -46,15 +45,7 @@ def score_calls(evaluation: Evaluation, threshold: float, resamples: int = RESAM
     calls = recalled(breasts["probability"], threshold)
     interval = None
     if resamples:
-        ledger = Ledger(
-            positive,
-            breasts["probability"].to_numpy(),
-            numbers_of(breasts["patient_id"]),
-            np.zeros(len(breasts), dtype=np.int64),
-            evaluation.points,
-            evaluation.prevalence,
-            calls,
-        )
+        ledger = ledger_of(breasts, evaluation.points, evaluation.prevalence, calls)
         interval = resample([ledger], resamples, seed)[0].interval("pf1_nested")
     score = pf1(positive, calls, evaluation.points.beta, w)
     return Calls(threshold, score, interval, float(np.average(calls, weights=w)))

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from rsna.evaluation.arrays import Ints
+from rsna.evaluation.arrays import Bools, Ints
 from rsna.evaluation.bootstrap import LEVEL, RESAMPLES, Interval, resample
 from rsna.evaluation.breasts import Aggregate, to_breasts
 from rsna.evaluation.errors import PredictionError
@@ -204,15 +204,25 @@ def score_rows(name: str, breasts: pd.DataFrame, points: OperatingPoints) -> Fig
     )
 
 
-def ledger_of(breasts: pd.DataFrame, points: OperatingPoints, prevalence: float | None) -> Ledger:
-    """The breasts of an Evaluation, ready for resampling."""
+def ledger_of(
+    breasts: pd.DataFrame, points: OperatingPoints, prevalence: float | None, calls: Bools | None = None
+) -> Ledger:
+    """The breasts of an Evaluation, or some of them, ready for resampling.
+
+    Args:
+        breasts: Rows of `Evaluation.breasts`.
+        points: see `Ledger`.
+        prevalence: see `Ledger`.
+        calls: (n,) calls to hold fixed; with them no threshold is chosen, so parts do not matter.
+    """
     return Ledger(
         breasts["cancer"].to_numpy() == 1,
         breasts["probability"].to_numpy(),
         numbers_of(breasts["patient_id"]),
-        breasts["part"].to_numpy(),
+        breasts["part"].to_numpy() if calls is None else np.zeros(len(breasts), dtype=np.int64),
         points,
         prevalence,
+        calls,
     )
 
 

@@ -9,8 +9,7 @@ import pandas as pd
 
 from rsna.evaluation.bootstrap import Interval, resample
 from rsna.evaluation.errors import PredictionError, offenders
-from rsna.evaluation.ledger import Ledger
-from rsna.evaluation.metrics import Evaluation, numbers_of, plain_json, score_rows
+from rsna.evaluation.metrics import Evaluation, ledger_of, plain_json, score_rows
 from rsna.evaluation.tables import TITLES, interval_text, number, text_table
 
 FEWEST = 10
@@ -111,15 +110,7 @@ def _slice(by: str, value: str, rows: pd.DataFrame, whole: Evaluation, resamples
     intervals = {}
     if resamples:
         prevalence = None if whole.prevalence is None else scored.prevalence
-        ledger = Ledger(
-            rows["cancer"].to_numpy() == 1,
-            rows["probability"].to_numpy(),
-            numbers_of(rows["patient_id"]),
-            np.zeros(len(rows), dtype=np.int64),
-            whole.points,
-            prevalence,
-            rows["recalled"].to_numpy(),
-        )
+        ledger = ledger_of(rows, whole.points, prevalence, rows["recalled"].to_numpy())
         drawn = resample([ledger], resamples, seed)[0]
         intervals = {name: drawn.interval(name) for name in SLICE_FIGURES}
     figures = {name: float(getattr(scored, name)) for name in SLICE_FIGURES}
