@@ -76,7 +76,8 @@ def join_labels(
                 f"({shown})"
             )
     added = [c for c in table.columns if c not in frame.columns]
-    return joined[[*frame.columns, *added]], notes
+    # Whole numbers stay such where some images have no label.
+    return joined[[*frame.columns, *added]].assign(**joined[added].convert_dtypes()), notes
 
 
 def _fill(header: pd.Series, given: pd.Series) -> tuple[pd.Series, pd.Series]:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from rsna.dataset.archive import scan_archive
+from rsna.dataset.labels import join_labels
 from rsna.dataset.table import TableError
 from tests.dataset.files import write_dicom
 
@@ -58,6 +59,12 @@ def test_headers_stand_where_labels_contradict_them_and_it_is_said(archive):
     assert f"2 images have another laterality in {labels} than in their header, which stands (a: L, not R; b: L" in said
     assert f"1 images have another view in {labels} than in their header, which stands (b: MLO, not CC)" in said
     assert f"1 images have another age in {labels} than in their header, which stands (a: 61, not 60)" in said
+
+
+def test_whole_numbers_stay_such_where_images_have_no_label(archive):
+    frame = pd.DataFrame({"image_id": ["a", "b"], "path": ["a", "b"]})
+    joined, _ = join_labels(frame, pd.DataFrame({"image_id": ["a"], "cancer": [1]}), ["image_id"], archive)
+    assert joined.to_csv(index=False).splitlines()[1:] == ["a,a,1", "b,b,"]
 
 
 def test_images_without_labels_and_labels_without_images_are_counted(archive):
