@@ -71,13 +71,12 @@ class Entry:
 
         One that was put away since counts as the same.
         """
+        if self.lies_at(path):
+            return self
         try:
-            seen = Seen.of(path)
-            if os.stat(path).st_size != self._size:
-                return None
-            if seen == self.seen:
-                return self
-            return dataclasses.replace(self, seen=seen) if fingerprint(path) == self.fingerprint else None
+            # The size first: it is known without opening the file.
+            same = os.stat(path).st_size == self._size and fingerprint(path) == self.fingerprint
+            return dataclasses.replace(self, seen=Seen.of(path)) if same else None
         except OSError:
             return self
 

@@ -11,6 +11,7 @@ import pandas as pd
 from rsna.config import Config
 from rsna.files import read_json
 from rsna.settings import flatten, to_mapping
+from rsna.training.checkpoints import first_line
 
 STORE = "mlflow.db"
 
@@ -51,8 +52,7 @@ def _mirror(config: Config, run: Path, name: str, log: Callable[[Any], None]) ->
         with _mlflow_run(config, run, name) as mlflow:
             log(mlflow)
     except (MlflowException, OSError) as error:
-        said = next(iter(str(error).splitlines()), type(error).__name__)
-        print(f"note: {name} is not mirrored to MLflow ({said}); everything is in {run}", flush=True)
+        print(f"note: {name} is not mirrored to MLflow ({first_line(error)}); everything is in {run}", flush=True)
 
 
 @contextmanager

@@ -126,17 +126,26 @@ def test_ages_are_whole_years(text, years):
     assert age_in_years(text) == years
 
 
+SHOWN, RAW = {"PresentationIntentType": "FOR PRESENTATION"}, {"PresentationIntentType": "FOR PROCESSING"}
+
+
+def write_breast(folder, **files):
+    """Files of one breast; blanks in a name are written as underscores."""
+    for name, elements in files.items():
+        tags = {"PatientID": "1", "ImageLaterality": "L", **elements}
+        write_dicom(folder / f"{name.replace('_', ' ')}.dcm", PIXELS, **tags)
+
+
 def test_images_of_other_modalities_are_left_out_and_raw_ones_where_they_have_a_twin(tmp_path):
-    shown, raw = {"PresentationIntentType": "FOR PRESENTATION"}, {"PresentationIntentType": "FOR PROCESSING"}
-    for name, elements in {
-        "shown": {"Modality": "MG", "ViewPosition": "CC", **shown},
-        "raw": {"Modality": "MG", "ViewPosition": "CC", **raw},
-        "raw alone": {"Modality": "MG", "ViewPosition": "MLO", **raw},
-        "unsaid": {"ViewPosition": "CC"},
-        "mr": {"Modality": "MR", "ViewPosition": "CC"},
-        "us": {"Modality": "US"},
-    }.items():
-        write_dicom(tmp_path / f"{name}.dcm", PIXELS, **{"PatientID": "1", "ImageLaterality": "L", **elements})
+    write_breast(
+        tmp_path,
+        shown={"Modality": "MG", "ViewPosition": "CC", **SHOWN},
+        raw={"Modality": "MG", "ViewPosition": "CC", **RAW},
+        raw_alone={"Modality": "MG", "ViewPosition": "MLO", **RAW},
+        unsaid={"ViewPosition": "CC"},
+        mr={"Modality": "MR", "ViewPosition": "CC"},
+        us={"Modality": "US"},
+    )
     # Without a side, and yet no failure: it is no mammogram.
     write_dicom(tmp_path / "mr2.dcm", PIXELS, PatientID="1", Modality="MR")
     found = scan_archive(tmp_path)
@@ -154,15 +163,14 @@ def test_images_of_other_modalities_are_left_out_and_raw_ones_where_they_have_a_
 
 
 def test_a_raw_image_of_another_exam_or_of_an_unknown_view_is_kept(tmp_path):
-    shown, raw = {"PresentationIntentType": "FOR PRESENTATION"}, {"PresentationIntentType": "FOR PROCESSING"}
-    for name, elements in {
-        "first raw": {"StudyInstanceUID": "1.2.1", "ViewPosition": "CC", **raw},
-        "later shown": {"StudyInstanceUID": "1.2.2", "ViewPosition": "CC", **shown},
-        "later raw": {"StudyInstanceUID": "1.2.2", "ViewPosition": "CC", **raw},
-        "unknown shown": {"StudyInstanceUID": "1.2.3", **shown},
-        "unknown raw": {"StudyInstanceUID": "1.2.3", **raw},
-    }.items():
-        write_dicom(tmp_path / f"{name}.dcm", PIXELS, **{"PatientID": "1", "ImageLaterality": "L", **elements})
+    write_breast(
+        tmp_path,
+        first_raw={"StudyInstanceUID": "1.2.1", "ViewPosition": "CC", **RAW},
+        later_shown={"StudyInstanceUID": "1.2.2", "ViewPosition": "CC", **SHOWN},
+        later_raw={"StudyInstanceUID": "1.2.2", "ViewPosition": "CC", **RAW},
+        unknown_shown={"StudyInstanceUID": "1.2.3", **SHOWN},
+        unknown_raw={"StudyInstanceUID": "1.2.3", **RAW},
+    )
     found = scan_archive(tmp_path)
     assert [path for path, _ in found.left_out] == ["later raw.dcm"]
 
