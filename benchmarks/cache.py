@@ -19,8 +19,9 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
-from rsna.dataset import tiff
-from rsna.dataset.prepare import Prepared, PreprocessSettings, prepare_image
+from rsna.config.data import PreprocessSettings
+from rsna.prepare import tiff
+from rsna.prepare.image import Prepared, prepare_image
 
 
 @dataclass(frozen=True)

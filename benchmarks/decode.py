@@ -31,10 +31,11 @@ from numpy.typing import NDArray
 from pydicom.encaps import get_frame
 from pydicom.pixels import apply_voi_lut, pixel_array
 
-from rsna.dataset.geometry import Geometry
-from rsna.dataset.prepare import PreprocessSettings, prepare_image
+from rsna.config.data import PreprocessSettings
 from rsna.dicom import open_mammogram
 from rsna.dicom.decode import HEAP
+from rsna.prepare.geometry import Geometry
+from rsna.prepare.image import prepare_image
 
 SETTINGS = PreprocessSettings(size=(1024, 512), bits=8)
 SYNTAXES = {

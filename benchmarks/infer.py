@@ -19,12 +19,12 @@ import pydicom
 import torch
 from pydicom.pixels import apply_voi_lut
 
-from rsna.dataset.prepare import PreprocessSettings
+from rsna.config.data import PreprocessSettings
+from rsna.config.model import ModelSettings
 from rsna.inference.ensemble import Ensemble
 from rsna.inference.plan import Plan
 from rsna.inference.stream import Stream
 from rsna.model.network import MammogramNet, build_model
-from rsna.model.settings import ModelSettings
 
 SIZE = (256, 128)
 BATCH = 16

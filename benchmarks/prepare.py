@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from rsna.dataset.cache import Cache
-from rsna.dataset.images import open_image
-from rsna.dataset.prepare import PreprocessSettings
-from rsna.dataset.prepare_table import prepare_table
+from rsna.config.data import PreprocessSettings
+from rsna.prepare.cache import Cache
+from rsna.prepare.source import open_image
+from rsna.prepare.table import prepare_table
 
 
 def prepare(paths: list[Path], count: int, workers: int, *, full_resolution: bool = False) -> float:

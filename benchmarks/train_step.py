@@ -25,23 +25,24 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch.utils.data import DataLoader
 
-from rsna.config import Config
-from rsna.dataset.prepare_table import prepare_table
+from rsna.config.schema import Config
+from rsna.config.settings import from_mapping
 from rsna.dataset.source import load_data
+from rsna.dataset.targets import kept_targets
 from rsna.model.heads import output_count
 from rsna.model.heap import keep_freed_memory
 from rsna.model.network import build_model
-from rsna.settings import from_mapping
+from rsna.prepare.table import prepare_table
 from rsna.training import hardware
-from rsna.training.batch import plan_batch
-from rsna.training.data import Batch, MammogramData
+from rsna.training.callbacks.watch import LossWatch
+from rsna.training.data.batch import plan_batch
+from rsna.training.data.fold import FoldData, cache_for
+from rsna.training.data.module import Batch, MammogramData
 from rsna.training.fit import data_module, prepare_network
-from rsna.training.fold_data import FoldData, cache_for, kept_targets
 from rsna.training.loop import make_trainer
 from rsna.training.losses import target_loss
 from rsna.training.module import MammogramModule
 from rsna.training.schedule import make_optimizer
-from rsna.training.watch import LossWatch
 
 PARTS = {
     "bare": "bare_images_per_s",

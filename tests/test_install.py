@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import rsna
-from rsna.config import conf_dir
+from rsna.config.compose import conf_dir
 
 ROOT = Path(__file__).parents[1]
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from rsna.board.run_folder import RunFolder
 from rsna.board.svg import Plot
 from rsna.evaluation.calibration import calibrate, reliability
 from rsna.evaluation.metrics import Evaluation
 from rsna.evaluation.tables import number
 from rsna.evaluation.threshold import threshold_curve
+from rsna.runs.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

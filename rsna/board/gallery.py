@@ -11,13 +11,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from rsna.board.pixels import UNREADABLE, Pixels, Shown
-from rsna.board.run_folder import RunFolder
+from rsna.config.settings import ConfigError
 from rsna.evaluation.metrics import Evaluation
-from rsna.inference.errors import RecipeError
 from rsna.inference.explain import Heat, grad_cam, heat_colours
-from rsna.inference.recipe import load_recipe
 from rsna.model.network import MammogramNet
-from rsna.settings import ConfigError
+from rsna.runs.errors import RecipeError
+from rsna.runs.recipe import load_recipe
+from rsna.runs.run_folder import RunFolder
 
 HEIGHT = 520
 """Rows of a picture on the page, at most."""

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from rsna.board.run_folder import RunFolder
 from rsna.evaluation.bootstrap import RESAMPLES, Difference
 from rsna.evaluation.compare import compare, holm
 from rsna.evaluation.errors import PredictionError
 from rsna.evaluation.metrics import Evaluation
+from rsna.runs.run_folder import RunFolder
 
 NOISE = 0.05
 """A run whose paired difference from the leader has a corrected p at or above this is not told apart from it."""

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from rsna.board.lb_scores import read_scores
+from rsna.runs.lb_scores import read_scores
 from rsna.training.tracking import STORE
 
 

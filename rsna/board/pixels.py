@@ -10,16 +10,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from rsna.board.run_folder import BoardError, RunFolder, read_run
-from rsna.dataset.cache import Cache, CacheError
-from rsna.dataset.geometry import Geometry
-from rsna.dataset.images import PictureError, open_image
-from rsna.dataset.prepare import PreprocessSettings, prepare_image
+from rsna.config.data import PreprocessSettings
+from rsna.config.settings import from_mapping
 from rsna.dataset.table import TableError, load_table
 from rsna.dicom.errors import DicomError
 from rsna.files import read_json
 from rsna.inference.explain import Grey, Heat, grey_original, heat_on_original
-from rsna.settings import from_mapping
+from rsna.prepare.cache import Cache, CacheError
+from rsna.prepare.geometry import Geometry
+from rsna.prepare.image import prepare_image
+from rsna.prepare.source import PictureError, open_image
+from rsna.runs.run_folder import BoardError, RunFolder, read_run
 
 UNREADABLE = (DicomError, PictureError, CacheError, OSError, ValueError)
 """What a file that cannot be shown raises."""

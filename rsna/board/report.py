@@ -13,13 +13,13 @@ from rsna.board.gallery import Gallery, gallery
 from rsna.board.leaderboard import Group, Place, leaderboard
 from rsna.board.pixels import Pixels
 from rsna.board.ranking import duration, four, interval
-from rsna.board.run_folder import BoardError, RunFolder
+from rsna.config.settings import ConfigError
 from rsna.evaluation.errors import PredictionError
 from rsna.evaluation.metrics import Evaluation
 from rsna.evaluation.slices import Slice, slices
 from rsna.evaluation.tables import TITLES, number
 from rsna.files import write_atomic
-from rsna.settings import ConfigError
+from rsna.runs.run_folder import BoardError, RunFolder
 
 TILES = ("pf1_nested", "pf1_raw", "optimism_gap", "auroc", "auprc", "sensitivity_at_specificity")
 """Figures shown large."""

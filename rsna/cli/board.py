@@ -1,99 +1,20 @@
 """Verbs on finished runs: leaderboard, leaderboard submit, report, explain."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from rsna.cli.verb import Verb
-from rsna.settings import ConfigError, require
+from rsna.config.settings import ConfigError
+from rsna.config.verbs import ExplainOptions, LeaderboardOptions, ReportOptions, SubmitOptions
 
 if TYPE_CHECKING:
-    from rsna.board.run_folder import RunFolder
-
-
-@dataclass(frozen=True)
-class LeaderboardOptions:
-    """Options of `rsna leaderboard`."""
-
-    runs: str = "runs"
-    """Folder that holds run folders."""
-    format: Literal["text", "json", "csv"] = "text"
-    """text for people; json and csv for programs, with every column and no rounding."""
-    resamples: int = 2000
-    """Of the paired bootstrap against the leader; 0 leaves that comparison out."""
-
-    def __post_init__(self) -> None:
-        require(self.resamples >= 0, f"resamples: {self.resamples} is below 0")
-
-
-@dataclass(frozen=True)
-class SubmitOptions:
-    """Options of `rsna leaderboard submit`."""
-
-    run: str = ""
-    """Run folder that the scores belong to; with submissions=FILE empty takes every run in runs=."""
-    public: float | None = None
-    """Score on the public part of the hidden test set."""
-    private: float | None = None
-    """Score on the private part."""
-    submissions: str = ""
-    """CSV from `kaggle competitions submissions --csv`; a row belongs to the run that its description names."""
-    runs: str = "runs"
-    """Folder that holds run folders."""
-
-    def __post_init__(self) -> None:
-        typed = self.public is not None or self.private is not None
-        require(typed != bool(self.submissions), "public: give public= and private=, or submissions=FILE, one of them")
-        require(not typed or bool(self.run), "run: name the run folder that the scores belong to")
-
-
-@dataclass(frozen=True)
-class ReportOptions:
-    """Options of `rsna report`."""
-
-    run: str = ""
-    """Run folder to report on; empty takes every run in runs=."""
-    runs: str = "runs"
-    """Folder that holds run folders."""
-    out: str = "report.html"
-    """HTML file to write; it needs no other file and no network."""
-    data: str = ""
-    """Folder of the set, where it is no longer where the runs had it."""
-    images: int = 6
-    """Missed cancers, and as many false alarms, in each run's gallery; 0 leaves galleries out."""
-    resamples: int = 1000
-    """Patient-level resamples behind the intervals of slices and the comparison with the leader."""
-
-    def __post_init__(self) -> None:
-        require(self.images >= 0, f"images: {self.images} is below 0")
-        require(self.resamples >= 0, f"resamples: {self.resamples} is below 0")
-
-
-@dataclass(frozen=True)
-class ExplainOptions:
-    """Options of `rsna explain`."""
-
-    run: str
-    """Run folder, or bundle."""
-    image: str
-    """DICOM, PNG or JPEG file, or an image_id of the run's set."""
-    out: str = "explain"
-    """Folder for <image>_original.png and <image>_heat.png."""
-    folds: tuple[int, ...] = ()
-    """Folds whose heat is averaged; empty takes the one that has not seen the patient, or for new images all."""
-    height: int = 1500
-    """Rows of the pictures at most; 0 for all of the file's."""
-    data: str = ""
-    """Folder of the set, where it is no longer where the run had it."""
-
-    def __post_init__(self) -> None:
-        require(self.height >= 0, f"height: {self.height} is below 0")
+    from rsna.runs.run_folder import RunFolder
 
 
 def _leaderboard(options: LeaderboardOptions) -> int:
     from rsna.board import ranking
     from rsna.board.leaderboard import leaderboard
-    from rsna.board.run_folder import find_runs
+    from rsna.runs.run_folder import find_runs
 
     runs, left_out = find_runs(Path(options.runs))
     show = {"text": ranking.to_text, "json": ranking.to_json, "csv": ranking.to_csv}[options.format]
@@ -103,8 +24,8 @@ def _leaderboard(options: LeaderboardOptions) -> int:
 
 
 def _submit(options: SubmitOptions) -> int:
-    from rsna.board.lb_scores import read_submissions, record_scores, scored_now, submissions_of
     from rsna.board.mirror import mirror_scores
+    from rsna.runs.lb_scores import read_submissions, record_scores, scored_now, submissions_of
 
     runs = _runs(options.run, options.runs)
     if not options.submissions:
@@ -129,7 +50,7 @@ def _submit(options: SubmitOptions) -> int:
 
 def _report(options: ReportOptions) -> int:
     from rsna.board.report import write_report
-    from rsna.board.run_folder import find_runs, read_run
+    from rsna.runs.run_folder import find_runs, read_run
 
     left_out: list[str] = []
     runs: list[RunFolder] = [read_run(Path(options.run))] if options.run else []
@@ -155,7 +76,7 @@ def _explain(options: ExplainOptions) -> int:
     from rsna.board.pixels import find_image
     from rsna.files import write_atomic
     from rsna.inference.explain import explain
-    from rsna.inference.recipe import load_recipe
+    from rsna.runs.recipe import load_recipe
 
     source = Path(options.run)
     file, own = find_image(source, options.image, options.data)
@@ -174,7 +95,7 @@ def _explain(options: ExplainOptions) -> int:
 
 
 def _runs(run: str, folder: str) -> list[Path]:
-    from rsna.board.run_folder import find_runs, read_run
+    from rsna.runs.run_folder import find_runs, read_run
 
     return [read_run(Path(run)).path] if run else [found.path for found in find_runs(Path(folder))[0]]
 

@@ -1,95 +1,11 @@
 """Verbs on files and tables: table, audit, prepare, folds, browse."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rsna.cli.verb import ConfiguredVerb, Verb
-from rsna.settings import require
-
-
-@dataclass(frozen=True)
-class TableOptions:
-    """Options of `rsna table`."""
-
-    input: str
-    """Folder of DICOM files, of any depth; links are followed, what is hidden is passed over."""
-    out: str = ""
-    """CSV to write, never over one that is there; empty is <input>/train.csv, where training looks for it. Outside of
-    the input it names the images by their whole paths. What is not in it is listed in <out>_left_out.csv."""
-    labels: str = ""
-    """CSV with labels, joined on image_id, or patient_id and laterality, or patient_id; it fills in what headers do not
-    say."""
-
-
-@dataclass(frozen=True)
-class AuditOptions:
-    """Options of `rsna audit`."""
-
-    input: str
-    """Folder in the competition's layout, or with a table that names its files, or any folder of images."""
-    out: str = "audit"
-    """Folder for audit.txt, images.csv, findings.csv and sheets of prepared images, a machine each."""
-    sheet_images: int = 12
-    """Images shown of each machine; 0 draws no sheets."""
-    workers: int | None = None
-    """Processes; null is one a core."""
-    file_timeout: float = 60.0
-    """Seconds after which a file counts as unreadable."""
-
-    def __post_init__(self) -> None:
-        require(self.sheet_images >= 0, f"sheet_images: {self.sheet_images} is below 0")
-        require(self.workers is None or self.workers >= 1, f"workers: {self.workers} is below 1")
-        require(self.file_timeout > 0, f"file_timeout: {self.file_timeout} is not above 0 seconds")
-
-
-@dataclass(frozen=True)
-class BrowseOptions:
-    """Options of `rsna browse`."""
-
-    out: str = "browse"
-    """Folder for the sheets."""
-    n: int = 24
-    """Images to draw at random; 0 shows all."""
-    seed: int = 0
-    """Seed of the draw."""
-    batches: int = 0
-    """Show this many augmented training batches of the fold instead, prepared first where they are not."""
-
-    def __post_init__(self) -> None:
-        require(self.batches >= 0, f"batches: {self.batches} is below 0")
-        require(self.n >= 0, f"n: {self.n} is below 0")
-        require(self.seed >= 0, f"seed: {self.seed} is below 0")
-
-
-@dataclass(frozen=True)
-class FoldsMakeOptions:
-    """Options of `rsna folds make`."""
-
-    labels: str
-    """CSV with patient_id, image_id, laterality and cancer, as the competition's train.csv."""
-    out: str = "folds.csv"
-    """CSV to write: patient_id, image_id, fold."""
-    n_folds: int = 4
-    """Number of folds."""
-    seed: int = 0
-    """Seed of the shuffle."""
-
-
-@dataclass(frozen=True)
-class FoldsCheckOptions:
-    """Options of `rsna folds check`."""
-
-    splits: str = ""
-    """CSV with patient_id and fold; or give the two sides of one split:"""
-    train: str = ""
-    """CSV with the patient_id of the rows trained on."""
-    valid: str = ""
-    """CSV with the patient_id of the rows validated on."""
-
-    def __post_init__(self) -> None:
-        one, two = bool(self.splits), bool(self.train) and bool(self.valid)
-        require(one != two, "splits: give splits=FILE, or train=FILE and valid=FILE")
+from rsna.config.settings import require
+from rsna.config.verbs import AuditOptions, BrowseOptions, FoldsCheckOptions, FoldsMakeOptions, TableOptions
 
 
 def _table(options: TableOptions) -> int:
@@ -129,9 +45,9 @@ def _paths_for(out: Path, folder: Path, paths: Iterable[str]) -> list[str]:
 
 
 def _prepare(overrides: Sequence[str], _: None) -> int:
-    from rsna.config import compose
+    from rsna.config.compose import compose
     from rsna.dataset.source import load_data
-    from rsna.training.fold_data import cache_for
+    from rsna.training.data.fold import cache_for
     from rsna.training.run import prepare
 
     config = compose(overrides)
@@ -141,15 +57,15 @@ def _prepare(overrides: Sequence[str], _: None) -> int:
 
 
 def _browse(overrides: Sequence[str], options: BrowseOptions) -> int:
-    from rsna.config import compose
-    from rsna.dataset.browse import browse
+    from rsna.audit.browse import browse
+    from rsna.config.compose import compose
     from rsna.dataset.source import load_data
 
     config = compose(overrides)
     table = load_data(config.data)
     if options.batches:
         from rsna.dataset.folds import folds_for
-        from rsna.training.fold_data import cache_for, fold_data
+        from rsna.training.data.fold import cache_for, fold_data
         from rsna.training.run import prepare
         from rsna.training.sheet import augmented_sheet
 
@@ -168,8 +84,8 @@ def _browse(overrides: Sequence[str], options: BrowseOptions) -> int:
 
 
 def _audit(options: AuditOptions) -> int:
-    from rsna.dataset.audit import audit
-    from rsna.dataset.prepare import PreprocessSettings
+    from rsna.audit.audit import audit
+    from rsna.config.data import PreprocessSettings
 
     report = audit(
         options.input,
@@ -184,7 +100,8 @@ def _audit(options: AuditOptions) -> int:
 
 
 def _folds_make(options: FoldsMakeOptions) -> int:
-    from rsna.dataset.folds import FoldSettings, folds_hash, make_folds, read_labels, summarise, write_folds
+    from rsna.config.data import FoldSettings
+    from rsna.dataset.folds import folds_hash, make_folds, read_labels, summarise, write_folds
 
     FoldSettings(options.n_folds, options.seed)
     frame = read_labels(options.labels)

@@ -5,72 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from rsna.cli.verb import Verb
-from rsna.settings import ConfigError, require
+from rsna.config.settings import ConfigError
+from rsna.config.verbs import EnsembleOptions, EvaluateOptions
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from rsna.evaluation.breasts import Aggregate
-
-
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """Options of `rsna evaluate`."""
-
-    run: str = ""
-    """Run folder whose out-of-fold predictions to score; or else"""
-    predictions: str = ""
-    """anybody's CSV or Parquet with image_id or prediction_id and probability;"""
-    labels: str = ""
-    """CSV with the labels of those, as the competition's train.csv."""
-    aggregate: Literal["mean", "max", "top2"] | None = None
-    """Breast probability from its images'; null is the run's own, and mean for files."""
-    prevalence: float | None = None
-    """Share of positive breasts to reweight the negatives to, on enriched sets alone; screening has 0.021."""
-    sampling: Literal["population", "enriched"] = "population"
-    """Whether prevalence in these predictions means anything; a run knows its own."""
-    slices: bool = False
-    """Print figures by site, machine, views, density, age, implant, BIRADS and difficult negatives too."""
-    calibration: bool = False
-    """Print cross-fitted temperature, Platt and isotonic calibration too."""
-    resamples: int = 2000
-    """Patient-level bootstrap resamples behind each interval."""
-    out: str = ""
-    """JSON file to write the figures to."""
-
-    def __post_init__(self) -> None:
-        require(bool(self.run) != bool(self.predictions), "run: give run=FOLDER or predictions=FILE, one of them")
-        require(not (self.run and self.labels), "labels: a run brings its own; they go with predictions=FILE")
-        require(self.resamples >= 0, f"resamples: {self.resamples} is below 0")
-
-
-@dataclass(frozen=True)
-class EnsembleOptions:
-    """Options of `rsna ensemble`."""
-
-    members: tuple[str, ...]
-    """Run folders, or CSV and Parquet files of predictions, two at least."""
-    labels: str = ""
-    """CSV with the labels, where members are files without them."""
-    method: Literal["mean", "logit_mean", "rank_mean", "weights"] = "logit_mean"
-    """Mean of probabilities, of logits, of ranks, or weights fitted on the other folds."""
-    aggregate: Literal["mean", "max", "top2"] | None = None
-    """Breast probability from its images', in each member; null is the runs' own, and mean where all are files."""
-    prevalence: float | None = None
-    """Share of positive breasts to reweight the negatives to, on enriched sets alone."""
-    sampling: Literal["population", "enriched"] = "population"
-    """Whether prevalence in these predictions means anything; runs know their own."""
-    resamples: int = 2000
-    """Patient-level bootstrap resamples behind each interval."""
-    out: str = ""
-    """JSON file to write the figures to."""
-
-    def __post_init__(self) -> None:
-        require(len(self.members) >= 2, f"members: two at least, not {len(self.members)}")
-        files = [Path(name).expanduser().resolve() for name in self.members]
-        twice = [name for i, name in enumerate(self.members) if files[i] in files[:i]]
-        require(not twice, f"members: {twice and twice[0]} is there twice; name each run or file once")
-        require(self.resamples >= 0, f"resamples: {self.resamples} is below 0")
 
 
 def _evaluate(options: EvaluateOptions) -> int:

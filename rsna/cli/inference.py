@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from rsna.cli.verb import Verb
-from rsna.inference.options import BundleMakeOptions, BundleVerifyOptions, ExportOptions, InferOptions, PredictOptions
+from rsna.config.verbs import BundleMakeOptions, BundleVerifyOptions, ExportOptions, InferOptions, PredictOptions
 
 
 def _infer(options: InferOptions) -> int:
@@ -27,14 +27,14 @@ def _predict(options: PredictOptions) -> int:
 
 
 def _bundle_make(options: BundleMakeOptions) -> int:
-    from rsna.inference.bundle_make import make_bundle, summary
+    from rsna.bundle.make import make_bundle, summary
 
     print(summary(make_bundle(options)))
     return 0
 
 
 def _bundle_verify(options: BundleVerifyOptions) -> int:
-    from rsna.inference.bundle_verify import summary, verify_bundle
+    from rsna.bundle.verify import summary, verify_bundle
 
     print(summary(verify_bundle(options), options.bundle))
     return 0

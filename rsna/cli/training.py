@@ -4,8 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from rsna.cli.verb import ConfiguredVerb, Verb
-from rsna.model.options import ModelsOptions
-from rsna.training.validate import ValidateOptions
+from rsna.config.verbs import ModelsOptions, ValidateOptions
 
 
 class _Carried(BaseException):
@@ -20,7 +19,7 @@ def _train(arguments: Sequence[str], _: None) -> int:
     import hydra
     from omegaconf import DictConfig
 
-    from rsna.config import check_overrides, conf_dir, freeze, register_schema, resolve_overrides
+    from rsna.config.compose import check_overrides, conf_dir, freeze, register_schema, resolve_overrides
     from rsna.training.ranks import is_first_rank
 
     overrides, said = resolve_overrides(arguments)
@@ -60,7 +59,7 @@ def _models(options: ModelsOptions) -> int:
 
 
 def _validate(options: ValidateOptions) -> int:
-    from rsna.training.validate import validate
+    from rsna.inference.validate import validate
 
     validate(options)
     return 0

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rsna.settings import describe, from_mapping, parse_assignments
+from rsna.config.settings import describe, from_mapping, parse_assignments
 
 
 @dataclass(frozen=True)

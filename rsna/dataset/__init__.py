@@ -1,1 +1,1 @@
-"""TODO."""
+"""Folders and label tables → one checked table of images; folds; targets."""

@@ -1,32 +1,16 @@
 """Folds: patients split so that cancer, site and machine are spread evenly, and no patient stands on both sides."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from rsna.config.data import FoldSettings
+from rsna.config.settings import digest
 from rsna.dataset.table import REQUIRED, TableError, check_frame, read_csv
 from rsna.files import atomic_path
-from rsna.settings import digest, require
 
 COLUMNS = ("patient_id", "image_id", "fold")
-
-
-@dataclass(frozen=True)
-class FoldSettings:
-    """How patients are split for cross-validation."""
-
-    n_folds: int = 4
-    """Number of folds; each patient is validated in exactly one."""
-    seed: int = 0
-    """Seed of the shuffle within a stratum."""
-    file: str = ""
-    """CSV with patient_id, image_id, fold to use instead of making folds."""
-
-    def __post_init__(self) -> None:
-        require(2 <= self.n_folds <= 100, f"n_folds: {self.n_folds} is not between 2 and 100")
-        require(self.seed >= 0, f"seed: {self.seed} is below 0")
 
 
 def read_labels(csv: str | Path) -> pd.DataFrame:

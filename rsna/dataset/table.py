@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from rsna.settings import digest
+from rsna.config.settings import digest
 
 Split = Literal["train", "test"]
 

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from rsna.settings import ConfigError
+from rsna.config.settings import ConfigError
+from rsna.dataset.table import ImageTable, TableError
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,27 @@ def get_targets(names: tuple[str, ...]) -> tuple[Target, ...]:
         if names.count(name) > 1:
             raise ConfigError(f"targets: {name!r} is named {names.count(name)} times")
     return tuple(TARGETS[name] for name in names)
+
+
+def kept_targets(names: tuple[str, ...], table: ImageTable) -> tuple[Target, ...]:
+    """The targets that the table has labels for; the same for every fold.
+
+    Raises:
+        TableError: It has labels for none of them, or some images lack cancer's, which a fold is scored by.
+    """
+    images = table.images
+    kept = tuple(t for t in get_targets(names) if not np.isnan(t.read(images)).all())
+    if not kept:
+        raise TableError(f"targets: the table has no labels for {', '.join(names)}")
+    for target in kept:
+        unknown = table.frame.loc[np.isnan(target.read(table.frame)), "image_id"].tolist()
+        if target.name == "cancer" and unknown:
+            raise TableError(
+                f"{table.root}: {len(unknown):,} of {len(table.frame):,} images have no label in column cancer "
+                f"({', '.join(unknown[:5])}{', …' if len(unknown) > 5 else ''}), so their breasts cannot be scored out "
+                "of fold; take these rows out of train.csv, or into a set of their own that data.extra names"
+            )
+    return kept
 
 
 def _as_class(value: object) -> str | None:

@@ -5,8 +5,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
+from rsna.config.settings import ConfigError, require
 from rsna.evaluation.arrays import Floats, as_labels
-from rsna.settings import ConfigError, require
 
 Sampling = Literal["population", "enriched"]
 """Whether the share of positives in a set is that of the women screened, or was made by choosing cases."""

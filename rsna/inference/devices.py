@@ -1,14 +1,12 @@
 """Where networks predict, and in which arithmetic."""
 
 import logging
-from typing import Literal
 
 import torch
 
-log = logging.getLogger(__name__)
+from rsna.config.training import Precision, WantedPrecision
 
-Precision = Literal["32", "bf16", "fp16"]
-WantedPrecision = Literal["auto", "32", "bf16", "fp16"]
+log = logging.getLogger(__name__)
 
 
 def choose_device() -> torch.device:

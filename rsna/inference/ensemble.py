@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from rsna.inference.devices import Precision, WantedPrecision, choose_device, choose_devices, choose_precision
+from rsna.config.training import Precision, WantedPrecision
+from rsna.inference.devices import choose_device, choose_devices, choose_precision
 from rsna.inference.plan import Plan
 from rsna.model.heap import keep_freed_memory
 from rsna.model.network import MammogramNet, to_unit

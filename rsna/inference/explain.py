@@ -15,12 +15,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from rsna.dataset.geometry import Geometry
-from rsna.dataset.images import SourceImage, open_image
-from rsna.dataset.prepare import prepare_image
-from rsna.inference.recipe import Recipe
+from rsna.config.settings import ConfigError
 from rsna.model.network import MammogramNet, to_unit
-from rsna.settings import ConfigError
+from rsna.prepare.geometry import Geometry
+from rsna.prepare.image import prepare_image
+from rsna.prepare.source import SourceImage, open_image
+from rsna.runs.recipe import Recipe
 
 Heat = npt.NDArray[np.float32]
 """(H, W) float32 ≥ 0, logit per feature map cell up to a factor; 0 where nothing raises the logit."""

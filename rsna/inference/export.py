@@ -17,18 +17,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from rsna.dataset.demo import DemoSettings, write_demo
-from rsna.dataset.pool import map_tasks
+from rsna.config.verbs import ExportOptions
+from rsna.demo import DemoSettings, write_demo
 from rsna.evaluation.calibration import sigmoid
 from rsna.evaluation.tables import text_table
 from rsna.files import write_atomic, write_json
 from rsna.inference.ensemble import Ensemble
-from rsna.inference.errors import RecipeError
 from rsna.inference.exam import load_test_set
 from rsna.inference.file_task import prepare_source
 from rsna.inference.onnx import FOLDER, INDEX, open_session, run_session, to_unit
-from rsna.inference.options import ExportOptions
-from rsna.inference.recipe import Recipe, Weights, load_recipe
+from rsna.parallel.pool import map_tasks
+from rsna.runs.errors import RecipeError
+from rsna.runs.recipe import Recipe, Weights, load_recipe
 
 _CHECKED = 16
 """Images of the parity check at most."""

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy.typing as npt
 from numpy import float32
 
-from rsna.dataset.geometry import Geometry
-from rsna.dataset.images import SourceImage, Stored, open_image
-from rsna.dataset.prepare import Prepared, PreprocessSettings, prepare_image
+from rsna.config.data import PreprocessSettings
 from rsna.dicom import open_mammogram
 from rsna.dicom.file import Mammogram
+from rsna.prepare.geometry import Geometry
+from rsna.prepare.image import Prepared, prepare_image
+from rsna.prepare.source import SourceImage, Stored, open_image
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class _Timed:
 
 
 def prepare_source(source: Source, settings: PreprocessSettings) -> PreparedSource:
-    """A task of `rsna.dataset.pool.map_tasks`.
+    """A task of `rsna.parallel.pool.map_tasks`.
 
     Raises:
         DicomError, PictureError, OSError: The source cannot become pixels.

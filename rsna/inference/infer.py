@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rsna.dataset.pool import PoolError
+from rsna.config.verbs import InferOptions
 from rsna.inference import report
-from rsna.inference.errors import StrictError
 from rsna.inference.exam import NO_FILE, TestSet, load_test_set
 from rsna.inference.file_task import Source
 from rsna.inference.networks import load_networks
-from rsna.inference.options import InferOptions
 from rsna.inference.plan import WARM_UP, Clock, Plan, choose_plan
 from rsna.inference.progress import Progress
-from rsna.inference.recipe import Recipe, load_recipe
 from rsna.inference.stream import Predicted, Stages, Stream
 from rsna.inference.submission import check_submission, complete_breasts, join_folds, write_frame, write_submission
+from rsna.parallel.pool import PoolError
+from rsna.runs.errors import StrictError
+from rsna.runs.recipe import Recipe, load_recipe
 
 _SAY_S = 5.0
 """Seconds between lines of progress."""

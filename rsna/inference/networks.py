@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from rsna.config.settings import ConfigError
+from rsna.config.verbs import Backend
 from rsna.inference.ensemble import Predicts, on_every_device
-from rsna.inference.options import Backend
-from rsna.inference.recipe import Recipe
-from rsna.settings import ConfigError
+from rsna.runs.recipe import Recipe
 
 
 def load_networks(recipe: Recipe, backend: Backend = "torch", compiled: bool = False) -> Sequence[Predicts]:

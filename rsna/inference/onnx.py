@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from rsna.dataset.pool import available_cores
 from rsna.files import read_json
-from rsna.inference.errors import RecipeError
 from rsna.inference.plan import Plan
-from rsna.inference.recipe import Recipe
+from rsna.parallel.pool import available_cores
+from rsna.runs.errors import RecipeError
+from rsna.runs.recipe import Recipe
 
 FOLDER, INDEX = "onnx", "export.json"
 """Where exports lie below a run or a bundle, and what says of which weights they are."""

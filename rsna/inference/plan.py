@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from rsna.inference.recipe import Recipe
+from rsna.runs.recipe import Recipe
 
 MARGIN = 0.95
 """Share of the time left that a projection may fill: the rest is for what it does not foresee."""

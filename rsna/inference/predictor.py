@@ -12,16 +12,16 @@ import numpy as np
 import pandas as pd
 from pydicom.dataset import Dataset
 
+from rsna.config.verbs import Backend
 from rsna.dataset.table import image_id_of
 from rsna.inference.exam import load_test_set
 from rsna.inference.file_task import PickledDataset, PreparedSource, Source
 from rsna.inference.networks import load_networks
-from rsna.inference.options import Backend
 from rsna.inference.plan import Plan
 from rsna.inference.preparer import Preparer
-from rsna.inference.recipe import load_recipe
 from rsna.inference.results import BreastResult, ImageResult, Prediction
 from rsna.inference.submission import Average, complete_breasts, join_folds
+from rsna.runs.recipe import load_recipe
 
 Input = str | Path | bytes | Dataset
 """A folder or a file, a DICOM file's bytes, or a data set with pixels."""

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from functools import partial
 
-from rsna.dataset.pool import Outcome, PoolError, map_tasks
-from rsna.dataset.prepare import PreprocessSettings
+from rsna.config.data import PreprocessSettings
 from rsna.inference.file_task import PreparedSource, Source, prepare_source
+from rsna.parallel.pool import Outcome, PoolError, map_tasks
 
 Prepared = Outcome[Source, PreparedSource]
 

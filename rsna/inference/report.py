@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from rsna.config.verbs import InferOptions
 from rsna.inference.exam import TestSet
-from rsna.inference.options import InferOptions
-from rsna.inference.recipe import Recipe
+from rsna.runs.recipe import Recipe
 
 if TYPE_CHECKING:
     from rsna.inference.stream import Stages

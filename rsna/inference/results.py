@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rsna.dataset.geometry import Geometry
 from rsna.evaluation.tables import text_table
+from rsna.prepare.geometry import Geometry
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from rsna.dataset.pool import available_cores, map_tasks
-from rsna.dataset.prepare import PreprocessSettings
+from rsna.config.data import PreprocessSettings
 from rsna.inference.ensemble import Predicts
 from rsna.inference.file_task import PreparedSource, Source, prepare_source
 from rsna.inference.plan import Pace, Plan
+from rsna.parallel.pool import available_cores, map_tasks
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from rsna.settings import ConfigError
+from rsna.config.settings import ConfigError
 
 Layout = Literal["map", "channels last", "tokens"]
 

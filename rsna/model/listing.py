@@ -2,8 +2,8 @@
 
 import json
 
+from rsna.config.verbs import ModelsOptions
 from rsna.model.catalogue import COUNTER, measure, variants
-from rsna.model.options import ModelsOptions
 
 
 def list_models(options: ModelsOptions) -> str:

@@ -5,7 +5,7 @@ import re
 
 import timm
 
-from rsna.settings import ConfigError
+from rsna.config.settings import ConfigError
 
 INITS = {
     "ra": "RandAugment",

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from rsna.config.model import ModelSettings
 from rsna.model.features import FeatureMap, Features, check_size, find_features
 from rsna.model.names import resolve_name
 from rsna.model.pooling import POOLINGS
-from rsna.model.settings import ModelSettings
 from rsna.model.weights import load_backbone_weights, pretrained_backbone
 
 RGB_MEAN = (0.485, 0.456, 0.406)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
-from rsna.settings import ConfigError
+from rsna.config.settings import ConfigError
 
 _WRAPPERS = ("state_dict", "model", "model_state", "state_dict_ema", "model_ema")
 """Keys under which training frameworks store the state dict within a checkpoint."""

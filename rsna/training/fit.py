@@ -8,22 +8,22 @@ import pytorch_lightning as pl
 import torch
 from timm.layers import convert_sync_batchnorm
 
-from rsna.config import Config
-from rsna.dataset.cache import CacheError
+from rsna.config.schema import Config
+from rsna.config.settings import ConfigError
 from rsna.model.heads import output_count
 from rsna.model.heap import keep_freed_memory
 from rsna.model.network import MammogramNet, build_model, check_sizes
-from rsna.settings import ConfigError
+from rsna.prepare.cache import CacheError
 from rsna.training import hardware, ranks
-from rsna.training.batch import BatchPlan, plan_batch
-from rsna.training.checkpoints import Checkpoints, average_weights, latest_checkpoint, write_weights
-from rsna.training.data import MammogramData, PreparedImages
-from rsna.training.fold_data import FoldData
-from rsna.training.history import History, Waiting
+from rsna.training.callbacks.checkpoints import Checkpoints, average_weights, latest_checkpoint, write_weights
+from rsna.training.callbacks.history import History, Waiting
+from rsna.training.callbacks.progress import progress_callbacks
+from rsna.training.callbacks.watch import LossWatch
+from rsna.training.data.batch import BatchPlan, plan_batch
+from rsna.training.data.fold import FoldData
+from rsna.training.data.module import MammogramData, PreparedImages
 from rsna.training.loop import make_trainer
 from rsna.training.module import MammogramModule
-from rsna.training.progress import progress_callbacks
-from rsna.training.watch import LossWatch
 
 WEIGHTS = "model.safetensors"
 

@@ -2,11 +2,10 @@
 
 import torch
 
-from rsna.dataset.pool import available_cores
-from rsna.inference.devices import Precision
+from rsna.config.settings import ConfigError
+from rsna.config.training import Precision, TrainerSettings
 from rsna.inference.devices import choose_precision as device_precision
-from rsna.settings import ConfigError
-from rsna.training.settings import TrainerSettings
+from rsna.parallel.pool import available_cores
 
 LOADERS_PER_GPU = 8
 """Loader processes per GPU at most: enough for 100 prepared images a second and process."""

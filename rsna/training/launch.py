@@ -9,13 +9,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from rsna.config import Config
-from rsna.dataset.pool import available_cores
-from rsna.training.batch import plan_batch
+from rsna.config.schema import Config
+from rsna.parallel.pool import available_cores
+from rsna.runs.run_directory import write_config
+from rsna.training.data.batch import plan_batch
+from rsna.training.data.fold import FoldData
 from rsna.training.fit import fit_fold
-from rsna.training.fold_data import FoldData
 from rsna.training.hardware import choose_accelerator, choose_devices
-from rsna.training.run_directory import write_config
 
 
 class TrainingError(RuntimeError):

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import RichProgressBar
 
-from rsna.config import Config
+from rsna.config.schema import Config
 from rsna.training import hardware
-from rsna.training.batch import BatchPlan
+from rsna.training.data.batch import BatchPlan
 
 
 def make_trainer(

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rsna.config.training import LossSettings
 from rsna.dataset.targets import Target
 from rsna.model.heads import output_slices
-from rsna.training.settings import LossSettings
 
 
 def target_loss(

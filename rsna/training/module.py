@@ -11,15 +11,15 @@ from pytorch_lightning import LightningModule
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from rsna.config import Config
+from rsna.config.schema import Config
 from rsna.dataset.targets import Target
 from rsna.evaluation.metrics import evaluate
 from rsna.model.heads import probabilities
 from rsna.model.network import MammogramNet, to_unit
 from rsna.training.average import MovingAverage
-from rsna.training.data import Batch
+from rsna.training.data.module import Batch
+from rsna.training.data.sampler import draw_seed
 from rsna.training.losses import mixed_loss, target_loss
-from rsna.training.sampler import draw_seed
 from rsna.training.schedule import lr_factor, make_optimizer
 
 

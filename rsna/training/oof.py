@@ -11,8 +11,7 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file
 
-from rsna.config import Config
-from rsna.dataset.cache import Cache
+from rsna.config.schema import Config
 from rsna.dataset.targets import Target
 from rsna.evaluation.breasts import ATTRIBUTES
 from rsna.files import atomic_path
@@ -20,8 +19,9 @@ from rsna.inference.ensemble import Ensemble
 from rsna.inference.plan import Plan
 from rsna.model.heads import output_count, probabilities
 from rsna.model.network import build_model
+from rsna.prepare.cache import Cache
+from rsna.training.data.fold import FoldData
 from rsna.training.fit import WEIGHTS
-from rsna.training.fold_data import FoldData
 from rsna.training.hardware import choose_accelerator
 
 OOF = "oof.parquet"

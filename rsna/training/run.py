@@ -8,21 +8,22 @@ from typing import Any
 
 import pandas as pd
 
-from rsna.config import Config
-from rsna.dataset.cache import Cache
+from rsna.config.schema import Config
 from rsna.dataset.folds import folds_for
-from rsna.dataset.prepare_table import PrepareReport, prepare_table
 from rsna.dataset.source import load_data
 from rsna.dataset.table import ImageTable
+from rsna.dataset.targets import kept_targets
 from rsna.evaluation.metrics import evaluate
 from rsna.evaluation.targets import score_targets, targets_table
 from rsna.files import atomic_path, write_json
+from rsna.prepare.cache import Cache
+from rsna.prepare.table import PrepareReport, prepare_table
+from rsna.runs.run_directory import hashes_of, open_run
 from rsna.training import hardware, ranks
+from rsna.training.data.fold import FoldData, cache_for, fold_data
 from rsna.training.fit import WEIGHTS
-from rsna.training.fold_data import FoldData, cache_for, fold_data, kept_targets
 from rsna.training.launch import launch_fold, only_one
 from rsna.training.oof import OOF, predict_fold
-from rsna.training.run_directory import hashes_of, open_run
 from rsna.training.tracking import track_cv, track_fold
 
 METRICS = "metrics.json"
@@ -163,7 +164,7 @@ def _say_set(config: Config, table: ImageTable) -> None:
             f"data {table.name}: simulated mammograms with a recipe of their own: {height}×{width} pixels, "
             f"{config.trainer.epochs} epochs, {start}"
         )
-    kept = {target.name for target in kept_targets(config, table)}
+    kept = {target.name for target in kept_targets(config.targets, table)}
     for name in config.targets:
         if name not in kept:
             _print(f"target {name}: the table has no label for it, so it is dropped")

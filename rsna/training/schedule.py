@@ -5,7 +5,7 @@ import math
 from torch import nn
 from torch.optim import AdamW
 
-from rsna.training.settings import OptimSettings
+from rsna.config.training import OptimSettings
 
 
 def peak_lr(settings: OptimSettings, global_batch_size: int) -> float:

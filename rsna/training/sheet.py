@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from rsna.config import Config
+from rsna.config.schema import Config
 from rsna.files import write_atomic
-from rsna.training.batch import plan_batch
-from rsna.training.data import MammogramData, PreparedImages
-from rsna.training.fold_data import FoldData
+from rsna.training.data.batch import plan_batch
+from rsna.training.data.fold import FoldData
+from rsna.training.data.module import MammogramData, PreparedImages
 
 _HEIGHT = 320
 """Pixels that an image is shown with."""

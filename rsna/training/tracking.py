@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from rsna.config import Config
+from rsna.config.schema import Config
+from rsna.config.settings import flatten, to_mapping
 from rsna.files import read_json
-from rsna.settings import flatten, to_mapping
-from rsna.training.checkpoints import first_line
+from rsna.training.callbacks.checkpoints import first_line
 
 STORE = "mlflow.db"
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rsna.dataset.demo import DemoSettings, write_demo
 from rsna.dataset.table import load_table
+from rsna.demo import DemoSettings, write_demo
 from tests.board.runs import drawn, write_run
 
 

@@ -6,8 +6,8 @@ import pytest
 from sklearn.metrics import confusion_matrix
 
 from rsna.board import charts
-from rsna.board.lb_scores import Submission, record_scores
-from rsna.board.run_folder import find_runs, read_run
+from rsna.runs.lb_scores import Submission, record_scores
+from rsna.runs.run_folder import find_runs, read_run
 from tests.board.runs import drawn, write_run
 
 

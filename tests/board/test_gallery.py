@@ -7,7 +7,7 @@ import pytest
 
 from rsna.board.gallery import gallery
 from rsna.board.pixels import Pixels
-from rsna.board.run_folder import read_run
+from rsna.runs.run_folder import read_run
 
 
 @pytest.fixture(scope="module")

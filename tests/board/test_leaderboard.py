@@ -2,9 +2,9 @@ import pandas as pd
 import pytest
 
 from rsna.board.leaderboard import leaderboard
-from rsna.board.run_folder import find_runs, read_run
 from rsna.evaluation.bootstrap import Difference, Interval
 from rsna.evaluation.compare import Comparison
+from rsna.runs.run_folder import find_runs, read_run
 from tests.board.runs import drawn, write_run
 
 

@@ -1,7 +1,7 @@
 import pytest
 
-from rsna.board.lb_scores import Submission, record_scores
 from rsna.board.mirror import mirror_scores
+from rsna.runs.lb_scores import Submission, record_scores
 from tests.board.runs import drawn, write_run
 
 

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from rsna.board.report import write_report
-from rsna.board.run_folder import find_runs, read_run
+from rsna.runs.run_folder import find_runs, read_run
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
 ARGUMENTS = [

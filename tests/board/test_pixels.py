@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from rsna.board.pixels import Pixels, find_image
-from rsna.board.run_folder import BoardError, read_run
-from rsna.dataset.cache import Cache
-from rsna.dataset.prepare_table import prepare_table
 from rsna.dataset.table import load_table
+from rsna.prepare.cache import Cache
+from rsna.prepare.table import prepare_table
+from rsna.runs.run_folder import BoardError, read_run
 
 
 def _first(pictured):

@@ -2,10 +2,10 @@ import csv
 import io
 import json
 
-from rsna.board.lb_scores import Submission, record_scores
 from rsna.board.leaderboard import leaderboard
 from rsna.board.ranking import duration, to_csv, to_json, to_text
-from rsna.board.run_folder import find_runs, read_run
+from rsna.runs.lb_scores import Submission, record_scores
+from rsna.runs.run_folder import find_runs, read_run
 from tests.board.runs import drawn, write_run
 
 

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from rsna.board.report import write_report
-from rsna.board.run_folder import BoardError, find_runs, read_run
+from rsna.runs.run_folder import BoardError, find_runs, read_run
 
 
 @pytest.fixture(scope="module")

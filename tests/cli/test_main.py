@@ -30,7 +30,7 @@ def test_every_verb_explains_its_keys_and_shows_examples(name, capsys):
 
 
 def test_every_key_has_a_line_of_help():
-    from rsna.settings import field_docs
+    from rsna.config.settings import field_docs
 
     for verb in VERBS.values():
         if verb.options:

@@ -13,8 +13,8 @@ from rsna.cli.main import main
 from rsna.dataset.archive import age_in_years, scan_archive
 from rsna.dataset.table import TableError, load_table
 from rsna.dicom import open_mammogram
-from tests.dataset.files import write_dicom
 from tests.dicom_files import report_bytes
+from tests.prepare.files import write_dicom
 
 PIXELS = np.random.default_rng(0).random((40, 30))
 

@@ -9,7 +9,7 @@ import pytest
 from rsna.dataset.archive import scan_archive
 from rsna.dataset.labels import join_labels
 from rsna.dataset.table import TableError
-from tests.dataset.files import write_dicom
+from tests.prepare.files import write_dicom
 
 
 @pytest.fixture

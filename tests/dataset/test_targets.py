@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rsna.config.settings import ConfigError
 from rsna.dataset.targets import TARGETS, get_targets
-from rsna.settings import ConfigError
 
 
 def test_classes_are_read_in_any_type():

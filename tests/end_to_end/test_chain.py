@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rsna.dataset.demo import DemoSettings, write_demo
+from rsna.demo import DemoSettings, write_demo
 
 ROOT = Path(__file__).parents[2]
 SMALL = [

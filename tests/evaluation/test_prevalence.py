@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from rsna.config.settings import ConfigError
 from rsna.evaluation.pf1 import pf1, pf1_of_ones
 from rsna.evaluation.prevalence import check_prevalence, negative_weight, prevalence_weights
-from rsna.settings import ConfigError
 
 
 def test_weights_give_positives_the_stated_share():

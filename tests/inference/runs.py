@@ -7,16 +7,16 @@ import pandas as pd
 import torch
 from safetensors.torch import save_file
 
-from rsna.config import Config
+from rsna.config.schema import Config
+from rsna.config.settings import from_mapping
 from rsna.dataset.folds import folds_hash, write_folds
-from rsna.dataset.prepare import preprocessing_hash
 from rsna.evaluation.metrics import evaluate
 from rsna.files import write_json
 from rsna.model.network import build_model
-from rsna.settings import from_mapping
-from rsna.training.run_directory import CONFIG, FOLDS, RUN, write_config
-from tests.dataset import phantoms
-from tests.dataset.files import write_dicom
+from rsna.prepare.image import preprocessing_hash
+from rsna.runs.run_directory import CONFIG, FOLDS, RUN, write_config
+from tests.prepare import phantoms
+from tests.prepare.files import write_dicom
 
 SIZE = (64, 32)
 

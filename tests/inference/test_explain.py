@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from rsna.dataset.geometry import Geometry
+from rsna.config.model import ModelSettings
+from rsna.config.settings import ConfigError
 from rsna.inference.explain import explain, grad_cam, grey_original, heat_colours, heat_on_original, overlay
-from rsna.inference.recipe import load_recipe
 from rsna.model.features import Features
 from rsna.model.network import MammogramNet, build_model
-from rsna.model.settings import ModelSettings
-from rsna.settings import ConfigError
-from tests.dataset import phantoms
-from tests.dataset.files import write_dicom
+from rsna.prepare.geometry import Geometry
+from rsna.runs.recipe import load_recipe
 from tests.inference.runs import write_run
+from tests.prepare import phantoms
+from tests.prepare.files import write_dicom
 
 
 class Brightness(nn.Module):

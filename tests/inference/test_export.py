@@ -10,15 +10,15 @@ pytest.importorskip("onnxscript", reason="the extra export is not installed")
 
 import rsna
 from rsna.cli import main
+from rsna.config.verbs import ExportOptions
 from rsna.inference.ensemble import Ensemble
-from rsna.inference.errors import RecipeError
 from rsna.inference.export import export
 from rsna.inference.onnx import OnnxEnsemble
-from rsna.inference.options import ExportOptions
 from rsna.inference.plan import Plan
-from rsna.inference.recipe import load_recipe
-from tests.dataset import phantoms
+from rsna.runs.errors import RecipeError
+from rsna.runs.recipe import load_recipe
 from tests.inference.runs import SIZE, write_exams, write_run
+from tests.prepare import phantoms
 
 
 @pytest.fixture(scope="module")

@@ -13,19 +13,19 @@ import pandas as pd
 import pytest
 import torch
 
-from rsna.dataset.cache import Cache
-from rsna.dataset.prepare_table import prepare_table
+from rsna.bundle.make import make_bundle
+from rsna.config.settings import ConfigError
+from rsna.config.verbs import BundleMakeOptions, InferOptions
 from rsna.dataset.table import TableError
 from rsna.evaluation.metrics import evaluate
-from rsna.inference.bundle_make import make_bundle
 from rsna.inference.devices import choose_devices, choose_precision
 from rsna.inference.ensemble import Ensemble
-from rsna.inference.errors import RecipeError, StrictError
 from rsna.inference.infer import infer
-from rsna.inference.options import BundleMakeOptions, InferOptions
-from rsna.inference.recipe import load_recipe
 from rsna.inference.submission import write_submission
-from rsna.settings import ConfigError
+from rsna.prepare.cache import Cache
+from rsna.prepare.table import prepare_table
+from rsna.runs.errors import RecipeError, StrictError
+from rsna.runs.recipe import load_recipe
 from tests.inference.runs import write_exams, write_run
 
 REAL = Path(os.environ.get("RSNA_TEST_DATA", "/nowhere")) / "rsna"

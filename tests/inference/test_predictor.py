@@ -8,9 +8,9 @@ import pydicom
 import pytest
 
 import rsna
+from rsna.config.verbs import InferOptions
 from rsna.dataset.table import TableError
 from rsna.inference.infer import infer
-from rsna.inference.options import InferOptions
 from tests.inference.crashing import crash_on_one
 from tests.inference.runs import write_exams
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from rsna.dataset.prepare import PreprocessSettings
+from rsna.config.data import PreprocessSettings
+from rsna.config.model import ModelSettings
 from rsna.inference.ensemble import Ensemble
 from rsna.inference.plan import Plan
-from rsna.inference.recipe import load_recipe
 from rsna.inference.stream import Stream
 from rsna.model.network import build_model
-from rsna.model.settings import ModelSettings
+from rsna.runs.recipe import load_recipe
 from tests.inference.runs import SIZE, write_exams
 
 

@@ -4,9 +4,9 @@ import pytest
 import timm
 import torch
 
+from rsna.config.model import ModelSettings
 from rsna.model.catalogue import measure, variants
 from rsna.model.network import build_model
-from rsna.model.settings import ModelSettings
 
 PUBLISHED = {
     "b0": (5.29, 0.42), "b1": (7.79, 0.74), "b2": (9.11, 1.07), "b3": (12.23, 1.95), "b4": (19.34, 4.66),

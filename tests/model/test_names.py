@@ -2,8 +2,8 @@
 
 import pytest
 
+from rsna.config.settings import ConfigError
 from rsna.model.names import describe_init, init_families, resolve_name
-from rsna.settings import ConfigError
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import torch
 from timm.layers import DropPath
 
 import rsna.model.network as network_module
+from rsna.config.model import ModelSettings
+from rsna.config.settings import ConfigError
 from rsna.model.features import FeatureMap, Features
 from rsna.model.network import build_model, check_sizes
-from rsna.model.settings import ModelSettings
-from rsna.settings import ConfigError
 
 SCRATCH = ModelSettings(backbone="efficientnet_b0", pretrained=False)
 

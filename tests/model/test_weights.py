@@ -7,9 +7,9 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from rsna.config.model import ModelSettings
+from rsna.config.settings import ConfigError
 from rsna.model.network import build_model
-from rsna.model.settings import ModelSettings
-from rsna.settings import ConfigError
 
 NAME = "tf_efficientnet_b3"
 

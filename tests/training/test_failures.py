@@ -13,11 +13,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rsna.dataset.cache import CacheError
+from rsna.config.settings import ConfigError
 from rsna.dataset.table import TableError
-from rsna.settings import ConfigError
-from rsna.training.checkpoints import CheckpointError, average_weights, latest_checkpoint, write_weights
-from rsna.training.watch import DivergedError
+from rsna.prepare.cache import CacheError
+from rsna.training.callbacks.checkpoints import CheckpointError, average_weights, latest_checkpoint, write_weights
+from rsna.training.callbacks.watch import DivergedError
 from tests.training.tiny import tiny_config, train_here
 
 ROOT = Path(__file__).parents[2]

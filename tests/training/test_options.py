@@ -10,19 +10,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from rsna.config.training import LossSettings
 from rsna.dataset.folds import make_folds
 from rsna.dataset.source import load_data
 from rsna.dataset.targets import get_targets
 from rsna.model.heads import output_count
 from rsna.model.network import build_model
 from rsna.training.average import MovingAverage
-from rsna.training.batch import plan_batch
-from rsna.training.checkpoints import average_weights
+from rsna.training.callbacks.checkpoints import average_weights
+from rsna.training.data.batch import plan_batch
+from rsna.training.data.fold import cache_for, fold_data
 from rsna.training.fit import data_module, prepare_network
-from rsna.training.fold_data import cache_for, fold_data
 from rsna.training.losses import mixed_loss, target_loss
 from rsna.training.module import MammogramModule
-from rsna.training.settings import LossSettings
 from tests.training.tiny import tiny_config, train_here
 
 BASE = {"trainer__epochs": 3, "model__drop_rate": 0.0}

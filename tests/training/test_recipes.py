@@ -5,14 +5,14 @@ import math
 import pytest
 import torch
 
-from rsna.config import compose
+from rsna.config.compose import compose
+from rsna.config.model import ModelSettings
+from rsna.config.settings import ConfigError
+from rsna.config.training import AugmentSettings, LossSettings, OptimSettings, SamplerSettings
 from rsna.model.network import build_model, evaluation_view
-from rsna.model.settings import ModelSettings
-from rsna.settings import ConfigError
-from rsna.training.augment import Augmentation
-from rsna.training.batch import plan_batch
+from rsna.training.data.augment import Augmentation
+from rsna.training.data.batch import plan_batch
 from rsna.training.schedule import lr_factor, make_optimizer, peak_lr
-from rsna.training.settings import AugmentSettings, LossSettings, OptimSettings, SamplerSettings
 
 
 @pytest.fixture(scope="module")

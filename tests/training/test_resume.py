@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rsna.settings import ConfigError
-from rsna.training.checkpoints import CheckpointError
-from rsna.training.run_directory import RunError
+from rsna.config.settings import ConfigError
+from rsna.runs.run_directory import RunError
+from rsna.training.callbacks.checkpoints import CheckpointError
 from tests.training.tiny import die_at_step, tiny_config, train_here
 
 EVERYTHING = {

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from rsna.config.training import OptimSettings
 from rsna.training.schedule import lr_factor, make_optimizer, parameter_groups
-from rsna.training.settings import OptimSettings
 
 
 @pytest.mark.parametrize(

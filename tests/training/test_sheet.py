@@ -4,7 +4,7 @@ import cv2
 
 from rsna.dataset.folds import folds_for
 from rsna.dataset.source import load_data
-from rsna.training.fold_data import cache_for, fold_data
+from rsna.training.data.fold import cache_for, fold_data
 from rsna.training.sheet import augmented_sheet
 from tests.training.tiny import tiny_config
 

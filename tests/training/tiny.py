@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from rsna.config import Config
-from rsna.settings import from_mapping
-from rsna.training.checkpoints import Checkpoints
+from rsna.config.schema import Config
+from rsna.config.settings import from_mapping
+from rsna.training.callbacks.checkpoints import Checkpoints
 from rsna.training.run import train
 
 ROWS, COLUMNS = 48, 32

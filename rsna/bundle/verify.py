@@ -1,0 +1,117 @@
+"""Does a bundle work where nothing but its target's packages is there, and no network?"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.tags import sys_tags
+from packaging.utils import parse_wheel_filename
+
+from rsna.bundle.environment import clean_variables, closure, make_environment, no_network, run
+from rsna.bundle.wheel import PROJECT
+from rsna.config.verbs import BundleVerifyOptions
+from rsna.demo import DemoSettings, write_demo
+from rsna.inference.predictor import Predictor
+from rsna.runs.bundle import Bundle, open_bundle
+from rsna.runs.errors import RecipeError
+from rsna.runs.recipe import load_recipe
+
+TOLERANCE = 1e-3
+"""Difference in probability between here and there that other versions of the target's packages may make."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was found."""
+
+    files: int
+    """Files whose hashes are right."""
+    predicted: int
+    """Simulated images that were predicted."""
+    brought: tuple[str, ...] = ()
+    """Packages that were installed from the bundle; empty where nothing was installed."""
+    cut: bool = False
+    """Whether the network was cut while it was installed and predicted with."""
+    difference: float = 0.0
+    """Largest difference in probability between the new environment and this one."""
+
+
+def verify_bundle(options: BundleVerifyOptions) -> Verified:
+    """Checks every file, then installs and predicts in a new environment.
+
+    Raises:
+        RecipeError: A file is missing or changed, a wheel is not for this Python, installing or predicting fails.
+    """
+    bundle = open_bundle(Path(options.bundle).expanduser())
+    bundle.check_files()
+    load_recipe(bundle.folder)
+    files = len(bundle.about["files"])
+    with tempfile.TemporaryDirectory(prefix="rsna-verify-") as temporary:
+        folder = Path(temporary)
+        exams = folder / "exams"
+        write_demo(exams, DemoSettings(n_train=1, n_test=1), workers=1)
+        with Predictor(bundle.folder, workers=1) as predictor:
+            here = {image.image_id: image.probability for image in predictor.predict(exams).images}
+        if any(probability is None for probability in here.values()):
+            raise RecipeError(f"{bundle.folder}: simulated images could not be predicted")
+        if not options.install:
+            return Verified(files, len(here))
+        brought = _wheels(bundle)
+        there = _elsewhere(bundle, folder, exams, set(brought))
+    difference = max(abs((here[name] or 0.0) - there.get(name, float("inf"))) for name in here)
+    if difference > TOLERANCE:
+        raise RecipeError(f"{bundle.folder}: probabilities differ by {difference:.2g} once it is installed elsewhere")
+    return Verified(files, len(here), tuple(brought), bool(no_network()), difference)
+
+
+def _wheels(bundle: Bundle) -> list[str]:
+    """Canonical names of the packages that the bundle brings.
+
+    Raises:
+        RecipeError: One of its wheels cannot be installed here.
+    """
+    usable = set(sys_tags())
+    names: list[str] = []
+    for file in sorted(name for name in bundle.about["files"] if name.endswith(".whl")):
+        name, _, _, tags = parse_wheel_filename(file)
+        if not tags & usable:
+            target = bundle.about["target"]
+            raise RecipeError(
+                f"{bundle.folder / file}: is for Python {target['python']} on {target['platform']}, which this is "
+                "not. Its files are whole; verify it there, or here with install=false"
+            )
+        names.append(name)
+    if PROJECT not in names:
+        raise RecipeError(f"{bundle.folder}: does not hold the project's wheel; make it again")
+    return names
+
+
+def _elsewhere(bundle: Bundle, folder: Path, exams: Path, brought: set[str]) -> dict[str, float]:
+    """Probabilities by image_id, predicted in an environment that holds what the bundle does not bring."""
+    python = str(make_environment(folder / "environment", sorted(closure([PROJECT]) - brought)))
+    clean = clean_variables()
+    install = ["-m", "pip", "install", "--quiet", "--no-index", "--find-links", str(bundle.folder), PROJECT]
+    predict = ["-m", "rsna.cli", "predict", f"input={exams}", f"bundle={bundle.folder}", "format=json", "workers=1"]
+    try:
+        run([*no_network(), python, *install], folder, clean)
+        said = run([*no_network(), python, *predict], folder, clean)
+    except subprocess.CalledProcessError as error:
+        raise RecipeError(f"{bundle.folder}: does not work once it is installed elsewhere:\n{error.stderr}") from error
+    images = json.loads(said)["images"]
+    return {image["image_id"]: float(image["probability"]) for image in images if not image["failure"]}
+
+
+def summary(verified: Verified, bundle: str) -> str:
+    """What `rsna bundle verify` prints."""
+    text = f"{bundle}: {verified.files} files are whole, {verified.predicted} simulated images predicted"
+    if not verified.brought:
+        return f"{text}; nothing was installed"
+    network = "with the network cut" if verified.cut else "the network could not be cut here"
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return (
+        f"{text}; installed into a new environment of Python {version}, {network}: {', '.join(verified.brought)}; "
+        f"probabilities there differ by at most {verified.difference:.1g}"
+    )

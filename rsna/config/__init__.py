@@ -1,0 +1,1 @@
+"""All that a person can type: the schema of an experiment, the options of every verb, composition, overrides."""

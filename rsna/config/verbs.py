@@ -1,0 +1,418 @@
+"""The options of every verb. Nothing heavy is imported here: they are read and checked first, and printed by --help."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rsna.config.settings import require
+
+Backend = Literal["torch", "onnxruntime"]
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True)
+class InferOptions:
+    """Options of `infer.py`."""
+
+    run: str
+    """Run folder with trained folds, or a bundle."""
+    input: str
+    """Folder with test.csv and test_images (or a column path in test.csv), or any folder of DICOM files."""
+    out: str = "submission.csv"
+    """Submission to write; images, breasts, failures and progress are written beside it."""
+    folds: tuple[int, ...] = ()
+    """Folds to use; every trained one where empty."""
+    average: Literal["logits", "probabilities"] = "logits"
+    """What is averaged over the folds."""
+    flip: bool | None = None
+    """Test-time augmentation: predict the mirrored image, too, and average; twice the network's time. null does as the
+    out-of-fold predictions were made, on which the threshold was chosen."""
+    submit: Literal["threshold", "probability"] = "threshold"
+    """Column cancer: 0 or 1 at the threshold, or the probability."""
+    threshold: float | None = None
+    """Threshold; the one chosen out of fold where null."""
+    time_budget: str = ""
+    """Time in which the submission must be done: 8h, 45m, 90s; flip, then folds are dropped to keep it."""
+    strict: bool = False
+    """Every fallback (an unreadable image, a breast without images, a dropped fold) is an error instead."""
+    backend: Backend = "torch"
+    """torch, or onnxruntime with what `rsna export` wrote."""
+    batch_size: int = 16
+    """Images per forward pass; halved where memory runs out."""
+    compile: bool = False
+    """Compile the networks: minutes at the start, faster afterwards on a GPU."""
+    workers: int | None = None
+    """Preparing processes; null is one a core."""
+    file_timeout: float = 60.0
+    """Seconds after which a file is given up."""
+
+    def __post_init__(self) -> None:
+        require(self.batch_size >= 1, f"batch_size: {self.batch_size} is below 1")
+        require(self.workers is None or self.workers >= 1, f"workers: {self.workers} is below 1")
+        require(self.file_timeout > 0, f"file_timeout: {self.file_timeout} is not above 0 seconds")
+        require(self.threshold is None or 0 <= self.threshold <= 1, f"threshold: {self.threshold} is not in [0, 1]")
+        require(not self.time_budget or self.budget_seconds is not None, _bad_budget(self.time_budget))
+
+    @property
+    def budget_seconds(self) -> float | None:
+        """The time budget in seconds; None where there is none, or where it is no time."""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(\w*)", self.time_budget.strip())
+        if match is None or match[2] not in _UNITS or float(match[1]) == 0:
+            return None
+        return float(match[1]) * _UNITS[match[2]]
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """Options of `rsna predict`."""
+
+    input: str
+    """A DICOM file, or a folder of them, with test.csv or without; a file of it that cannot be read is a failure."""
+    bundle: str
+    """Bundle (folder, .zip or .tar), or a run folder."""
+    format: Literal["table", "json"] = "table"
+    """Text for people, or JSON for programs."""
+    backend: Backend = "torch"
+    """torch, or onnxruntime with what `rsna export` wrote."""
+    workers: int | None = None
+    """Preparing processes; null is one a core."""
+
+
+@dataclass(frozen=True)
+class BundleMakeOptions:
+    """Options of `rsna bundle make`."""
+
+    run: str
+    """Run folder with trained folds."""
+    out: str
+    """Folder to write; it must be empty, or hold an earlier bundle, which is replaced."""
+    folds: tuple[int, ...] = ()
+    """Folds to take; every trained one where empty."""
+    precision: Literal["fp16", "fp32"] = "fp16"
+    """Of the stored weights: fp16 is half the size; the networks compute as everywhere else."""
+    target: str = "kaggle"
+    """Where it will run: kaggle, a file with one name==version a line that is installed there, or none for no wheels
+    of others."""
+    python: str = "3.12"
+    """Python of the target."""
+    platform: str = "manylinux_2_28_x86_64"
+    """Platform of the target, as wheels name it."""
+    owner: str = "INSERT_KAGGLE_USER"
+    """User name in the metadata for upload."""
+    title: str = ""
+    """Title of the dataset for upload, 6 to 50 characters; made of the run's name where empty."""
+
+    def __post_init__(self) -> None:
+        require(re.fullmatch(r"3\.\d+", self.python) is not None, f"python: {self.python!r} is not like 3.12")
+        require(not self.title or 6 <= len(self.title) <= 50, f"title: {self.title!r} has not 6 to 50 characters")
+        slug = re.fullmatch(r"[\w-]+", self.owner) is not None
+        require(slug, f"owner: {self.owner!r} holds more than letters, digits, - and _")
+
+
+@dataclass(frozen=True)
+class BundleVerifyOptions:
+    """Options of `rsna bundle verify`."""
+
+    bundle: str
+    """Bundle to verify."""
+    install: bool = True
+    """Install it into a new environment and predict there with the network cut; false checks files and predicts
+    here."""
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Options of `rsna export`."""
+
+    run: str
+    """Run folder, or bundle."""
+    format: Literal["onnx"] = "onnx"
+    """What to write."""
+    folds: tuple[int, ...] = ()
+    """Folds to export; every trained one where empty."""
+    images: str = ""
+    """Folder of DICOM files for the parity check; simulated mammograms where empty."""
+    tolerance: float = 1e-4
+    """Largest difference in probability between torch and the export that is let through."""
+
+    def __post_init__(self) -> None:
+        require(self.tolerance > 0, f"tolerance: {self.tolerance} is not above 0")
+
+
+def _bad_budget(text: str) -> str:
+    return f"time_budget: {text!r} is no time above 0 such as 8h, 45m or 90s"
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """Options of `rsna table`."""
+
+    input: str
+    """Folder of DICOM files, of any depth; links are followed, what is hidden is passed over."""
+    out: str = ""
+    """CSV to write, never over one that is there; empty is <input>/train.csv, where training looks for it. Outside of
+    the input it names the images by their whole paths. What is not in it is listed in <out>_left_out.csv."""
+    labels: str = ""
+    """CSV with labels, joined on image_id, or patient_id and laterality, or patient_id; it fills in what headers do not
+    say."""
+
+
+@dataclass(frozen=True)
+class AuditOptions:
+    """Options of `rsna audit`."""
+
+    input: str
+    """Folder in the competition's layout, or with a table that names its files, or any folder of images."""
+    out: str = "audit"
+    """Folder for audit.txt, images.csv, findings.csv and sheets of prepared images, a machine each."""
+    sheet_images: int = 12
+    """Images shown of each machine; 0 draws no sheets."""
+    workers: int | None = None
+    """Processes; null is one a core."""
+    file_timeout: float = 60.0
+    """Seconds after which a file counts as unreadable."""
+
+    def __post_init__(self) -> None:
+        require(self.sheet_images >= 0, f"sheet_images: {self.sheet_images} is below 0")
+        require(self.workers is None or self.workers >= 1, f"workers: {self.workers} is below 1")
+        require(self.file_timeout > 0, f"file_timeout: {self.file_timeout} is not above 0 seconds")
+
+
+@dataclass(frozen=True)
+class BrowseOptions:
+    """Options of `rsna browse`."""
+
+    out: str = "browse"
+    """Folder for the sheets."""
+    n: int = 24
+    """Images to draw at random; 0 shows all."""
+    seed: int = 0
+    """Seed of the draw."""
+    batches: int = 0
+    """Show this many augmented training batches of the fold instead, prepared first where they are not."""
+
+    def __post_init__(self) -> None:
+        require(self.batches >= 0, f"batches: {self.batches} is below 0")
+        require(self.n >= 0, f"n: {self.n} is below 0")
+        require(self.seed >= 0, f"seed: {self.seed} is below 0")
+
+
+@dataclass(frozen=True)
+class FoldsMakeOptions:
+    """Options of `rsna folds make`."""
+
+    labels: str
+    """CSV with patient_id, image_id, laterality and cancer, as the competition's train.csv."""
+    out: str = "folds.csv"
+    """CSV to write: patient_id, image_id, fold."""
+    n_folds: int = 4
+    """Number of folds."""
+    seed: int = 0
+    """Seed of the shuffle."""
+
+
+@dataclass(frozen=True)
+class FoldsCheckOptions:
+    """Options of `rsna folds check`."""
+
+    splits: str = ""
+    """CSV with patient_id and fold; or give the two sides of one split:"""
+    train: str = ""
+    """CSV with the patient_id of the rows trained on."""
+    valid: str = ""
+    """CSV with the patient_id of the rows validated on."""
+
+    def __post_init__(self) -> None:
+        one, two = bool(self.splits), bool(self.train) and bool(self.valid)
+        require(one != two, "splits: give splits=FILE, or train=FILE and valid=FILE")
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Options of `rsna evaluate`."""
+
+    run: str = ""
+    """Run folder whose out-of-fold predictions to score; or else"""
+    predictions: str = ""
+    """anybody's CSV or Parquet with image_id or prediction_id and probability;"""
+    labels: str = ""
+    """CSV with the labels of those, as the competition's train.csv."""
+    aggregate: Literal["mean", "max", "top2"] | None = None
+    """Breast probability from its images'; null is the run's own, and mean for files."""
+    prevalence: float | None = None
+    """Share of positive breasts to reweight the negatives to, on enriched sets alone; screening has 0.021."""
+    sampling: Literal["population", "enriched"] = "population"
+    """Whether prevalence in these predictions means anything; a run knows its own."""
+    slices: bool = False
+    """Print figures by site, machine, views, density, age, implant, BIRADS and difficult negatives too."""
+    calibration: bool = False
+    """Print cross-fitted temperature, Platt and isotonic calibration too."""
+    resamples: int = 2000
+    """Patient-level bootstrap resamples behind each interval."""
+    out: str = ""
+    """JSON file to write the figures to."""
+
+    def __post_init__(self) -> None:
+        require(bool(self.run) != bool(self.predictions), "run: give run=FOLDER or predictions=FILE, one of them")
+        require(not (self.run and self.labels), "labels: a run brings its own; they go with predictions=FILE")
+        require(self.resamples >= 0, f"resamples: {self.resamples} is below 0")
+
+
+@dataclass(frozen=True)
+class EnsembleOptions:
+    """Options of `rsna ensemble`."""
+
+    members: tuple[str, ...]
+    """Run folders, or CSV and Parquet files of predictions, two at least."""
+    labels: str = ""
+    """CSV with the labels, where members are files without them."""
+    method: Literal["mean", "logit_mean", "rank_mean", "weights"] = "logit_mean"
+    """Mean of probabilities, of logits, of ranks, or weights fitted on the other folds."""
+    aggregate: Literal["mean", "max", "top2"] | None = None
+    """Breast probability from its images', in each member; null is the runs' own, and mean where all are files."""
+    prevalence: float | None = None
+    """Share of positive breasts to reweight the negatives to, on enriched sets alone."""
+    sampling: Literal["population", "enriched"] = "population"
+    """Whether prevalence in these predictions means anything; runs know their own."""
+    resamples: int = 2000
+    """Patient-level bootstrap resamples behind each interval."""
+    out: str = ""
+    """JSON file to write the figures to."""
+
+    def __post_init__(self) -> None:
+        require(len(self.members) >= 2, f"members: two at least, not {len(self.members)}")
+        files = [Path(name).expanduser().resolve() for name in self.members]
+        twice = [name for i, name in enumerate(self.members) if files[i] in files[:i]]
+        require(not twice, f"members: {twice and twice[0]} is there twice; name each run or file once")
+        require(self.resamples >= 0, f"resamples: {self.resamples} is below 0")
+
+
+@dataclass(frozen=True)
+class ModelsOptions:
+    """What is listed, and how."""
+
+    format: Literal["table", "json"] = "table"
+    """table for people; json: a list of name, params, macs and input_size (rows, columns), at each one's own size."""
+    size: tuple[int, int] = (1024, 512)
+    """(rows, columns) of the configured input, pixels, for which the table counts multiply-adds as well."""
+
+    def __post_init__(self) -> None:
+        require(min(self.size) >= 32, f"size: {list(self.size)} is below 32 pixels")
+
+
+@dataclass(frozen=True)
+class ValidateOptions:
+    """Options of `rsna validate`."""
+
+    input: str
+    """Folder with train.csv, labels included, and train_images; never the one that was trained on."""
+    run: str = ""
+    """Run folder whose folds are averaged."""
+    bundle: str = ""
+    """Bundle instead of a run folder."""
+    folds: tuple[int, ...] = ()
+    """Folds to average; empty takes every one."""
+    sampling: Literal["population", "enriched"] = "population"
+    """Whether the share of positives in this set means anything."""
+    average: Literal["logits", "probabilities"] = "logits"
+    """What is averaged over folds."""
+    flip: bool | None = None
+    """Predict mirrored images, too; null does as the out-of-fold predictions were made."""
+    resamples: int = 2000
+    """Patient-level bootstrap resamples behind every interval."""
+    batch_size: int = 16
+    """Images per forward pass."""
+    workers: int | None = None
+    """Preparing processes; null is one a core."""
+    out: str = ""
+    """Predictions, a row an image, as .csv or .parquet; empty writes none."""
+
+    def __post_init__(self) -> None:
+        require(bool(self.run) != bool(self.bundle), "run: give run=FOLDER or bundle=FILE, one of them")
+        require(self.resamples >= 100, f"resamples: {self.resamples} is below 100, too few for an interval")
+        require(self.batch_size >= 1, f"batch_size: {self.batch_size} is below 1")
+        require(self.workers is None or self.workers >= 1, f"workers: {self.workers} is below 1")
+        require(
+            not self.out or self.out.endswith((".csv", ".parquet")), f"out: {self.out} is neither .csv nor .parquet"
+        )
+
+
+@dataclass(frozen=True)
+class LeaderboardOptions:
+    """Options of `rsna leaderboard`."""
+
+    runs: str = "runs"
+    """Folder that holds run folders."""
+    format: Literal["text", "json", "csv"] = "text"
+    """text for people; json and csv for programs, with every column and no rounding."""
+    resamples: int = 2000
+    """Of the paired bootstrap against the leader; 0 leaves that comparison out."""
+
+    def __post_init__(self) -> None:
+        require(self.resamples >= 0, f"resamples: {self.resamples} is below 0")
+
+
+@dataclass(frozen=True)
+class SubmitOptions:
+    """Options of `rsna leaderboard submit`."""
+
+    run: str = ""
+    """Run folder that the scores belong to; with submissions=FILE empty takes every run in runs=."""
+    public: float | None = None
+    """Score on the public part of the hidden test set."""
+    private: float | None = None
+    """Score on the private part."""
+    submissions: str = ""
+    """CSV from `kaggle competitions submissions --csv`; a row belongs to the run that its description names."""
+    runs: str = "runs"
+    """Folder that holds run folders."""
+
+    def __post_init__(self) -> None:
+        typed = self.public is not None or self.private is not None
+        require(typed != bool(self.submissions), "public: give public= and private=, or submissions=FILE, one of them")
+        require(not typed or bool(self.run), "run: name the run folder that the scores belong to")
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """Options of `rsna report`."""
+
+    run: str = ""
+    """Run folder to report on; empty takes every run in runs=."""
+    runs: str = "runs"
+    """Folder that holds run folders."""
+    out: str = "report.html"
+    """HTML file to write; it needs no other file and no network."""
+    data: str = ""
+    """Folder of the set, where it is no longer where the runs had it."""
+    images: int = 6
+    """Missed cancers, and as many false alarms, in each run's gallery; 0 leaves galleries out."""
+    resamples: int = 1000
+    """Patient-level resamples behind the intervals of slices and the comparison with the leader."""
+
+    def __post_init__(self) -> None:
+        require(self.images >= 0, f"images: {self.images} is below 0")
+        require(self.resamples >= 0, f"resamples: {self.resamples} is below 0")
+
+
+@dataclass(frozen=True)
+class ExplainOptions:
+    """Options of `rsna explain`."""
+
+    run: str
+    """Run folder, or bundle."""
+    image: str
+    """DICOM, PNG or JPEG file, or an image_id of the run's set."""
+    out: str = "explain"
+    """Folder for <image>_original.png and <image>_heat.png."""
+    folds: tuple[int, ...] = ()
+    """Folds whose heat is averaged; empty takes the one that has not seen the patient, or for new images all."""
+    height: int = 1500
+    """Rows of the pictures at most; 0 for all of the file's."""
+    data: str = ""
+    """Folder of the set, where it is no longer where the run had it."""
+
+    def __post_init__(self) -> None:
+        require(self.height >= 0, f"height: {self.height} is below 0")

@@ -1,0 +1,218 @@
+"""What will be simulated, before any pixel: patients, their breasts, what is found in them, and their images.
+
+A finding stands in coordinates of the breast, not of an image: both views show the same thing at the same depth.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from rsna.config.settings import require
+from rsna.demo.machines import MACHINES, Machine
+
+Split = Literal["train", "test"]
+Laterality = Literal["L", "R"]
+View = Literal["CC", "MLO", "ML"]
+Kind = Literal["spiculated", "cluster", "round", "coarse", "clip"]
+
+MALIGNANT: tuple[Kind, ...] = ("spiculated", "cluster")
+"""The kinds that only a breast with cancer has; the others come in every breast alike."""
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """How large the embedded sample is, and how hard."""
+
+    seed: int = 20
+    """Another seed gives other breasts; the same seed gives the same bytes."""
+    n_train: int = 112
+    """Patients under train_images, four images each, some with more."""
+    n_test: int = 24
+    """Patients under test_images."""
+    prevalence: float = 0.16
+    """Share of the breasts with cancer, at most 0.5: a patient has at most one. Screening has 0.021."""
+    distractors: float = 1.0
+    """How often benign findings come, as a multiple of what the sample was tuned with; 0 leaves them out."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.seed < 2**31, f"seed: {self.seed} is not within 0 .. 2147483647")
+        require(1 <= self.n_train <= 10_000, f"n_train: {self.n_train} is not within 1 .. 10000")
+        require(1 <= self.n_test <= 10_000, f"n_test: {self.n_test} is not within 1 .. 10000")
+        require(0 <= self.prevalence <= 0.5, f"prevalence: {self.prevalence} is not within 0 .. 0.5")
+        require(0 <= self.distractors <= 2, f"distractors: {self.distractors} is not within 0 .. 2")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something in a breast, seen in each of its views."""
+
+    kind: Kind
+    depth: float
+    """0 at the nipple, 1 at the chest wall."""
+    lateral: float
+    """-1 .. 1 across the breast, in CC."""
+    height: float
+    """-1 .. 1 across the breast, in MLO and ML."""
+    size: float
+    """Radius in millimetres: of the mass, of the cluster, of one coarse calcification."""
+    contrast: float
+    """Brightness that it adds, in units of the displayed range."""
+    seed: int
+    """Draws its inner shape, the same in every view."""
+
+
+@dataclass(frozen=True)
+class Breast:
+    """One breast: its labels and what is in it."""
+
+    laterality: Laterality
+    cancer: bool
+    biopsy: bool
+    invasive: bool
+    birads: int | None
+    difficult: bool
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One image to be taken."""
+
+    image_id: int
+    laterality: Laterality
+    view: View
+
+
+@dataclass(frozen=True)
+class Patient:
+    """One patient: what the table says of her, how her breasts are built, and which images are taken."""
+
+    patient_id: int
+    machine: Machine
+    age: int | None
+    density: Literal["A", "B", "C", "D"]
+    implant: bool
+    depth: float
+    """Nipple to chest wall in millimetres."""
+    half_height: float
+    """Half the breast's extent along the chest wall in CC, millimetres."""
+    build: int
+    """Seeds what her two breasts have in common."""
+    breasts: tuple[Breast, Breast]
+    shots: tuple[Shot, ...]
+
+
+def plan_patients(settings: DemoSettings, split: Split) -> list[Patient]:
+    """The patients of a split. Machines, densities and cancers come in fixed shares, shuffled independently."""
+    n = settings.n_train if split == "train" else settings.n_test
+    salt = ("train", "test").index(split)
+    rng = np.random.default_rng([settings.seed, salt])
+    machines = _deal(rng, n, [machine.share for machine in MACHINES])
+    densities = _deal(rng, n, [0.11, 0.43, 0.41, 0.05])
+    n_positive = round(2 * n * settings.prevalence)
+    positives = set(rng.permutation(n)[:n_positive].tolist())
+    patient_ids = rng.choice(np.arange(3, 32_768), n, replace=False) * 2 + salt  # the splits share no patient
+    return [
+        _plan_patient(
+            np.random.default_rng([settings.seed, salt, i]),
+            settings,
+            int(patient_ids[i]),
+            MACHINES[machines[i]],
+            "ABCD"[densities[i]],  # type: ignore[arg-type]
+            i in positives,
+        )
+        for i in range(n)
+    ]
+
+
+def _plan_patient(
+    rng: np.random.Generator,
+    settings: DemoSettings,
+    patient_id: int,
+    machine: Machine,
+    density: Literal["A", "B", "C", "D"],
+    positive: bool,
+) -> Patient:
+    rows, columns = (side * machine.pitch for side in machine.size)
+    affected: Laterality | None = ("L" if rng.random() < 0.5 else "R") if positive else None
+    breasts = tuple(
+        _plan_breast(rng, settings, laterality, laterality == affected, machine.site_id) for laterality in ("L", "R")
+    )
+    views: list[View] = ["CC", "MLO"]
+    shots: list[tuple[Laterality, View]] = [(side, view) for side in ("L", "R") for view in views]
+    for _ in range(int(rng.choice([0, 1, 2], p=[0.82, 0.12, 0.06]))):
+        extra: View = "ML" if rng.random() < 0.05 else views[int(rng.integers(2))]
+        shots.append(("L" if rng.random() < 0.5 else "R", extra))
+    order = rng.permutation(len(shots))
+    return Patient(
+        patient_id=patient_id,
+        machine=machine,
+        age=None if rng.random() < 0.01 else int(np.clip(rng.normal(63 if positive else 58, 10), 28, 89)),
+        density=density,
+        implant=machine.implants and rng.random() < 0.05,
+        depth=float(np.clip(rng.normal(0.46, 0.08), 0.30, 0.66) * columns),
+        half_height=float(np.clip(rng.normal(0.33, 0.04), 0.24, 0.42) * rows),
+        build=int(rng.integers(2**31)),
+        breasts=breasts,  # type: ignore[arg-type]
+        # patient_id leads, so that no two patients can draw the same image_id
+        shots=tuple(Shot(patient_id * 10_000 + int(rng.integers(100)) * 100 + i, *shots[i]) for i in order),
+    )
+
+
+def _plan_breast(
+    rng: np.random.Generator, settings: DemoSettings, laterality: Laterality, cancer: bool, site_id: int
+) -> Breast:
+    """Labels agree as they do in the competition: a cancer is proven by biopsy and never a difficult negative.
+
+    Site 1 codes every recalled breast as BIRADS 0; site 2 codes only those recalled without a biopsy.
+    """
+    findings = [_find(rng, kind) for kind in _distractor_kinds(rng, settings.distractors)]
+    if cancer:
+        findings.append(_find(rng, "spiculated" if rng.random() < 0.6 else "cluster"))
+    suspicious = any(finding.kind == "round" for finding in findings)
+    difficult = not cancer and rng.random() < (0.5 if suspicious else 0.08)
+    biopsy = cancer or (difficult and rng.random() < 0.25)
+    birads: int | None = None
+    if site_id == 1:
+        drawn = rng.random()
+        normal = 1 if drawn < 0.66 else 2 if drawn < 0.76 else None
+        birads = 0 if cancer or difficult else normal
+    elif difficult and not biopsy:
+        birads = 0
+    return Breast(laterality, cancer, biopsy, cancer and rng.random() < 0.7, birads, difficult, tuple(findings))
+
+
+def _distractor_kinds(rng: np.random.Generator, rate: float) -> list[Kind]:
+    kinds: list[Kind] = []
+    for kind, mean in (("round", 0.32), ("coarse", 0.35), ("clip", 0.08)):
+        kinds += [kind] * min(3, int(rng.poisson(mean * rate)))  # type: ignore[list-item]
+    return kinds
+
+
+def _find(rng: np.random.Generator, kind: Kind) -> Finding:
+    low, high, contrast = {
+        "spiculated": (8.0, 12.0, 0.54),
+        "cluster": (8.0, 11.5, 0.90),
+        "round": (6.0, 11.0, 0.28),
+        "coarse": (1.4, 2.4, 0.55),
+        "clip": (1.4, 1.8, 0.9),
+    }[kind]
+    return Finding(
+        kind,
+        depth=float(rng.uniform(0.22, 0.8)),
+        lateral=float(rng.uniform(-0.75, 0.75)),
+        height=float(rng.uniform(-0.75, 0.75)),
+        size=float(rng.uniform(low, high)),
+        contrast=contrast * float(rng.uniform(0.85, 1.15)),
+        seed=int(rng.integers(2**31)),
+    )
+
+
+def _deal(rng: np.random.Generator, n: int, shares: list[float]) -> list[int]:
+    """``n`` indices in shuffled order, each as often as its share says (largest remainders get what is left)."""
+    wanted = np.asarray(shares) / sum(shares) * n
+    counts = np.floor(wanted).astype(int)
+    for index in np.argsort(counts - wanted, kind="stable")[: n - counts.sum()]:
+        counts[index] += 1
+    return [int(i) for i in rng.permutation(np.repeat(np.arange(len(shares)), counts))]

@@ -1,0 +1,170 @@
+"""The sample on disk, in the competition's layout."""
+
+import csv
+import io
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rsna.config.settings import digest, to_mapping
+from rsna.demo import scene
+from rsna.demo.files import dicom_bytes
+from rsna.demo.machines import expose
+from rsna.demo.plan import MALIGNANT, DemoSettings, Patient, Shot, Split, plan_patients
+from rsna.files import read_json, write_atomic, write_json
+from rsna.parallel.pool import map_tasks
+
+DEMO_VERSION = 1
+"""Raised by hand when the same settings give other bytes."""
+
+_TIMEOUT = 600.0
+"""Seconds a patient's images may take; they take one where nothing else runs."""
+
+TRAIN_COLUMNS = (
+    "site_id", "patient_id", "image_id", "laterality", "view", "age", "cancer", "biopsy", "invasive", "BIRADS",
+    "implant", "density", "machine_id", "difficult_negative_case",
+)  # fmt: skip
+TEST_COLUMNS = (
+    "site_id", "patient_id", "image_id", "laterality", "view", "age", "implant", "machine_id", "prediction_id",
+)  # fmt: skip
+LESION_COLUMNS = ("image_id", "kind", "malignant", "x", "y", "radius")
+
+Row = dict[str, Any]
+
+
+def write_demo(root: str | Path, settings: DemoSettings | None = None, workers: int | None = None) -> None:
+    """Writes the embedded sample to ``root``, or leaves it where it is there already with the same settings.
+
+    The competition's layout: ``train.csv``, ``train_images/<patient_id>/<image_id>.dcm``, ``test.csv``,
+    ``test_images/``; besides, ``test_labels.csv`` has what the competition keeps to itself, ``lesions.csv`` says what
+    was drawn where (x, y, radius in pixels of the file), ``settings.json`` how it was made. The bytes are a function of
+    the settings alone, however many ``workers`` (processes; None for one a core) there are. The folder appears whole
+    or not at all.
+
+    Raises:
+        FileExistsError: ``root`` holds something that is no embedded sample.
+    """
+    settings = settings or DemoSettings()
+    root = Path(root)
+    made_with = demo_digest(settings)
+    if _digest_of(root) == made_with:
+        return
+    if root.is_file() or (root.is_dir() and _digest_of(root) is None and any(root.iterdir())):
+        raise FileExistsError(f"{root} holds something else than the embedded sample: name another folder")
+    root.parent.mkdir(parents=True, exist_ok=True)
+    temporary = root.with_name(f".{root.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        for split in ("train", "test"):
+            _write_split(temporary, settings, split, workers)
+        write_json(
+            temporary / "settings.json",
+            {"digest": made_with, "version": DEMO_VERSION, "settings": to_mapping(settings)},
+        )
+        _put_in_place(temporary, root, made_with)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def demo_digest(settings: DemoSettings) -> str:
+    """What the sample's bytes depend on, 12 hexadecimal characters."""
+    return digest(settings, DEMO_VERSION)
+
+
+def _digest_of(root: Path) -> str | None:
+    path = root / "settings.json"
+    if not path.is_file():
+        return None
+    found = read_json(path)
+    return str(found["digest"]) if isinstance(found, dict) and "digest" in found else None
+
+
+def _put_in_place(temporary: Path, root: Path, made_with: str) -> None:
+    old = root.with_name(f".{root.name}.{os.getpid()}.old")
+    if root.exists():
+        root.rename(old)
+    try:
+        temporary.rename(root)
+    except OSError:
+        if _digest_of(root) != made_with:  # else another process was faster, with the same bytes
+            if old.exists() and not root.exists():
+                old.rename(root)
+            raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _write_split(folder: Path, settings: DemoSettings, split: Split, workers: int | None) -> None:
+    patients = plan_patients(settings, split)
+    write = partial(_write_patient, folder / f"{split}_images", settings.seed)
+    lesions: list[Row] = []
+    for outcome in map_tasks(write, patients, workers=workers, timeout=_TIMEOUT):
+        if outcome.failure or outcome.value is None:
+            reason = outcome.failure.message if outcome.failure else "no result"
+            raise RuntimeError(f"the embedded sample's patient {outcome.task.patient_id} was not written: {reason}")
+        lesions += outcome.value
+    labelled = [_table_row(patient, shot) for patient in patients for shot in patient.shots]
+    if split == "train":
+        _write_csv(folder / "train.csv", TRAIN_COLUMNS, labelled)
+        _write_csv(folder / "train_lesions.csv", LESION_COLUMNS, lesions)
+    else:
+        _write_csv(folder / "test.csv", TEST_COLUMNS, labelled)
+        _write_csv(folder / "test_labels.csv", (*TRAIN_COLUMNS, "prediction_id"), labelled)
+        _write_csv(folder / "test_lesions.csv", LESION_COLUMNS, lesions)
+
+
+def _write_patient(images: Path, seed: int, patient: Patient) -> list[Row]:
+    """Writes a patient's images; returns the rows of ``lesions.csv``."""
+    lesions = []
+    for shot in patient.shots:
+        rng = np.random.default_rng([seed, shot.image_id])
+        drawn = scene.render(patient, shot, rng)
+        exposure = expose(patient.machine, drawn.picture, drawn.air, rng)
+        path = images / str(patient.patient_id) / f"{shot.image_id}.dcm"
+        write_atomic(path, dicom_bytes(patient, shot, exposure))
+        lesions += [
+            {
+                "image_id": shot.image_id,
+                "kind": finding.kind,
+                "malignant": int(finding.kind in MALIGNANT),
+                "x": round(x),
+                "y": round(y),
+                "radius": round(finding.size / patient.machine.pitch, 1),
+            }
+            for finding, x, y in drawn.centres
+        ]
+    return lesions
+
+
+def _table_row(patient: Patient, shot: Shot) -> Row:
+    breast = next(b for b in patient.breasts if b.laterality == shot.laterality)
+    return {
+        "site_id": patient.machine.site_id,
+        "patient_id": patient.patient_id,
+        "image_id": shot.image_id,
+        "laterality": shot.laterality,
+        "view": shot.view,
+        "age": patient.age,
+        "cancer": int(breast.cancer),
+        "biopsy": int(breast.biopsy),
+        "invasive": int(breast.invasive),
+        "BIRADS": breast.birads,
+        "implant": int(patient.implant),
+        "density": patient.density if patient.machine.site_id == 1 else None,
+        "machine_id": patient.machine.machine_id,
+        "difficult_negative_case": breast.difficult,
+        "prediction_id": f"{patient.patient_id}_{shot.laterality}",
+    }
+
+
+def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
+    """A CSV with empty fields for None, as the competition writes missing values."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomic(path, text.getvalue())

@@ -1,0 +1,85 @@
+"""A worker process of `rsna.parallel.pool`: takes tasks from a socket, one at a time, until the socket ends.
+
+Started as ``python -m rsna.parallel.worker FD``, so that neither torch nor the caller's main module is imported.
+"""
+
+import logging
+import pickle
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+
+from rsna.parallel.channel import Answer, Channel, Setup
+
+_GRACE = 5.0
+"""Seconds past its time after which a task ends its process by itself, should nobody be left to do so."""
+
+_MOST_WARNINGS = 10
+"""Log records of one task that are passed on."""
+
+
+class _Collector(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.records: list[tuple[str, int, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if len(self.records) < _MOST_WARNINGS:
+            self.records.append((record.name, record.levelno, record.getMessage()))
+
+
+def serve(channel: Channel) -> None:
+    """Answers tasks until the other end closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    cv2.setNumThreads(0)
+    setup: Setup = channel.receive()
+    sys.path[:] = setup.path
+    collector = _Collector()
+    logging.getLogger().addHandler(collector)
+    logging.captureWarnings(True)
+    function: Callable[[Any], Any] = pickle.loads(setup.function)
+    _limit_memory(setup.memory_limit)
+    channel.send("ready")
+    while True:
+        try:
+            task = channel.receive()
+        except EOFError:
+            return
+        collector.records.clear()
+        signal.setitimer(signal.ITIMER_REAL, setup.timeout + _GRACE)
+        answer = _answer(function, task)
+        _send(channel, Answer(answer.value, answer.failure, tuple(collector.records)))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _answer(function: Callable[[Any], Any], task: Any) -> Answer:
+    try:
+        return Answer(function(task))
+    except Exception as error:
+        return Answer(failure=(type(error).__name__, str(error)))
+
+
+def _send(channel: Channel, answer: Answer) -> None:
+    try:
+        channel.send(answer)
+    except OSError:
+        raise SystemExit(0) from None  # the parent is gone
+    except Exception as error:  # the value cannot be pickled
+        channel.send(Answer(failure=(type(error).__name__, str(error)), records=answer.records))
+
+
+def _limit_memory(limit: int) -> None:
+    # RLIMIT_DATA counts private writable pages; RLIMIT_AS would count every library that is mapped, too.
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if hard != resource.RLIM_INFINITY:
+        limit = min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+
+
+if __name__ == "__main__":
+    serve(Channel(socket.socket(fileno=int(sys.argv[1]))))

@@ -1,0 +1,1 @@
+"""File → prepared image with its geometry; the cache of prepared images."""

@@ -1,0 +1,257 @@
+"""Prepared images on disk: one TIFF file each, whole or absent, with its geometry inside.
+
+Layout: ``<cache_dir>/<dataset>/<preprocessing hash>/`` holds ``images/<image_id>.tif``, ``settings.json`` and
+``index.jsonl``. The images are the truth; the index repeats what their headers say, so that they need not be opened.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from rsna.config.data import PreprocessSettings
+from rsna.config.settings import to_mapping
+from rsna.dicom.box import Box
+from rsna.files import fingerprint, read_json, write_atomic, write_json
+from rsna.prepare import tiff
+from rsna.prepare.entry import Entry, Seen
+from rsna.prepare.geometry import Geometry
+from rsna.prepare.image import PREPROCESSING_VERSION, Prepared, prepare_image, preprocessing_hash
+
+log = logging.getLogger(__name__)
+
+_SUFFIX = ".tif"
+_LONGEST_NAME = 200
+"""Characters of a file's name, of the 255 that disks take; temporary names are longer."""
+
+_LEFTOVER = re.compile(r"\..*\.\d+\.tmp")
+"""Temporary names of `rsna.files.atomic_path`, left where a process was killed."""
+
+
+class CacheError(RuntimeError):
+    """An image that is not in the cache or cannot be read from it; the message says how to mend it."""
+
+
+class CacheWriteError(CacheError):
+    """The cache cannot be written, a full disk for one: no image's fault."""
+
+
+class Cache:
+    """The prepared images of one set under one preprocessing hash; cheap to make and to pickle."""
+
+    def __init__(self, directory: str | Path) -> None:
+        """Opens the cache in ``directory``, which `Cache.create` has made once."""
+        self.directory = Path(directory)
+
+    @classmethod
+    def create(cls, cache_dir: str | Path, dataset: str, settings: PreprocessSettings) -> "Cache":
+        """The cache of a set under these settings; its folder is made where it is not there.
+
+        Args:
+            cache_dir: Folder of all caches.
+            dataset: Name of the set; two sets never share a cache.
+            settings: What the images are made with.
+
+        Raises:
+            ConfigError: The file of boxes cannot be read.
+            CacheWriteError: The folder cannot be made.
+        """
+        digest = preprocessing_hash(settings)
+        cache = cls(Path(cache_dir).expanduser() / _file_name(dataset) / digest)
+        about = {
+            "dataset": dataset,
+            "preprocessing_hash": digest,
+            "preprocessing_version": PREPROCESSING_VERSION,
+            "settings": to_mapping(settings),
+        }
+        try:
+            cache._images.mkdir(parents=True, exist_ok=True)
+            if not (cache.directory / "settings.json").exists():
+                write_json(cache.directory / "settings.json", about)
+        except OSError as error:
+            raise CacheWriteError(f"{cache.directory}: {error.strerror or error}. Choose another cache_dir") from error
+        return cache
+
+    @property
+    def preprocessing_hash(self) -> str:
+        """Hash of the settings that the images were made with."""
+        return str(read_json(self.directory / "settings.json")["preprocessing_hash"])
+
+    def path(self, image_id: str) -> Path:
+        """Where an image is, or would be."""
+        return self._images / (_file_name(image_id) + _SUFFIX)
+
+    def read(self, image_id: str) -> Prepared:
+        """(H, W) uint8 or uint16 pixels, a fresh array.
+
+        Raises:
+            CacheError: The image was never prepared, or its file is damaged.
+        """
+        try:
+            return tiff.decode(self.path(image_id).read_bytes())
+        except FileNotFoundError:
+            raise self._missing(image_id) from None
+        except tiff.TiffError as error:
+            raise self._damaged(image_id, error) from error
+
+    def geometry(self, image_id: str) -> Geometry:
+        """How the prepared image lies in its file.
+
+        Raises:
+            CacheError: The image was never prepared, or its file is damaged.
+        """
+        return self._entry(image_id).geometry
+
+    def __contains__(self, image_id: object) -> bool:
+        return isinstance(image_id, str) and self.path(image_id).exists()
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __iter__(self) -> Iterator[str]:
+        """Ids of the prepared images, in no order."""
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._images) as files:
+            for file in files:
+                if file.name.endswith(_SUFFIX):
+                    yield unquote(file.name.removesuffix(_SUFFIX))
+
+    def write(self, image_id: str, pixels: Prepared, entry: Entry) -> None:
+        """Adds an image; a reader sees all of it or nothing.
+
+        Raises:
+            CacheWriteError: The disk is full, or may not be written.
+        """
+        content = tiff.encode(pixels, entry.to_json(image_id))
+        try:
+            write_atomic(self.path(image_id), content)
+        except OSError as error:
+            raise CacheWriteError(f"{self.path(image_id)}: {error.strerror or error}") from error
+
+    def discard(self, image_id: str) -> None:
+        """Removes an image.
+
+        Raises:
+            CacheWriteError: The folder may not be written.
+        """
+        try:
+            self.path(image_id).unlink(missing_ok=True)
+        except OSError as error:
+            raise CacheWriteError(f"{self.path(image_id)}: {error.strerror or error}") from error
+
+    def entries(self) -> dict[str, Entry]:
+        """What is known of every prepared image, from the index, and from the image where the index lacks it."""
+        indexed: dict[str, Entry] = {}
+        # A damaged or missing index costs time, nothing else.
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            for line in self._index.read_text().splitlines():
+                image_id, entry = Entry.from_json(line)
+                indexed[image_id] = entry
+        known: dict[str, Entry] = {}
+        for image_id in self:
+            with contextlib.suppress(CacheError):  # a damaged image is prepared again
+                known[image_id] = indexed.get(image_id) or self._entry(image_id)
+        return known
+
+    def write_index(self, entries: Mapping[str, Entry]) -> None:
+        """Writes ``index.jsonl``, sorted by image_id.
+
+        Raises:
+            CacheWriteError: The disk is full, or may not be written.
+        """
+        try:
+            write_atomic(self._index, _lines(entries))
+        except OSError as error:
+            raise CacheWriteError(f"{self._index}: {error.strerror or error}") from error
+
+    def is_indexed(self, entries: Mapping[str, Entry]) -> bool:
+        """Whether ``index.jsonl`` says just this."""
+        try:
+            return self._index.read_text() == _lines(entries)
+        except (OSError, ValueError):
+            return False
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Holds the cache against other runs that would write it, and waits for one that does.
+
+        Raises:
+            CacheWriteError: The folder may not be written.
+        """
+        try:
+            lock = (self.directory / ".lock").open("w")
+        except OSError as error:
+            raise CacheWriteError(f"{self.directory}: {error.strerror or error}") from error
+        with lock:  # let go when the file closes, however this process ends
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.warning("waiting for another run that prepares into %s", self.directory)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            for file in self._images.iterdir():
+                if _LEFTOVER.fullmatch(file.name):
+                    file.unlink(missing_ok=True)
+            yield
+
+    @property
+    def _images(self) -> Path:
+        return self.directory / "images"
+
+    @property
+    def _index(self) -> Path:
+        return self.directory / "index.jsonl"
+
+    def _entry(self, image_id: str) -> Entry:
+        try:
+            with self.path(image_id).open("rb") as file:
+                return Entry.from_json(tiff.read_description(file))[1]
+        except FileNotFoundError:
+            raise self._missing(image_id) from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._damaged(image_id, error) from error
+
+    def _missing(self, image_id: str) -> CacheError:
+        return CacheError(f"image {image_id} is not in {self.directory}; run `rsna prepare` with the same settings")
+
+    def _damaged(self, image_id: str, error: Exception) -> CacheError:
+        return CacheError(f"{self.path(image_id)} is damaged: {error}; remove it and run `rsna prepare` again")
+
+
+@dataclass(frozen=True)
+class PrepareTask:
+    """One image to prepare."""
+
+    image_id: str
+    path: str
+    box: Box | None = None
+    """The crop, for crop=boxes."""
+
+
+def fill(cache: Cache, settings: PreprocessSettings, task: PrepareTask) -> Entry:
+    """Prepares one image into the cache; what a worker does.
+
+    Raises:
+        DicomError, PictureError, ValueError, OSError: The image cannot be prepared.
+        CacheWriteError: The cache cannot be written.
+    """
+    source = fingerprint(task.path)
+    pixels, geometry = prepare_image(task.path, settings, task.box)
+    entry = Entry(source, geometry, Seen.of(task.path))
+    cache.write(task.image_id, pixels, entry)
+    return entry
+
+
+def _lines(entries: Mapping[str, Entry]) -> str:
+    return "".join(f"{entries[image_id].to_line(image_id)}\n" for image_id in sorted(entries))
+
+
+def _file_name(name: str) -> str:
+    """``name`` as a file's name: nothing in it climbs out of a folder or hides."""
+    quoted = quote(name, safe=" ")
+    if len(quoted) > _LONGEST_NAME:
+        raise ValueError(f"{name[:40]!r}… is too long for a file's name ({len(quoted)} characters)")
+    return quoted if not quoted.startswith(".") else f"%2E{quoted[1:]}"

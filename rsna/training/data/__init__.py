@@ -1,0 +1,1 @@
+"""Rows of a table → batches of a fold, resumable at any batch."""

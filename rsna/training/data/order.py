@@ -1,0 +1,113 @@
+"""The rows of an epoch in their order, a whole number of global batches: a function of (seed, epoch)."""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import numpy.typing as npt
+
+from rsna.config.settings import ConfigError
+from rsna.config.training import SamplerSettings
+from rsna.training.data.batch import BatchPlan
+
+Rows = npt.NDArray[np.int64]
+
+
+class EpochOrder(ABC):
+    """Rows of the training table for every position of an epoch."""
+
+    length: int
+    """Positions of an epoch, a multiple of the global batch."""
+
+    def __len__(self) -> int:
+        return self.length
+
+    @abstractmethod
+    def rows(self, epoch: int) -> Rows:
+        """(length,) rows of the table."""
+
+
+class ShuffledOrder(EpochOrder):
+    """Listed rows, shuffled anew each epoch.
+
+    Those beyond the last whole batch wait for another epoch. A list shorter than one batch is repeated to fill it.
+    """
+
+    def __init__(self, listed: Rows, seed: int, global_batch_size: int) -> None:
+        """Args beyond the obvious.
+
+        Args:
+            listed: (n,) rows; one that stands there twice comes twice an epoch.
+        """
+        self.listed, self.seed = listed, seed
+        self.length = max(len(listed) // global_batch_size, 1) * global_batch_size
+
+    def rows(self, epoch: int) -> Rows:
+        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.listed))
+        return self.listed[np.resize(order, self.length)]
+
+
+class BalancedOrder(EpochOrder):
+    """At least k positives in every micro-batch; no image is lost over epochs.
+
+    Where there are enough positives, every row comes once an epoch and positives are spread evenly. Where there are
+    not, negatives come once and positives as often as the batches need, no one of them twice more than another. Rows
+    that do not fill a last step wait for another epoch.
+    """
+
+    def __init__(self, positive: npt.NDArray[np.bool_], seed: int, plan: BatchPlan, least: int) -> None:
+        """Args beyond the obvious.
+
+        Args:
+            positive: (n,) whether a row is a positive.
+            least: Positives in every micro-batch.
+        """
+        self.positives, self.negatives = np.flatnonzero(positive), np.flatnonzero(~positive)
+        if not len(self.positives) or not len(self.negatives):
+            raise ConfigError(
+                f"sampler.kind: balanced needs both, and this fold trains on {len(self.positives)} positives and "
+                f"{len(self.negatives)} negatives; use plain"
+            )
+        self.seed, self.micro = seed, plan.per_device
+        in_step = plan.devices * plan.accumulate  # micro-batches
+        batches = max(len(positive) // (self.micro * in_step), 1) * in_step
+        if len(self.positives) < least * batches:
+            # Fewer places for negatives, so more batches.
+            batches = max(len(self.negatives) // ((self.micro - least) * in_step), 1) * in_step
+        self.batches = batches
+        self.length = batches * self.micro
+        share = round(self.length * len(self.positives) / len(positive))
+        self.in_epoch = max(least * batches, min(share, self.length - 1))
+
+    def rows(self, epoch: int) -> Rows:
+        generator = np.random.default_rng((self.seed, epoch))
+        rounds = -(-self.in_epoch // len(self.positives))
+        positives = np.concatenate([generator.permutation(self.positives) for _ in range(rounds)])[: self.in_epoch]
+        others = self.length - self.in_epoch
+        negatives = np.resize(generator.permutation(self.negatives), others)
+        # Each batch gets its share of positives, the first ones of a random order one more where it does not divide.
+        share = np.full(self.batches, self.in_epoch // self.batches)
+        share[generator.permutation(self.batches)[: self.in_epoch % self.batches]] += 1
+        place = np.arange(self.micro) < share[:, None]  # (batches, micro)
+        order = np.empty((self.batches, self.micro), dtype=np.int64)
+        order[place], order[~place] = positives, negatives
+        return generator.permuted(order, axis=1).reshape(-1)
+
+
+def make_order(positive: npt.NDArray[np.bool_], settings: SamplerSettings, seed: int, plan: BatchPlan) -> EpochOrder:
+    """The order that ``settings`` ask for.
+
+    Args:
+        positive: (n,) whether each row of the training table is a positive.
+        settings: Kind of sampling.
+        seed: Of the run.
+        plan: How a step is made up.
+
+    Raises:
+        ConfigError: Balanced batches without any positive.
+    """
+    if settings.kind == "balanced":
+        return BalancedOrder(positive, seed, plan, settings.positives)
+    listed = np.arange(len(positive))
+    if settings.kind == "repeated":
+        listed = np.repeat(listed, np.where(positive, settings.repeats, 1))
+    return ShuffledOrder(listed, seed, plan.devices * plan.per_device * plan.accumulate)

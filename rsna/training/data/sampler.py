@@ -1,0 +1,76 @@
+"""Which image comes at which position of an epoch: a function of (seed, epoch, position), on any number of ranks."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from rsna.training.data.batch import BatchPlan
+from rsna.training.data.order import EpochOrder
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One position of an epoch."""
+
+    index: int
+    """Row of the training table."""
+    seed: int
+    """Seed of the image's augmentation, below 2^32."""
+
+
+def draw_seed(seed: int, epoch: int, position: int) -> int:
+    """Seed of the image at ``position`` of ``epoch``."""
+    return int(np.random.SeedSequence((seed, epoch, position)).generate_state(1)[0])
+
+
+class EpochSampler(Sampler[list[Draw]]):
+    """Micro-batches of one rank over one epoch.
+
+    The global batch at optimiser step s holds positions s·G to (s + 1)·G − 1. Its micro-batch m on rank r of R takes
+    the images at m·R·b + r·b onwards, b at a time: with accumulation or with more ranks, the same images make up a
+    step.
+    """
+
+    def __init__(self, order: EpochOrder, plan: BatchPlan, seed: int, rank: int) -> None:
+        self.order, self.plan, self.seed, self.rank = order, plan, seed, rank
+        self.epoch = 0
+        self.position = 0
+        """Micro-batches of this epoch that have been trained on; the training loop keeps it."""
+
+    def __len__(self) -> int:
+        return len(self.order) // (self.plan.devices * self.plan.per_device)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Starts an epoch from its beginning, unless it is the one that was resumed."""
+        if epoch != self.epoch:
+            self.epoch, self.position = epoch, 0
+
+    def resume(self, epoch: int, position: int) -> None:
+        """Goes on at micro-batch ``position`` of ``epoch``."""
+        self.epoch, self.position = epoch, position
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        order = self.order.rows(self.epoch)
+        micro = self.plan.per_device
+        for batch in range(self.position, len(self)):
+            first = (batch * self.plan.devices + self.rank) * micro
+            positions = range(first, first + micro)
+            yield [Draw(int(order[p]), draw_seed(self.seed, self.epoch, p)) for p in positions]
+
+
+class ShardSampler(Sampler[list[Draw]]):
+    """Every row once over all ranks, in order; short ranks repeat row 0 so that all have as many batches."""
+
+    def __init__(self, n: int, batch_size: int, rank: int, world: int) -> None:
+        self.n, self.batch_size, self.rank, self.world = n, batch_size, rank, world
+
+    def __len__(self) -> int:
+        return -(-self.n // (self.batch_size * self.world))
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        for batch in range(len(self)):
+            first = (batch * self.world + self.rank) * self.batch_size
+            rows = [row for row in range(first, first + self.batch_size) if row < self.n] or [0]
+            yield [Draw(row, 0) for row in rows]

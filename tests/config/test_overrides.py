@@ -1,0 +1,62 @@
+"""What stands on the command line reaches the configuration as it was meant, or the message says how to write it."""
+
+import pytest
+
+from rsna.config.compose import check_overrides, compose
+from rsna.config.settings import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def _nowhere(tmp_path, monkeypatch):
+    """A folder without data, so that data=auto means the demo."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RSNA_DATA", raising=False)
+
+
+@pytest.mark.parametrize(
+    "text", ["007", "2024_01_02", "1.50", "1e3", "+5", "-1", "inf", "true", "False", "1:30", "yes"]
+)
+def test_text_that_looks_like_a_number_stays_text(text):
+    config = compose([f"name={text}", f"data.root={text}", f"data.extra=[{text}, b,{text}]"])
+    assert (config.name, config.data.root, config.data.extra) == (text, text, (text, "b", text))
+
+
+@pytest.mark.parametrize("root", ["/odd/Mäx data #2 [x] & (1)", "2024_01_02", "0010", "1.50", "a, b", "true", "~/a=b"])
+def test_quoted_text_is_taken_as_it_is(root):
+    data = compose([f'data.root="{root}"', f'data.extra=["{root}"]']).data
+    assert (data.root, data.extra) == (root, (root,))
+
+
+def test_quotes_of_one_item_leave_the_others_text():
+    assert compose(["data.extra=['/a b',2024_01, 2 ,\"1.50\"]"]).data.extra == ("/a b", "2024_01", "2", "1.50")
+    assert check_overrides(["-m", "name='a',1.50"]) == ["-m", "name='a','1.50'"]
+
+
+def test_a_choice_that_looks_like_a_number_can_be_chosen():
+    config = compose(["trainer.precision=32", "model.in_chans=3"])
+    assert (config.trainer.precision, config.model.in_chans) == ("32", 3)
+
+
+def test_sweeps_over_text_and_numbers():
+    assert check_overrides(["-m", "name=1.0,1.50", "seed=1,2"]) == ["-m", "name='1.0','1.50'", "seed=1,2"]
+
+
+@pytest.mark.parametrize(
+    ("override", "advice"),
+    [
+        ("data.root=/odd/Mäx data", """'data.root="/odd/Mäx data"'"""),
+        ("data.root=~/a #2", """'data.root="~/a #2"'"""),
+        ("data.root='a (1)", """'data.root="a (1)"'"""),
+        ("data.extra=[/a & b,/c]", """'data.extra=["/a & b","/c"]'"""),
+    ],
+)
+def test_what_hydra_cannot_read_is_shown_with_its_quotes(override, advice):
+    with pytest.raises(ConfigError) as error:
+        check_overrides([override])
+    assert str(error.value).startswith(f"{override}: ")
+    assert str(error.value).endswith(advice)
+
+
+def test_a_number_or_list_that_hydra_cannot_read_is_shown():
+    with pytest.raises(ConfigError, match=r"^preprocess.size=\[1,2: Hydra cannot read this value: "):
+        check_overrides(["preprocess.size=[1,2"])

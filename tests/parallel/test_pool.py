@@ -1,0 +1,182 @@
+import itertools
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rsna.parallel.pool import PoolError, map_tasks
+from tests.parallel import pool_tasks
+
+
+def _alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def _gone(pids: list[int], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while any(_alive(pid) for pid in pids):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_ordered_outcomes_come_in_the_order_of_the_tasks() -> None:
+    outcomes = list(map_tasks(pool_tasks.slow_square, range(12), workers=3))
+    assert [(o.index, o.task, o.value, o.failure) for o in outcomes] == [(n, n, n * n, None) for n in range(12)]
+
+
+def test_unordered_outcomes_come_once_each() -> None:
+    outcomes = list(map_tasks(pool_tasks.slow_square, range(12), workers=3, ordered=False))
+    assert sorted(o.value for o in outcomes if o.value is not None) == [n * n for n in range(12)]
+
+
+def test_no_tasks_give_no_outcomes() -> None:
+    assert list(map_tasks(pool_tasks.square, [], workers=2)) == []
+
+
+def test_arrays_come_back_whole_and_writable() -> None:
+    for outcome in map_tasks(pool_tasks.array, [1, 700, 5000], workers=2):
+        assert outcome.value is not None
+        assert np.array_equal(outcome.value["bytes"], np.full((outcome.task, 1024), outcome.task % 251))
+        assert outcome.value["words"].dtype == np.uint16
+        outcome.value["bytes"][0, 0] = 7
+
+
+@pytest.mark.parametrize(
+    ("order", "kind", "message"),
+    [
+        ("abort", "WorkerCrashed", "SIGABRT"),
+        ("segfault", "WorkerCrashed", "SIGSEGV"),
+        ("exit", "WorkerCrashed", "exit status 3"),
+        ("eat", "MemoryError|_ArrayMemoryError", "allocate"),
+        ("raise", "KeyError", "what is missing"),
+        ("unpicklable", "PicklingError|AttributeError", "pickle"),
+    ],
+)
+def test_a_task_that_fails_costs_itself_alone(order: str, kind: str, message: str) -> None:
+    orders = ["a", "b", order, "c", "d"]
+    outcomes = list(map_tasks(pool_tasks.obey, orders, workers=2))
+    assert [o.value for o in outcomes] == ["a", "b", None, "c", "d"]
+    assert [o.task for o in outcomes if o.failure] == [order]
+    failure = outcomes[2].failure
+    assert failure is not None
+    assert failure.kind in kind.split("|")
+    assert message in failure.message
+
+
+@pytest.mark.parametrize("order", ["hang", "deaf hang"])
+def test_a_task_that_hangs_costs_itself_alone(order: str) -> None:
+    started = time.monotonic()
+    outcomes = list(map_tasks(pool_tasks.obey, ["a", order, "b", "c"], workers=2, timeout=1.0))
+    assert [o.value for o in outcomes] == ["a", None, "b", "c"]
+    assert outcomes[1].failure is not None
+    assert outcomes[1].failure.kind == "TaskTimeout"
+    assert time.monotonic() - started < 20
+
+
+def test_many_crashes_in_a_row_are_survived() -> None:
+    outcomes = list(map_tasks(pool_tasks.obey, ["abort"] * 4 + ["fine"], workers=1))
+    assert [o.failure is None for o in outcomes] == [False] * 4 + [True]
+
+
+def test_a_process_is_kept_from_task_to_task() -> None:
+    assert len({o.value for o in map_tasks(pool_tasks.pid, range(20), workers=2)}) <= 2
+
+
+def test_workers_import_neither_torch_nor_pandas_nor_the_main_module() -> None:
+    (outcome,) = map_tasks(pool_tasks.imported, [0], workers=1)
+    assert outcome.value is not None
+    assert {"torch", "pandas", "pytest", "tests.parallel.test_pool"}.isdisjoint(outcome.value)
+
+
+def test_logs_and_warnings_of_a_task_reach_the_parent(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        list(map_tasks(pool_tasks.obey, ["warn"], workers=1))
+    assert any("from a warning" in text for text in caplog.messages)
+    assert ("decoder", logging.WARNING, "from a log") in caplog.record_tuples
+
+
+def test_no_more_tasks_are_taken_than_may_wait() -> None:
+    taken = itertools.count()
+    last = 0
+
+    def tasks() -> Iterator[int]:
+        nonlocal last
+        for number in range(40):
+            last = next(taken)
+            yield number
+
+    outcomes = map_tasks(pool_tasks.square, tasks(), workers=2, ahead=5)
+    next(outcomes)
+    time.sleep(0.5)
+    assert last <= 6
+    assert len(list(outcomes)) == 39
+
+
+def test_an_endless_supply_of_tasks_can_be_left() -> None:
+    outcomes = map_tasks(pool_tasks.pid, itertools.count(), workers=2)
+    pids = [o.value for o in itertools.islice(outcomes, 10) if o.value]
+    outcomes.close()  # type: ignore[attr-defined]
+    assert _gone(pids, 5)
+    assert not any(thread.name == "rsna-pool" for thread in threading.enumerate())
+
+
+def test_an_error_in_the_supply_of_tasks_reaches_the_consumer() -> None:
+    def tasks() -> Iterator[int]:
+        yield 1
+        raise RuntimeError("the table ends here")
+
+    with pytest.raises(RuntimeError, match="the table ends here"):
+        list(map_tasks(pool_tasks.square, tasks(), workers=2))
+
+
+def test_a_worker_that_cannot_start_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONHOME", "/nowhere")
+    with pytest.raises(PoolError, match="does not start"):
+        list(map_tasks(pool_tasks.square, [1], workers=1))
+
+
+def _run_parent(tmp_path: Path, seconds: float) -> tuple["subprocess.Popen[bytes]", list[int]]:
+    """A process of its own that maps `touch` with two workers; returns once both are at work."""
+    code = (
+        "from rsna.parallel.pool import map_tasks\n"
+        "from tests.parallel.pool_tasks import touch\n"
+        f"tasks = [(r'{tmp_path}/' + str(i), {seconds}) for i in range(100)]\n"
+        "try:\n"
+        "    for _ in map_tasks(touch, tasks, workers=2, timeout=60): pass\n"
+        "except KeyboardInterrupt:\n"
+        "    raise SystemExit(130)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2], start_new_session=True)
+    deadline = time.monotonic() + 60
+    while len(pids := [int(p.read_text()) for p in tmp_path.iterdir() if p.read_text()]) < 2:
+        assert time.monotonic() < deadline, "the workers did not start"
+        time.sleep(0.05)
+    return parent, pids
+
+
+def test_an_interrupt_ends_everything_within_seconds(tmp_path: Path) -> None:
+    parent, pids = _run_parent(tmp_path, seconds=100)
+    os.killpg(parent.pid, signal.SIGINT)  # as Ctrl-C does: to the workers, too
+    assert parent.wait(10) == 130
+    assert _gone(pids, 5)
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    parent, pids = _run_parent(tmp_path, seconds=1)
+    parent.kill()
+    parent.wait()
+    assert _gone(pids, 10)

@@ -1,0 +1,85 @@
+import multiprocessing
+
+import pytest
+
+from rsna.runs.lb_scores import (
+    ScoreError,
+    Submission,
+    read_scores,
+    read_submissions,
+    record_scores,
+    scored_now,
+    submissions_of,
+)
+
+PRINTED = """Warning: Looks like you're using an outdated API Version, please consider updating
+fileName,date,description,status,publicScore,privateScore
+submission.csv,2023-02-20 10:00:00,"b3, four folds",complete,0.52,0.49
+submission.csv,2023-02-21 10:00:00,runs/b3-large v2,SubmissionStatus.COMPLETE,0.55,
+submission.csv,2023-02-22 10:00:00,b3 broken,error,,
+submission.csv,2023-02-19 10:00:00,b3,complete,0.50,0.48
+"""
+
+
+def test_what_the_client_prints_is_read(tmp_path):
+    file = tmp_path / "submissions.csv"
+    file.write_text(PRINTED)
+    table = read_submissions(file)
+    assert [s.date[8:10] for s in table] == ["19", "20", "21"]
+    assert [(s.public, s.private) for s in submissions_of("b3", table)] == [(0.50, 0.48), (0.52, 0.49)]
+    assert [s.public for s in submissions_of("b3-large", table)] == [0.55]
+    assert submissions_of("b", table) == []
+
+
+def test_the_latest_score_counts_not_the_best(tmp_path):
+    record_scores(tmp_path, [Submission("2023-02-20", 0.6, None), Submission("2023-02-21", 0.5, None)])
+    record_scores(tmp_path, [Submission("2023-02-19", 0.7, 0.4)])
+    scores = read_scores(tmp_path)
+    assert (scores.public, scores.private) == (0.5, 0.4)
+
+
+def test_the_same_table_twice_adds_nothing(tmp_path):
+    new = [Submission("2023-02-20", 0.6, 0.5, "b3")]
+    assert record_scores(tmp_path, new * 2) == new
+    assert record_scores(tmp_path, new) == []
+    assert len(read_scores(tmp_path).submissions) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a,b\n1,2\n", "no line with the columns"),
+        (PRINTED.replace("0.55", "high"), "line 4: 'high' is no score"),
+        (PRINTED.replace("0.55", "55"), "line 4: 55.0 is no pF1"),
+    ],
+)
+def test_a_table_that_is_none_is_refused(tmp_path, text, says):
+    file = tmp_path / "submissions.csv"
+    file.write_text(text)
+    with pytest.raises(ScoreError, match=says):
+        read_submissions(file)
+
+
+def test_typed_scores_are_checked():
+    with pytest.raises(ScoreError, match="public: 52 is no pF1"):
+        scored_now(52, None)
+    with pytest.raises(ScoreError, match="give public="):
+        scored_now(None, None)
+
+
+def _write(job):
+    run, writer = job
+    for number in range(20):
+        record_scores(run, [Submission(f"2023-01-01 {writer:02}:{number:02}", 0.5, 0.4)])
+
+
+def test_concurrent_writers_lose_nothing(tmp_path):
+    with multiprocessing.get_context("spawn").Pool(4) as pool:
+        pool.map(_write, [(tmp_path, writer) for writer in range(4)])
+    assert len(set(read_scores(tmp_path).submissions)) == 80
+
+
+def test_typed_and_downloaded_scores_of_one_day_stand_in_their_order(tmp_path):
+    record_scores(tmp_path, [Submission("2026-11-20T08:00:00.000000+00:00", 0.40, None)])
+    record_scores(tmp_path, [Submission("2026-11-20 18:00:00", 0.50, None)])
+    assert read_scores(tmp_path).public == 0.50
