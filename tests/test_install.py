@@ -45,7 +45,7 @@ def test_an_installed_wheel_composes_outside_the_checkout(wheel, tmp_path):
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel)], check=True
     )
-    code = "import rsna.config as c; print(c.conf_dir()); print(c.compose(['experiment=demo']).run)"
+    code = "import rsna.config.compose as c; print(c.conf_dir()); print(c.compose(['experiment=demo']).run)"
     folder, run = python(code, tmp_path, site).splitlines()
     assert Path(folder) == site / "rsna" / "conf"
     assert run == "runs/demo"
@@ -55,7 +55,7 @@ def test_an_editable_install_reads_the_checkouts_configuration(tmp_path):
     if "site-packages" in str(Path(rsna.__file__)):
         pytest.skip("the package under test is not installed editable")
     assert conf_dir() == ROOT / "conf"
-    assert python("import rsna.config as c; print(c.conf_dir())", tmp_path) == str(ROOT / "conf")
+    assert python("import rsna.config.compose as c; print(c.conf_dir())", tmp_path) == str(ROOT / "conf")
 
 
 BASE = """

@@ -15,9 +15,9 @@ from rsna.config.settings import ConfigError
 from rsna.evaluation.metrics import Evaluation
 from rsna.inference.explain import Heat, grad_cam, heat_colours
 from rsna.model.network import MammogramNet
-from rsna.runs.errors import RecipeError
-from rsna.runs.recipe import load_recipe
+from rsna.runs.errors import RunError
 from rsna.runs.run_folder import RunFolder
+from rsna.runs.trained_model import load_trained
 
 HEIGHT = 520
 """Rows of a picture on the page, at most."""
@@ -137,11 +137,11 @@ class _Painter:
             return None
         try:
             if fold not in self._networks:
-                recipe = load_recipe(self._run.path, (int(fold),))
-                self._networks[fold] = recipe.networks()[0], recipe.cancer_column
+                trained = load_trained(self._run.path, (int(fold),))
+                self._networks[fold] = trained.networks()[0], trained.cancer_column
             network, column = self._networks[fold]
             return shown.heat(grad_cam([network], shown.prepared, column))
-        except (RecipeError, ConfigError, OSError) as error:
+        except (RunError, ConfigError, OSError) as error:
             self.note = str(error)
             return None
 

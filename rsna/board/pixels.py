@@ -20,7 +20,8 @@ from rsna.prepare.cache import Cache, CacheError
 from rsna.prepare.geometry import Geometry
 from rsna.prepare.image import prepare_image
 from rsna.prepare.source import PictureError, open_image
-from rsna.runs.run_folder import BoardError, RunFolder, read_run
+from rsna.runs.errors import RunError
+from rsna.runs.run_folder import RunFolder, read_run
 
 UNREADABLE = (DicomError, PictureError, CacheError, OSError, ValueError)
 """What a file that cannot be shown raises."""
@@ -130,16 +131,14 @@ def find_image(run: Path, image: str, data: str = "") -> tuple[Path, tuple[int, 
         The file, and its fold; no fold where the run does not know the image.
 
     Raises:
-        BoardError: It is neither.
+        RunError: It is neither.
     """
     file = Path(image)
     is_run = (run / "folds.csv").is_file()
     if not file.is_file():
         found = Pixels(read_run(run), data).originals.get(image) if is_run else None
         if found is None:
-            raise BoardError(
-                f"image={image}: neither a file nor an id of the run's set; data=FOLDER says where that is"
-            )
+            raise RunError(f"image={image}: neither a file nor an id of the run's set; data=FOLDER says where that is")
         file = found
     if not is_run:
         return file, ()

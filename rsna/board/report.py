@@ -19,7 +19,8 @@ from rsna.evaluation.metrics import Evaluation
 from rsna.evaluation.slices import Slice, slices
 from rsna.evaluation.tables import TITLES, number
 from rsna.files import write_atomic
-from rsna.runs.run_folder import BoardError, RunFolder
+from rsna.runs.errors import RunError
+from rsna.runs.run_folder import RunFolder
 
 TILES = ("pf1_nested", "pf1_raw", "optimism_gap", "auroc", "auprc", "sensitivity_at_specificity")
 """Figures shown large."""
@@ -64,7 +65,7 @@ def write_report(
         left_out: Lines about runs that cannot be shown.
 
     Raises:
-        BoardError: There is no run.
+        RunError: There is no run.
         ConfigError: Jinja2 is not installed.
     """
     try:
@@ -72,7 +73,7 @@ def write_report(
     except ModuleNotFoundError as error:
         raise ConfigError("jinja2 is not installed; pip install 'rsna-mammography[train]'") from error
     if not runs:
-        raise BoardError("there is no run to report on; python train.py fold=all makes one")
+        raise RunError("there is no run to report on; python train.py fold=all makes one")
     groups = leaderboard(runs, resamples)
     pages = _pages(groups, data, images, resamples)
     environment = Environment(
@@ -105,7 +106,7 @@ def _pages(groups: Sequence[Group], data: str, images: int, resamples: int) -> l
 def _page(anchor: str, group: Group, place: Place, data: str, images: int, resamples: int) -> RunPage:
     try:
         evaluation = place.evaluation
-    except (BoardError, PredictionError, ValueError) as error:
+    except (RunError, PredictionError, ValueError) as error:
         return RunPage(anchor, place, group.data, note=str(error))
     parts = slices(evaluation, resamples)
     return RunPage(

@@ -20,7 +20,7 @@ from rsna.config.verbs import BundleMakeOptions
 from rsna.files import read_json, read_yaml, sha256, write_json
 from rsna.prepare.image import preprocessing_hash
 from rsna.runs.bundle import BUNDLE_FILE, BUNDLE_FORMAT
-from rsna.runs.recipe import Recipe, breast_figures, load_recipe
+from rsna.runs.trained_model import TrainedModel, breast_figures, load_trained
 
 _VERSIONS = ("rsna-mammography", "torch", "timm", "numpy", "pydicom", "imagecodecs", "opencv-python-headless", "pillow")
 
@@ -32,22 +32,22 @@ def make_bundle(options: BundleMakeOptions) -> Path:
     """Writes a bundle; the folder appears whole or not at all.
 
     Raises:
-        RecipeError: The run cannot predict.
+        RunError: The run cannot predict.
         ConfigError: The folder holds something else, or the target's wheels cannot be had.
     """
     out = Path(options.out).expanduser()
     if out.exists() and not (out / BUNDLE_FILE).is_file() and any(out.iterdir()):
         raise ConfigError(f"out: {out} holds files and is no bundle; name another folder")
-    recipe = load_recipe(options.run, options.folds)
+    trained = load_trained(options.run, options.folds)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
         folder = Path(temporary) / "bundle"
         folder.mkdir()
-        weights = {str(w.fold): _write_weights(w.file, w.fold, options.precision, folder) for w in recipe.weights}
+        weights = {str(w.fold): _write_weights(w.file, w.fold, options.precision, folder) for w in trained.weights}
         pack_project(folder)
         if options.target != "none":
             fetch_wheels(read_target(options.target, options.python, options.platform), folder)
-        about = _describe(recipe, options, weights)
+        about = _describe(trained, options, weights)
         about["files"] = {file.name: sha256(file) for file in sorted(folder.iterdir())}
         write_json(folder / BUNDLE_FILE, about)
         kaggle.write_metadata(folder, options.owner, options.title or f"RSNA {about['name']}"[:50])
@@ -69,8 +69,8 @@ def _write_weights(file: Path, fold: int, precision: str, folder: Path) -> str:
     return name
 
 
-def _describe(recipe: Recipe, options: BundleMakeOptions, weights: dict[str, str]) -> dict[str, Any]:
-    run = recipe.source
+def _describe(trained: TrainedModel, options: BundleMakeOptions, weights: dict[str, str]) -> dict[str, Any]:
+    run = trained.source
     if (run / BUNDLE_FILE).is_file():
         raise ConfigError(f"run: {run} is a bundle already; name a run folder")
     record = read_json(run / "run.json")
@@ -78,25 +78,25 @@ def _describe(recipe: Recipe, options: BundleMakeOptions, weights: dict[str, str
     config = {key: value for key, value in config.items() if key not in _PRIVATE}
     config["data"] = {"name": record["data"]["name"], "sampling": record["data"]["sampling"]}
     config["folds"] = {"n_folds": record["n_folds"]}
-    figures = breast_figures(run, recipe.folds)
+    figures = breast_figures(run, trained.folds)
     return {
         "format": BUNDLE_FORMAT,
         "name": f"{record['name']}-{record['data']['name']}",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": record["commit"],
-        "preprocess": to_mapping(recipe.preprocess),
-        "model": to_mapping(recipe.model),
-        "targets": [target.name for target in recipe.targets],
-        "aggregate": recipe.aggregate,
-        "flip": recipe.flip,
-        "arithmetic": recipe.precision,
+        "preprocess": to_mapping(trained.preprocess),
+        "model": to_mapping(trained.model),
+        "targets": [target.name for target in trained.targets],
+        "aggregate": trained.aggregate,
+        "flip": trained.flip,
+        "arithmetic": trained.precision,
         "weights": weights,
         "precision": options.precision,
-        "threshold": recipe.threshold,
-        "recalled": recipe.recalled,
-        "prevalence": recipe.prevalence,
-        "calibration": asdict(recipe.calibration),
-        "hashes": record["hashes"] | {"preprocessing": preprocessing_hash(recipe.preprocess)},
+        "threshold": trained.threshold,
+        "recalled": trained.recalled,
+        "prevalence": trained.prevalence,
+        "calibration": asdict(trained.calibration),
+        "hashes": record["hashes"] | {"preprocessing": preprocessing_hash(trained.preprocess)},
         "metrics": {key: figures[key] for key in ("pooled", "folds", "threshold", "nested", "sampling", "level")},
         "config": config,
         "versions": {

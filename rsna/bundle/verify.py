@@ -16,8 +16,8 @@ from rsna.config.verbs import BundleVerifyOptions
 from rsna.demo import DemoSettings, write_demo
 from rsna.inference.predictor import Predictor
 from rsna.runs.bundle import Bundle, open_bundle
-from rsna.runs.errors import RecipeError
-from rsna.runs.recipe import load_recipe
+from rsna.runs.errors import RunError
+from rsna.runs.trained_model import load_trained
 
 TOLERANCE = 1e-3
 """Difference in probability between here and there that other versions of the target's packages may make."""
@@ -43,11 +43,11 @@ def verify_bundle(options: BundleVerifyOptions) -> Verified:
     """Checks every file, then installs and predicts in a new environment.
 
     Raises:
-        RecipeError: A file is missing or changed, a wheel is not for this Python, installing or predicting fails.
+        RunError: A file is missing or changed, a wheel is not for this Python, installing or predicting fails.
     """
     bundle = open_bundle(Path(options.bundle).expanduser())
     bundle.check_files()
-    load_recipe(bundle.folder)
+    load_trained(bundle.folder)
     files = len(bundle.about["files"])
     with tempfile.TemporaryDirectory(prefix="rsna-verify-") as temporary:
         folder = Path(temporary)
@@ -56,14 +56,14 @@ def verify_bundle(options: BundleVerifyOptions) -> Verified:
         with Predictor(bundle.folder, workers=1) as predictor:
             here = {image.image_id: image.probability for image in predictor.predict(exams).images}
         if any(probability is None for probability in here.values()):
-            raise RecipeError(f"{bundle.folder}: simulated images could not be predicted")
+            raise RunError(f"{bundle.folder}: simulated images could not be predicted")
         if not options.install:
             return Verified(files, len(here))
         brought = _wheels(bundle)
         there = _elsewhere(bundle, folder, exams, set(brought))
     difference = max(abs((here[name] or 0.0) - there.get(name, float("inf"))) for name in here)
     if difference > TOLERANCE:
-        raise RecipeError(f"{bundle.folder}: probabilities differ by {difference:.2g} once it is installed elsewhere")
+        raise RunError(f"{bundle.folder}: probabilities differ by {difference:.2g} once it is installed elsewhere")
     return Verified(files, len(here), tuple(brought), bool(no_network()), difference)
 
 
@@ -71,7 +71,7 @@ def _wheels(bundle: Bundle) -> list[str]:
     """Canonical names of the packages that the bundle brings.
 
     Raises:
-        RecipeError: One of its wheels cannot be installed here.
+        RunError: One of its wheels cannot be installed here.
     """
     usable = set(sys_tags())
     names: list[str] = []
@@ -79,13 +79,13 @@ def _wheels(bundle: Bundle) -> list[str]:
         name, _, _, tags = parse_wheel_filename(file)
         if not tags & usable:
             target = bundle.about["target"]
-            raise RecipeError(
+            raise RunError(
                 f"{bundle.folder / file}: is for Python {target['python']} on {target['platform']}, which this is "
                 "not. Its files are whole; verify it there, or here with install=false"
             )
         names.append(name)
     if PROJECT not in names:
-        raise RecipeError(f"{bundle.folder}: does not hold the project's wheel; make it again")
+        raise RunError(f"{bundle.folder}: does not hold the project's wheel; make it again")
     return names
 
 
@@ -99,7 +99,7 @@ def _elsewhere(bundle: Bundle, folder: Path, exams: Path, brought: set[str]) -> 
         run([*no_network(), python, *install], folder, clean)
         said = run([*no_network(), python, *predict], folder, clean)
     except subprocess.CalledProcessError as error:
-        raise RecipeError(f"{bundle.folder}: does not work once it is installed elsewhere:\n{error.stderr}") from error
+        raise RunError(f"{bundle.folder}: does not work once it is installed elsewhere:\n{error.stderr}") from error
     images = json.loads(said)["images"]
     return {image["image_id"]: float(image["probability"]) for image in images if not image["failure"]}
 

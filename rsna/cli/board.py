@@ -76,11 +76,11 @@ def _explain(options: ExplainOptions) -> int:
     from rsna.board.pixels import find_image
     from rsna.files import write_atomic
     from rsna.inference.explain import explain
-    from rsna.runs.recipe import load_recipe
+    from rsna.runs.trained_model import load_trained
 
     source = Path(options.run)
     file, own = find_image(source, options.image, options.data)
-    found = explain(load_recipe(source, options.folds or own), file, options.height)
+    found = explain(load_trained(source, options.folds or own), file, options.height)
     folder = Path(options.out)
     for name, pixels in (("original", found.original), ("heat", found.picture()[..., ::-1])):
         encoded, content = cv2.imencode(".png", pixels)

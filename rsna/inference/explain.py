@@ -20,7 +20,7 @@ from rsna.model.network import MammogramNet, to_unit
 from rsna.prepare.geometry import Geometry
 from rsna.prepare.image import prepare_image
 from rsna.prepare.source import SourceImage, open_image
-from rsna.runs.recipe import Recipe
+from rsna.runs.trained_model import TrainedModel
 
 Heat = npt.NDArray[np.float32]
 """(H, W) float32 ≥ 0, logit per feature map cell up to a factor; 0 where nothing raises the logit."""
@@ -48,25 +48,25 @@ class Explanation:
         return overlay(self.original, self.heat, float(self.heat.max()))
 
 
-def explain(recipe: Recipe, file: Path, height: int) -> Explanation:
+def explain(trained: TrainedModel, file: Path, height: int) -> Explanation:
     """Explains the cancer logit of one file.
 
     Args:
-        recipe: Networks and how they want their images.
+        trained: Networks and how they want their images.
         file: DICOM, PNG or JPEG.
         height: Rows of the pictures at most; 0 for all of the file's.
 
     Raises:
-        ConfigError: captum is missing, or the recipe needs boxes that a single file does not have.
+        ConfigError: captum is missing, or the trained needs boxes that a single file does not have.
         DicomError, PictureError, OSError: The file cannot become pixels.
     """
-    if recipe.preprocess.crop == "boxes":
+    if trained.preprocess.crop == "boxes":
         raise ConfigError("preprocess.crop: boxes are known for the training images alone; train with crop=breast")
     image = open_image(file)
-    prepared, geometry = prepare_image(image, recipe.preprocess)
-    original = grey_original(image, recipe.preprocess.window, height)
-    heat = grad_cam(recipe.networks(), prepared, recipe.cancer_column)
-    return Explanation(original, heat_on_original(heat, geometry, original.shape), recipe.folds)
+    prepared, geometry = prepare_image(image, trained.preprocess)
+    original = grey_original(image, trained.preprocess.window, height)
+    heat = grad_cam(trained.networks(), prepared, trained.cancer_column)
+    return Explanation(original, heat_on_original(heat, geometry, original.shape), trained.folds)
 
 
 def grad_cam(networks: Sequence[MammogramNet], prepared: npt.NDArray[Any], column: int) -> Heat:

@@ -22,13 +22,13 @@ from rsna.demo import DemoSettings, write_demo
 from rsna.evaluation.calibration import sigmoid
 from rsna.evaluation.tables import text_table
 from rsna.files import write_atomic, write_json
-from rsna.inference.ensemble import Ensemble
 from rsna.inference.exam import load_test_set
 from rsna.inference.file_task import prepare_source
-from rsna.inference.onnx import FOLDER, INDEX, open_session, run_session, to_unit
+from rsna.inference.onnx_networks import FOLDER, INDEX, open_session, run_session, to_unit
+from rsna.inference.torch_networks import TorchNetworks
 from rsna.parallel.pool import map_tasks
-from rsna.runs.errors import RecipeError
-from rsna.runs.recipe import Recipe, Weights, load_recipe
+from rsna.runs.errors import RunError
+from rsna.runs.trained_model import TrainedModel, Weights, load_trained
 
 _CHECKED = 16
 """Images of the parity check at most."""
@@ -72,18 +72,18 @@ def export(options: ExportOptions) -> Export:
     """Writes ``onnx/fold<k>.onnx`` below the run or bundle; nothing where any fold fails the check.
 
     Raises:
-        RecipeError: Nothing to export, no image to check with, or probabilities that differ by more than allowed.
+        RunError: Nothing to export, no image to check with, or probabilities that differ by more than allowed.
     """
-    recipe = load_recipe(options.run, options.folds)
-    images = _check_images(recipe, options.images)
-    folder = recipe.source / FOLDER
+    trained = load_trained(options.run, options.folds)
+    images = _check_images(trained, options.images)
+    folder = trained.source / FOLDER
     models: list[bytes] = []
     folds: list[Exported] = []
-    for weights, network in zip(recipe.weights, recipe.networks(), strict=True):
-        model = to_onnx(network, recipe.preprocess.size)
-        folds.append(_compare(recipe, weights, network, model, images))
+    for weights, network in zip(trained.weights, trained.networks(), strict=True):
+        model = to_onnx(network, trained.preprocess.size)
+        folds.append(_compare(trained, weights, network, model, images))
         if folds[-1].difference > options.tolerance:
-            raise RecipeError(
+            raise RunError(
                 f"fold {weights.fold}: ONNX and torch differ by {folds[-1].difference:.2g} in probability, more than "
                 f"{options.tolerance:g}; nothing was written"
             )
@@ -115,7 +115,7 @@ def to_onnx(network: torch.nn.Module, size: tuple[int, int]) -> bytes:
         return file.read_bytes()
 
 
-def _check_images(recipe: Recipe, folder: str) -> npt.NDArray[Any]:
+def _check_images(trained: TrainedModel, folder: str) -> npt.NDArray[Any]:
     """(N, H, W) prepared images, N at least 1."""
     with tempfile.TemporaryDirectory() as temporary:
         if not folder:
@@ -123,18 +123,18 @@ def _check_images(recipe: Recipe, folder: str) -> npt.NDArray[Any]:
             write_demo(folder, DemoSettings(n_train=1, n_test=2), workers=1)
         images = load_test_set(folder).images
         paths = images.loc[images["failure"].eq(""), "path"].tolist()[:_CHECKED]
-        outcomes = map_tasks(partial(prepare_source, settings=recipe.preprocess), paths)
+        outcomes = map_tasks(partial(prepare_source, settings=trained.preprocess), paths)
         pixels = [outcome.value.pixels for outcome in outcomes if outcome.value is not None]
     if not pixels:
-        raise RecipeError(f"images={folder}: none of its images could be read")
+        raise RunError(f"images={folder}: none of its images could be read")
     return np.stack(pixels)
 
 
-def _compare(recipe: Recipe, weights: Weights, network: Any, model: bytes, images: npt.NDArray[Any]) -> Exported:
+def _compare(trained: TrainedModel, weights: Weights, network: Any, model: bytes, images: npt.NDArray[Any]) -> Exported:
     session = open_session(model)
-    ensemble = Ensemble([network], torch.device("cpu"), "32")
-    column = recipe.cancer_column
-    ours, torch_speed = _timed(lambda part: ensemble.logits(part)[0], images, _BATCH)
+    networks = TorchNetworks([network], torch.device("cpu"), "32")
+    column = trained.cancer_column
+    ours, torch_speed = _timed(lambda part: networks.logits(part)[0], images, _BATCH)
     theirs, onnx_speed = _timed(lambda part: run_session(session, to_unit(part)), images, _BATCH)
     single, _ = _timed(lambda part: run_session(session, to_unit(part)), images, 1)
     expected = sigmoid(ours[:, column])

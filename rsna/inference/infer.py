@@ -13,13 +13,12 @@ from rsna.inference import report
 from rsna.inference.exam import NO_FILE, TestSet, load_test_set
 from rsna.inference.file_task import Source
 from rsna.inference.networks import load_networks
-from rsna.inference.plan import WARM_UP, Clock, Plan, choose_plan
+from rsna.inference.pass_plan import WARM_UP, Clock, PassPlan, choose_plan
 from rsna.inference.progress import Progress
 from rsna.inference.stream import Predicted, Stages, Stream
 from rsna.inference.submission import check_submission, complete_breasts, join_folds, write_frame, write_submission
 from rsna.parallel.pool import PoolError
-from rsna.runs.errors import StrictError
-from rsna.runs.recipe import Recipe, load_recipe
+from rsna.runs.trained_model import TrainedModel, load_trained
 
 _SAY_S = 5.0
 """Seconds between lines of progress."""
@@ -29,6 +28,10 @@ _SAVE_S = 30.0
 
 NO_TIME = "the time budget was spent before its turn"
 NOT_REACHED = "was not reached"
+
+
+class StrictError(RuntimeError):
+    """A fallback under strict=true."""
 
 
 @dataclass(frozen=True)
@@ -47,18 +50,18 @@ class Inference:
 
 
 def infer(options: InferOptions) -> Inference:
-    """Predicts a folder and writes the submission.
+    """Networks a folder and writes the submission.
 
     Raises:
-        RecipeError: The run or bundle has nothing to predict with.
+        RunError: The run or bundle has nothing to predict with.
         TableError: The folder cannot be used at all.
         StrictError: A fallback, under strict=true.
     """
     clock = Clock(options.budget_seconds)
     tests = load_test_set(options.input)
-    recipe = load_recipe(options.run, options.folds)
-    report.start(options, recipe, tests)
-    job = _Job(options, recipe, tests, clock)
+    trained = load_trained(options.run, options.folds)
+    report.start(options, trained, tests)
+    job = _Job(options, trained, tests, clock)
     job.save()  # complete and valid before anything that takes long
     job.run()
     return job.finish()
@@ -67,9 +70,9 @@ def infer(options: InferOptions) -> Inference:
 class _Job:
     """One inference: what is known so far of every image."""
 
-    def __init__(self, options: InferOptions, recipe: Recipe, tests: TestSet, clock: Clock) -> None:
-        self.options, self.recipe, self.tests, self.clock = options, recipe, tests, clock
-        self.threshold = recipe.threshold if options.threshold is None else options.threshold
+    def __init__(self, options: InferOptions, trained: TrainedModel, tests: TestSet, clock: Clock) -> None:
+        self.options, self.trained, self.tests, self.clock = options, trained, tests, clock
+        self.threshold = trained.threshold if options.threshold is None else options.threshold
         self.images = tests.images[["image_id", "prediction_id", "path"]].copy()
         self.images["probability"] = np.nan
         self.images["failure"] = tests.images["failure"].mask(tests.images["failure"].eq(""), NOT_REACHED)
@@ -78,12 +81,12 @@ class _Job:
         self.stages = Stages()
 
     def run(self) -> None:
-        """Predicts what earlier starts have not."""
+        """Networks what earlier starts have not."""
         if self.options.strict:
             _refuse_gaps(self.tests.images)
         out = Path(self.options.out)
-        flip = Plan.of(self.recipe, self.options.flip).flip
-        key = {"fingerprint": self.recipe.fingerprint, "flip": flip, "backend": self.options.backend}
+        flip = PassPlan.of(self.trained, self.options.flip).flip
+        key = {"fingerprint": self.trained.fingerprint, "flip": flip, "backend": self.options.backend}
         progress = Progress(out.with_name(f"{out.stem}_progress.jsonl"), key)
         try:
             rows = self._left(progress)
@@ -96,8 +99,8 @@ class _Job:
 
     def save(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Writes the submission as it is known now; returns breasts and submission."""
-        recipe, options = self.recipe, self.options
-        breasts = complete_breasts(self.images, self.tests.prediction_ids, recipe.aggregate, recipe.prevalence)
+        trained, options = self.trained, self.options
+        breasts = complete_breasts(self.images, self.tests.prediction_ids, trained.aggregate, trained.prevalence)
         submission = write_submission(breasts, options.out, self.threshold if options.submit == "threshold" else None)
         check_submission(submission, self.tests.prediction_ids)
         return breasts, submission
@@ -109,7 +112,7 @@ class _Job:
         write_frame(self.images, out.with_name(f"{out.stem}_images.csv"))
         write_frame(breasts, out.with_name(f"{out.stem}_breasts.csv"))
         result = Inference(self.images, breasts, submission, self.stages, self.clock.elapsed)
-        report.end(self.options, self.recipe, result.images, breasts, self.threshold, self.stages)
+        report.end(self.options, self.trained, result.images, breasts, self.threshold, self.stages)
         if self.options.strict and breasts["filled"].any():
             raise StrictError(f"strict: {int(breasts['filled'].sum())} breasts have no readable image")
         return result
@@ -130,11 +133,11 @@ class _Job:
         return left
 
     def _stream(self, rows: list[int], progress: Progress) -> None:
-        options, recipe = self.options, self.recipe
-        networks = load_networks(recipe, options.backend, options.compile)
-        plan = Plan.of(recipe, options.flip)
+        options, trained = self.options, self.trained
+        networks = load_networks(trained, options.backend, options.compile)
+        plan = PassPlan.of(trained, options.flip)
         stream = Stream(
-            networks, recipe.preprocess, plan, options.batch_size, options.workers, options.file_timeout, self.stages
+            networks, trained.preprocess, plan, options.batch_size, options.workers, options.file_timeout, self.stages
         )
         said = saved = time.monotonic()
         done = 0
@@ -170,7 +173,7 @@ class _Job:
                 raise StrictError(f"strict: {self._paths[row]}: {predicted.failure}")
             self._settle(row, None, predicted.failure)
             return
-        logits = predicted.logits[:, self.recipe.cancer_column]
+        logits = predicted.logits[:, self.trained.cancer_column]
         if not np.isfinite(logits).all():
             self._settle(row, None, "the networks gave no number")
             return

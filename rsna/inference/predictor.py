@@ -17,11 +17,11 @@ from rsna.dataset.table import image_id_of
 from rsna.inference.exam import load_test_set
 from rsna.inference.file_task import PickledDataset, PreparedSource, Source
 from rsna.inference.networks import load_networks
-from rsna.inference.plan import Plan
+from rsna.inference.pass_plan import PassPlan
 from rsna.inference.preparer import Preparer
 from rsna.inference.results import BreastResult, ImageResult, Prediction
 from rsna.inference.submission import Average, complete_breasts, join_folds
-from rsna.runs.recipe import load_recipe
+from rsna.runs.trained_model import load_trained
 
 Input = str | Path | bytes | Dataset
 """A folder or a file, a DICOM file's bytes, or a data set with pixels."""
@@ -42,7 +42,7 @@ class _Item:
 
 
 class Predictor:
-    """Predicts exams with a bundle or a run; safe to use from several threads."""
+    """Networks exams with a bundle or a run; safe to use from several threads."""
 
     def __init__(
         self,
@@ -69,18 +69,18 @@ class Predictor:
             file_timeout: Seconds after which a file is given up.
 
         Raises:
-            RecipeError: The bundle cannot be used; the message says why.
+            RunError: The bundle cannot be used; the message says why.
         """
-        self.recipe = load_recipe(bundle, folds)
-        self._device = load_networks(self.recipe, backend)[0]
-        self._plan = Plan.of(self.recipe, flip)
+        self.trained = load_trained(bundle, folds)
+        self._device = load_networks(self.trained, backend)[0]
+        self._plan = PassPlan.of(self.trained, flip)
         self._average: Average = average
         self._batch_size = batch_size
         self._network_lock = threading.Lock()
-        self._preparer = Preparer(self.recipe.preprocess, workers, file_timeout)
+        self._preparer = Preparer(self.trained.preprocess, workers, file_timeout)
 
     def predict(self, exam: Input | Sequence[Input]) -> Prediction:
-        """Predicts images and their breasts; a file that fails, hangs or crashes is an error value.
+        """Networks images and their breasts; a file that fails, hangs or crashes is an error value.
 
         Args:
             exam: A folder (with test.csv and test_images, or of DICOM files), a file, bytes, a data set, or a list of
@@ -132,7 +132,7 @@ class Predictor:
 
     def _predict(self, items: list[_Item]) -> None:
         ready = [(item, item.prepared.pixels) for item in items if item.prepared is not None]
-        column = self.recipe.cancer_column
+        column = self.trained.cancer_column
         for start in range(0, len(ready), self._batch_size):
             batch = ready[start : start + self._batch_size]
             with self._network_lock:
@@ -149,15 +149,15 @@ class Predictor:
             [(i.prediction_id, i.probability) for i in readable], columns=["prediction_id", "probability"]
         )
         ids = list(dict.fromkeys(frame["prediction_id"]))
-        recipe = self.recipe
-        breasts = complete_breasts(frame, ids, recipe.aggregate, recipe.prevalence)
-        calibrated = recipe.calibration.apply(breasts["probability"])
+        trained = self.trained
+        breasts = complete_breasts(frame, ids, trained.aggregate, trained.prevalence)
+        calibrated = trained.calibration.apply(breasts["probability"])
         return tuple(
             BreastResult(
                 prediction_id=name,
                 probability=float(p),
                 calibrated=float(c),
-                above_threshold=bool(p >= recipe.threshold),
+                above_threshold=bool(p >= trained.threshold),
                 views=int(views),
                 failures=tuple(i.failure for i in known if i.prediction_id == name and i.failure),
             )

@@ -7,7 +7,7 @@ import pandas as pd
 
 from rsna.config.verbs import InferOptions
 from rsna.inference.exam import TestSet
-from rsna.runs.recipe import Recipe
+from rsna.runs.trained_model import TrainedModel
 
 if TYPE_CHECKING:
     from rsna.inference.stream import Stages
@@ -16,19 +16,19 @@ _SHOWN = 10
 """Notes and failures that are printed before they are only counted."""
 
 
-def start(options: InferOptions, recipe: Recipe, tests: TestSet) -> None:
+def start(options: InferOptions, trained: TrainedModel, tests: TestSet) -> None:
     """What is predicted with what."""
-    rows, columns = recipe.preprocess.size
-    folds = ", ".join(map(str, recipe.folds))
-    say(f"{recipe.source}: folds {folds} of {recipe.model.backbone} at {rows}×{columns}")
-    if len(recipe.folds) < recipe.n_folds:
-        say(f"note: folds not trained or not asked for: {recipe.n_folds - len(recipe.folds)} of {recipe.n_folds}")
+    rows, columns = trained.preprocess.size
+    folds = ", ".join(map(str, trained.folds))
+    say(f"{trained.source}: folds {folds} of {trained.model.backbone} at {rows}×{columns}")
+    if len(trained.folds) < trained.n_folds:
+        say(f"note: folds not trained or not asked for: {trained.n_folds - len(trained.folds)} of {trained.n_folds}")
     say(f"{options.input}: {len(tests.images):,} images, {len(tests.prediction_ids):,} breasts")
     for note in tests.notes[:_SHOWN]:
         say(f"note: {note}")
     if len(tests.notes) > _SHOWN:
         say(f"note: {len(tests.notes) - _SHOWN} more")
-    known = set(tests.images["patient_id"]) & recipe.trained_on
+    known = set(tests.images["patient_id"]) & trained.trained_on
     if known:
         say(f"note: {len(known)} of these patients were trained on, so their predictions are no test")
 
@@ -41,7 +41,7 @@ def progress(done: int, images: int, elapsed: float) -> None:
 
 def end(
     options: InferOptions,
-    recipe: Recipe,
+    trained: TrainedModel,
     images: pd.DataFrame,
     breasts: pd.DataFrame,
     threshold: float,
@@ -56,12 +56,12 @@ def end(
     filled = breasts.loc[breasts["filled"], "prediction_id"]
     if len(filled):
         say(
-            f"{len(filled)} breasts have no readable image and get the training prevalence {recipe.prevalence:.4f} "
+            f"{len(filled)} breasts have no readable image and get the training prevalence {trained.prevalence:.4f} "
             f"(first: {', '.join(filled.head(5))})"
         )
     share = breasts["probability"].ge(threshold).mean()
     say(
-        f"threshold {threshold:.4f}: {share:.1%} of these breasts are at or above it, {recipe.recalled:.1%} were out "
+        f"threshold {threshold:.4f}: {share:.1%} of these breasts are at or above it, {trained.recalled:.1%} were out "
         "of fold (an average of folds spreads less than each; a large gap says that the threshold does not carry over)"
     )
     say(stage_line(stages))

@@ -15,9 +15,9 @@ import numpy.typing as npt
 import torch
 
 from rsna.config.data import PreprocessSettings
-from rsna.inference.ensemble import Predicts
 from rsna.inference.file_task import PreparedSource, Source, prepare_source
-from rsna.inference.plan import Pace, Plan
+from rsna.inference.pass_plan import Pace, PassPlan
+from rsna.inference.torch_networks import Networks
 from rsna.parallel.pool import available_cores, map_tasks
 
 log = logging.getLogger(__name__)
@@ -61,12 +61,12 @@ _Batch = Sequence[tuple[int, PreparedSource]]
 
 @dataclass
 class Stream:
-    """Predicts sources in the order in which their pixels arrive."""
+    """Networks sources in the order in which their pixels arrive."""
 
-    devices: Sequence[Predicts]
+    devices: Sequence[Networks]
     """Networks, once a device."""
     settings: PreprocessSettings
-    plan: Plan
+    plan: PassPlan
     """May be replaced while the stream runs; batches begun keep theirs."""
     batch_size: int = 16
     workers: int | None = None
@@ -163,8 +163,8 @@ class Stream:
         finally:
             results.put(None)
 
-    def _elsewhere(self, batch: _Batch, lane: "_Lane", plan: Plan) -> list[Predicted] | None:
-        """Predicts on another device what failed on one; where that works, the one is broken and gets no more.
+    def _elsewhere(self, batch: _Batch, lane: "_Lane", plan: PassPlan) -> list[Predicted] | None:
+        """Networks on another device what failed on one; where that works, the one is broken and gets no more.
 
         Left in, it would take batch after batch from the others, since failing is quick.
         """
@@ -192,18 +192,18 @@ class Stream:
 class _Lane:
     """A device with the batch size that fits its memory."""
 
-    def __init__(self, device: Predicts, batch_size: int) -> None:
+    def __init__(self, device: Networks, batch_size: int) -> None:
         self.works = True
         self._device = device
         self._batch_size = batch_size
         self._lock = threading.Lock()
 
-    def predict(self, batch: _Batch, plan: Plan) -> list[Predicted]:
-        """Predicts a batch in parts that fit; a part that fails is a failure of its images."""
+    def predict(self, batch: _Batch, plan: PassPlan) -> list[Predicted]:
+        """Networks a batch in parts that fit; a part that fails is a failure of its images."""
         with self._lock:
             return self._in_parts(batch, plan)
 
-    def _in_parts(self, batch: _Batch, plan: Plan) -> list[Predicted]:
+    def _in_parts(self, batch: _Batch, plan: PassPlan) -> list[Predicted]:
         predicted: list[Predicted] = []
         start = 0
         while start < len(batch):

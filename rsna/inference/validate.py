@@ -9,17 +9,17 @@ if TYPE_CHECKING:  # the command line reads the options before anything heavy is
     import pandas as pd
 
     from rsna.dataset.table import ImageTable
-    from rsna.runs.recipe import Recipe
+    from rsna.runs.trained_model import TrainedModel
 
 
 def validate(options: ValidateOptions) -> "pd.DataFrame":
-    """Predicts every image of a labelled set and prints the figures.
+    """Networks every image of a labelled set and prints the figures.
 
     Returns:
         image_id, patient_id, prediction_id, cancer, probability, a row an image that could be read.
 
     Raises:
-        RecipeError: Nothing to predict with.
+        RunError: Nothing to predict with.
         TableError: The folder or its labels cannot be used, or no image can be read.
     """
     import pandas as pd
@@ -27,9 +27,9 @@ def validate(options: ValidateOptions) -> "pd.DataFrame":
     from rsna.dataset.table import TableError, load_table
     from rsna.evaluation.calls import score_calls
     from rsna.evaluation.metrics import evaluate
-    from rsna.runs.recipe import load_recipe
+    from rsna.runs.trained_model import load_trained
 
-    recipe = load_recipe(options.run or options.bundle, options.folds)
+    trained = load_trained(options.run or options.bundle, options.folds)
     table = load_table(options.input, "train", sampling=options.sampling)
     labels = table.frame["cancer"] if "cancer" in table.frame else pd.Series(dtype=float)
     if not labels.eq(1).any() or labels.isna().any():
@@ -38,37 +38,37 @@ def validate(options: ValidateOptions) -> "pd.DataFrame":
             f"cancer, {int(labels.eq(1).sum()):,} are positive; figures need every label and a positive. Take the "
             "others out of train.csv, or predict without figures: rsna infer, rsna predict"
         )
-    known = recipe.trained_on & set(table.frame["patient_id"])
+    known = trained.trained_on & set(table.frame["patient_id"])
     print(
-        f"{recipe.source}: folds {', '.join(map(str, recipe.folds))} of {recipe.model.backbone}\n"
+        f"{trained.source}: folds {', '.join(map(str, trained.folds))} of {trained.model.backbone}\n"
         f"{table.root}: {len(table.frame):,} images, {table.frame['prediction_id'].nunique():,} breasts",
         flush=True,
     )
     if known:
         print(f"note: {len(known):,} of these patients were trained on: for them these figures are no test")
-    predicted = _predict(options, recipe, table)
+    predicted = _predict(options, trained, table)
     if predicted.empty:
         raise TableError(f"{table.root}: none of the {len(table.frame):,} images can be read")
     # Ahead of the figures, so that whatever these refuse the predictions are there.
     if options.out:
         _write(predicted, Path(options.out))
-    found = evaluate(predicted, recipe.aggregate, sampling=options.sampling, resamples=options.resamples)
+    found = evaluate(predicted, trained.aggregate, sampling=options.sampling, resamples=options.resamples)
     # The thresholds in the table are chosen on this set; a submission comes with the run's.
-    print(f"{found.table()}\n{score_calls(found, recipe.threshold, options.resamples).line()}")
+    print(f"{found.table()}\n{score_calls(found, trained.threshold, options.resamples).line()}")
     return predicted
 
 
-def _predict(options: ValidateOptions, recipe: "Recipe", table: "ImageTable") -> "pd.DataFrame":
+def _predict(options: ValidateOptions, trained: "TrainedModel", table: "ImageTable") -> "pd.DataFrame":
     import numpy as np
 
     from rsna.inference.networks import load_networks
-    from rsna.inference.plan import Plan
+    from rsna.inference.pass_plan import PassPlan
     from rsna.inference.stream import Stream
     from rsna.inference.submission import join_folds
 
-    plan = Plan.of(recipe, options.flip)
+    plan = PassPlan.of(trained, options.flip)
     stream = Stream(
-        load_networks(recipe), recipe.preprocess, plan, batch_size=options.batch_size, workers=options.workers
+        load_networks(trained), trained.preprocess, plan, batch_size=options.batch_size, workers=options.workers
     )
     columns = ["image_id", "patient_id", "prediction_id", "cancer"]
     frame = table.frame[columns].assign(probability=np.nan)
@@ -77,7 +77,7 @@ def _predict(options: ValidateOptions, recipe: "Recipe", table: "ImageTable") ->
         if outcome.logits is None:
             failed.append(f"failed: {frame['image_id'].iloc[outcome.index]}: {outcome.failure}")
             continue
-        logits = outcome.logits[None, :, recipe.cancer_column]  # (1, passes)
+        logits = outcome.logits[None, :, trained.cancer_column]  # (1, passes)
         frame.loc[frame.index[outcome.index], "probability"] = join_folds(logits, options.average)[0]
     for line in failed[:10]:
         print(line)

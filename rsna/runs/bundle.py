@@ -15,7 +15,7 @@ from typing import Any, get_args
 from rsna.config.training import WantedPrecision
 from rsna.evaluation.breasts import Aggregate
 from rsna.files import read_json, sha256
-from rsna.runs.errors import RecipeError
+from rsna.runs.errors import RunError
 from rsna.runs.unpack import unpack
 
 BUNDLE_FILE = "bundle.json"
@@ -77,15 +77,15 @@ class Bundle:
         """A file of the bundle.
 
         Raises:
-            RecipeError: The name leads out of the folder, is not recorded, or is not there.
+            RunError: The name leads out of the folder, is not recorded, or is not there.
         """
         path = self.folder / name
         if Path(name).name != name or path.is_symlink():
-            raise RecipeError(f"{self.folder}: {name!r} is no plain file of this folder")
+            raise RunError(f"{self.folder}: {name!r} is no plain file of this folder")
         if name not in self.about["files"]:
-            raise RecipeError(f"{self.folder}: {name} is not recorded in {BUNDLE_FILE}")
+            raise RunError(f"{self.folder}: {name} is not recorded in {BUNDLE_FILE}")
         if not path.is_file():
-            raise RecipeError(f"{path}: is missing; copy the bundle again")
+            raise RunError(f"{path}: is missing; copy the bundle again")
         return path
 
     def sha256(self, name: str) -> str:
@@ -96,11 +96,11 @@ class Bundle:
         """Compares every recorded file with its SHA-256.
 
         Raises:
-            RecipeError: Names the first that differs.
+            RunError: Names the first that differs.
         """
         for name in self.about["files"]:
             if sha256(self.file(name)) != self.sha256(name):
-                raise RecipeError(f"{self.folder / name}: its SHA-256 is not the recorded one; copy it again")
+                raise RunError(f"{self.folder / name}: its SHA-256 is not the recorded one; copy it again")
 
 
 def open_bundle(path: Path) -> Bundle:
@@ -110,7 +110,7 @@ def open_bundle(path: Path) -> Bundle:
         path: A bundle's folder, or its archive, which is unpacked for as long as the program runs.
 
     Raises:
-        RecipeError: No bundle, one of a newer format, one that lacks what it must have, or a value out of range.
+        RunError: No bundle, one of a newer format, one that lacks what it must have, or a value out of range.
     """
     if path.is_file():
         folder = Path(tempfile.mkdtemp(prefix="rsna-bundle-"))
@@ -118,29 +118,29 @@ def open_bundle(path: Path) -> Bundle:
         unpack(path, folder)
         inner = [file.parent for file in (folder / BUNDLE_FILE, *folder.glob(f"*/{BUNDLE_FILE}")) if file.is_file()]
         if not inner:
-            raise RecipeError(f"{path}: there is no {BUNDLE_FILE} in this archive")
+            raise RunError(f"{path}: there is no {BUNDLE_FILE} in this archive")
         path = inner[0]
     try:
         about = read_json(path / BUNDLE_FILE)
     except ValueError as error:
-        raise RecipeError(str(error)) from error
+        raise RunError(str(error)) from error
     _check(path, about)
     return Bundle(path, about)
 
 
 def _check(folder: Path, about: Any) -> None:
     if not isinstance(about, dict) or not isinstance(about.get("format"), int):
-        raise RecipeError(f"{folder / BUNDLE_FILE}: says no format, so it is no bundle of this project")
+        raise RunError(f"{folder / BUNDLE_FILE}: says no format, so it is no bundle of this project")
     if about["format"] > BUNDLE_FORMAT:
-        raise RecipeError(
+        raise RunError(
             f"{folder}: is of format {about['format']}, this version reads up to {BUNDLE_FORMAT}; it was made by "
             f"version {about.get('versions', {}).get('rsna-mammography', '(not said)')}, install that one"
         )
     wrong = [key for key, kind in _KEYS.items() if not isinstance(about.get(key), kind)]
     if wrong:
-        raise RecipeError(f"{folder / BUNDLE_FILE}: lacks {', '.join(wrong)}, or has something else in that place")
+        raise RunError(f"{folder / BUNDLE_FILE}: lacks {', '.join(wrong)}, or has something else in that place")
     for key, (allowed, what) in _VALUES.items():
         if not allowed(about[key]):
-            raise RecipeError(
+            raise RunError(
                 f"{folder / BUNDLE_FILE}: {key}: {about[key]!r} is not {what}; the file was changed, copy it again"
             )

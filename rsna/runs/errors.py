@@ -1,9 +1,5 @@
-"""What can be wrong with what a prediction is made from, and with a prediction that must not fall back."""
+"""What can be wrong with a run or a bundle."""
 
 
-class RecipeError(ValueError):
-    """A run or bundle that nothing can be predicted with; the message says what is missing."""
-
-
-class StrictError(RuntimeError):
-    """A fallback under strict=true."""
+class RunError(ValueError):
+    """A run or a bundle that cannot be used as it is; the message names the file and how to go on."""

@@ -16,6 +16,7 @@ from rsna.dataset.table import ImageTable
 from rsna.dataset.targets import kept_targets
 from rsna.files import read_json, write_atomic, write_json
 from rsna.prepare.image import preprocessing_hash
+from rsna.runs.errors import RunError
 
 CONFIG, FOLDS, RUN = "config.yaml", "folds.csv", "run.json"
 
@@ -26,10 +27,6 @@ _FREE = (
     "trainer.compile", "model.gradient_checkpointing",
 )  # fmt: skip
 """Keys that may change between two starts of the same run: where it runs, and what the three hashes hold instead."""
-
-
-class RunError(ValueError):
-    """A run folder that cannot be used as it is; the message says why and how to go on."""
 
 
 def hashes_of(config: Config, table: ImageTable, folds: pd.DataFrame) -> dict[str, str]:

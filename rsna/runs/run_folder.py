@@ -9,11 +9,8 @@ import pandas as pd
 from rsna.evaluation.metrics import Evaluation, evaluate
 from rsna.evaluation.predictions import read_predictions
 from rsna.files import FileError, read_json, read_yaml
+from rsna.runs.errors import RunError
 from rsna.runs.lb_scores import LbScores, read_scores
-
-
-class BoardError(ValueError):
-    """A run folder that cannot be shown; the message names the file and how to mend it."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +91,12 @@ class RunFolder:
         """Out-of-fold predictions of every finished fold, a row an image.
 
         Raises:
-            BoardError: There are none.
+            RunError: There are none.
         """
         pooled = self.path / "cv" / "oof.parquet"
         files = [pooled] if pooled.is_file() else sorted(self.path.glob("fold*/oof.parquet"))
         if not files:
-            raise BoardError(f"{self.path}: has no out-of-fold predictions yet; python train.py makes them")
+            raise RunError(f"{self.path}: has no out-of-fold predictions yet; python train.py makes them")
         return pd.concat([read_predictions(file) for file in files], ignore_index=True)
 
     def evaluate(self) -> Evaluation:
@@ -111,7 +108,7 @@ def read_run(path: Path) -> RunFolder:
     """Reads a run folder; weights and predictions stay on disk.
 
     Raises:
-        BoardError: It is no run, or one of its files cannot be read.
+        RunError: It is no run, or one of its files cannot be read.
     """
     try:
         config, record = read_yaml(path / "config.yaml"), read_json(path / "run.json")
@@ -121,11 +118,11 @@ def read_run(path: Path) -> RunFolder:
         run = RunFolder(path, config, record, folds, read_json(pooled) if pooled.is_file() else None, read_scores(path))
         _ = run.comparable, run.input, run.backbone, run.sampling, run.config["evaluation"]["aggregate"]
     except FileNotFoundError as error:
-        raise BoardError(f"{path}: is no run folder: {Path(error.filename).name} is missing") from error
+        raise RunError(f"{path}: is no run folder: {Path(error.filename).name} is missing") from error
     except FileError as error:
-        raise BoardError(str(error)) from error
+        raise RunError(str(error)) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BoardError(f"{path}: cannot be read as a run: {type(error).__name__}: {error}") from error
+        raise RunError(f"{path}: cannot be read as a run: {type(error).__name__}: {error}") from error
     return run
 
 
@@ -133,14 +130,14 @@ def find_runs(folder: Path) -> tuple[list[RunFolder], list[str]]:
     """Every run in a folder of runs, and why what looks like one is left out.
 
     Raises:
-        BoardError: There is no such folder.
+        RunError: There is no such folder.
     """
     if not folder.is_dir():
-        raise BoardError(f"runs={folder}: there is no such folder; train first, or name the folder of your runs")
+        raise RunError(f"runs={folder}: there is no such folder; train first, or name the folder of your runs")
     runs, left_out = [], []
     for file in sorted(folder.glob("*/run.json")):
         try:
             runs.append(read_run(file.parent))
-        except BoardError as error:
+        except RunError as error:
             left_out.append(str(error))
     return runs, left_out

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from rsna.runs.errors import RecipeError
+from rsna.runs.errors import RunError
 
 MAX_BYTES = 20 << 30
 """Bytes that an archive may unpack to."""
@@ -21,7 +21,7 @@ def unpack(archive: Path, folder: Path) -> None:
     """Unpacks a .zip or .tar (gzip, bzip2, xz) of plain files into ``folder``.
 
     Raises:
-        RecipeError: Not such an archive; a name that leads out of the folder, a link or a device; too much of it.
+        RunError: Not such an archive; a name that leads out of the folder, a link or a device; too much of it.
     """
     written = 0
     seen: set[PurePosixPath] = set()
@@ -31,14 +31,14 @@ def unpack(archive: Path, folder: Path) -> None:
                 inside = _inside(archive, name)
                 written += size
                 if inside in seen or len(seen) >= MAX_FILES or written > MAX_BYTES:
-                    raise RecipeError(f"{archive}: holds {name} twice, or more than {MAX_FILES:,} files or 20 GiB")
+                    raise RunError(f"{archive}: holds {name} twice, or more than {MAX_FILES:,} files or 20 GiB")
                 seen.add(inside)
                 target = folder / inside
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with content, target.open("xb") as file:
                     _copy(archive, content, file, size)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, NotImplementedError) as error:
-        raise RecipeError(f"{archive}: cannot be unpacked: {error}. Copy it again") from error
+        raise RunError(f"{archive}: cannot be unpacked: {error}. Copy it again") from error
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def _members(archive: Path) -> Iterator[Iterator[tuple[str, int, IO[bytes]]]]:
         with tarfile.open(archive) as tar:
             yield _of_tar(archive, tar)
     else:
-        raise RecipeError(f"{archive}: is neither a folder, nor a .zip or .tar archive of a bundle")
+        raise RunError(f"{archive}: is neither a folder, nor a .zip or .tar archive of a bundle")
 
 
 def _of_zip(archive: Path, opened: zipfile.ZipFile) -> Iterator[tuple[str, int, IO[bytes]]]:
@@ -60,7 +60,7 @@ def _of_zip(archive: Path, opened: zipfile.ZipFile) -> Iterator[tuple[str, int, 
             continue
         kind = stat.S_IFMT(info.external_attr >> 16)
         if kind not in (0, stat.S_IFREG):
-            raise RecipeError(f"{archive}: {info.filename} is a link or a device, not a plain file")
+            raise RunError(f"{archive}: {info.filename} is a link or a device, not a plain file")
         yield info.filename, info.file_size, opened.open(info)
 
 
@@ -70,14 +70,14 @@ def _of_tar(archive: Path, opened: tarfile.TarFile) -> Iterator[tuple[str, int, 
             continue
         content = opened.extractfile(info) if info.isreg() else None
         if content is None:
-            raise RecipeError(f"{archive}: {info.name} is a link or a device, not a plain file")
+            raise RunError(f"{archive}: {info.name} is a link or a device, not a plain file")
         yield info.name, info.size, content
 
 
 def _inside(archive: Path, name: str) -> PurePosixPath:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or not path.parts:
-        raise RecipeError(f"{archive}: {name!r} leads out of the folder")
+        raise RunError(f"{archive}: {name!r} leads out of the folder")
     return path
 
 
@@ -85,7 +85,7 @@ def _copy(archive: Path, content: IO[bytes], file: IO[bytes], size: int) -> None
     """Copies as many bytes as were announced; more of them is a lie."""
     shutil.copyfileobj(_Limited(content, size), file, 1 << 20)
     if content.read(1):
-        raise RecipeError(f"{archive}: a file is longer than it says")
+        raise RunError(f"{archive}: a file is longer than it says")
 
 
 class _Limited:

@@ -15,8 +15,8 @@ from rsna.config.schema import Config
 from rsna.dataset.targets import Target
 from rsna.evaluation.breasts import ATTRIBUTES
 from rsna.files import atomic_path
-from rsna.inference.ensemble import Ensemble
-from rsna.inference.plan import Plan
+from rsna.inference.pass_plan import PassPlan
+from rsna.inference.torch_networks import TorchNetworks
 from rsna.model.heads import output_count, probabilities
 from rsna.model.network import build_model
 from rsna.prepare.cache import Cache
@@ -30,7 +30,7 @@ _KEPT = ("image_id", "patient_id", "prediction_id", "laterality", "view", *ATTRI
 
 
 def predict_fold(config: Config, fold: int, folder: Path, data: FoldData) -> pd.DataFrame:
-    """Predicts the validation images of a fold once each and writes ``oof.parquet``.
+    """Networks the validation images of a fold once each and writes ``oof.parquet``.
 
     In one process, whatever number of devices trained: no sampler pads here, so nothing is predicted twice.
 
@@ -42,10 +42,10 @@ def predict_fold(config: Config, fold: int, folder: Path, data: FoldData) -> pd.
     network = build_model(settings, output_count(data.targets))
     network.load_state_dict(load_file(folder / WEIGHTS))
     device = torch.device(choose_accelerator(config.trainer))
-    ensemble = Ensemble([network], device, config.trainer.precision)
+    networks = TorchNetworks([network], device, config.trainer.precision)
     image_ids = data.validation["image_id"].tolist()
-    plan = Plan(1, config.evaluation.flip_tta)
-    logits = predict_cached(ensemble, data.cache, image_ids, config.batch_size_per_device * 2, plan).mean(axis=0)
+    plan = PassPlan(1, config.evaluation.flip_tta)
+    logits = predict_cached(networks, data.cache, image_ids, config.batch_size_per_device * 2, plan).mean(axis=0)
     frame = with_probabilities(data.validation, logits, data.targets).assign(fold=fold)
     with atomic_path(folder / OOF) as temporary:
         frame.to_parquet(temporary, index=False)
@@ -53,7 +53,7 @@ def predict_fold(config: Config, fold: int, folder: Path, data: FoldData) -> pd.
 
 
 def predict_cached(
-    ensemble: Ensemble, cache: Cache, image_ids: list[str], batch_size: int, plan: Plan
+    networks: TorchNetworks, cache: Cache, image_ids: list[str], batch_size: int, plan: PassPlan
 ) -> npt.NDArray[np.float32]:
     """(passes, N, outputs) float32 logits of prepared images; reading overlaps with the network."""
     starts = range(0, len(image_ids), batch_size)
@@ -67,7 +67,7 @@ def predict_cached(
         for start in starts:
             images = np.stack([future.result() for future in pending])
             pending = batch(start + batch_size)
-            predicted.append(ensemble.logits(images, plan))
+            predicted.append(networks.logits(images, plan))
     return np.concatenate(predicted, axis=1)
 
 

@@ -5,7 +5,8 @@ from rsna.board.pixels import Pixels, find_image
 from rsna.dataset.table import load_table
 from rsna.prepare.cache import Cache
 from rsna.prepare.table import prepare_table
-from rsna.runs.run_folder import BoardError, read_run
+from rsna.runs.errors import RunError
+from rsna.runs.run_folder import read_run
 
 
 def _first(pictured):
@@ -53,5 +54,5 @@ def test_an_image_is_found_by_id_and_by_path_with_the_fold_that_has_not_seen_it(
     assert str(by_id[0]) == image["path"]
     assert by_id == find_image(pictured, image["path"])
     assert len(by_id[1]) == 1
-    with pytest.raises(BoardError, match="neither a file nor an id"):
+    with pytest.raises(RunError, match="neither a file nor an id"):
         find_image(pictured, "nobody")

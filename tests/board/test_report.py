@@ -3,7 +3,8 @@ import re
 import pytest
 
 from rsna.board.report import write_report
-from rsna.runs.run_folder import BoardError, find_runs, read_run
+from rsna.runs.errors import RunError
+from rsna.runs.run_folder import find_runs, read_run
 
 
 @pytest.fixture(scope="module")
@@ -51,5 +52,5 @@ def test_words_from_run_folders_are_escaped(pictured, tmp_path):
 
 
 def test_no_run_is_an_error(tmp_path):
-    with pytest.raises(BoardError, match="no run to report on"):
+    with pytest.raises(RunError, match="no run to report on"):
         write_report([], tmp_path / "r.html")

@@ -18,8 +18,8 @@ from rsna.bundle.wheel import pack_project
 from rsna.config.settings import ConfigError
 from rsna.config.verbs import BundleMakeOptions, BundleVerifyOptions, InferOptions
 from rsna.inference.infer import infer
-from rsna.runs.errors import RecipeError
-from rsna.runs.recipe import load_recipe
+from rsna.runs.errors import RunError
+from rsna.runs.trained_model import load_trained
 from tests.inference.runs import write_exams
 
 
@@ -77,10 +77,10 @@ def test_the_wheel_carries_the_notebook_for_bundles_made_of_an_installed_package
 
 
 def test_a_bundle_is_the_same_recipe_as_its_run(made, run):
-    ours, theirs = load_recipe(made), load_recipe(run)
+    ours, theirs = load_trained(made), load_trained(run)
     for key in ("preprocess", "model", "targets", "aggregate", "threshold", "recalled", "prevalence", "calibration"):
         assert getattr(ours, key) == getattr(theirs, key), key
-    assert load_recipe(made, (1,)).folds == (1,)
+    assert load_trained(made, (1,)).folds == (1,)
 
 
 def test_a_bundle_and_its_archives_predict_as_the_run(made, run, tmp_path):
@@ -123,9 +123,9 @@ def test_a_changed_file_is_refused_before_it_is_used(bundle):
     content = bytearray((bundle / "fold1.safetensors").read_bytes())
     content[-1] ^= 1
     (bundle / "fold1.safetensors").write_bytes(content)
-    with pytest.raises(RecipeError, match=r"fold1.safetensors: its SHA-256 is not the recorded one"):
-        load_recipe(bundle).networks()
-    with pytest.raises(RecipeError, match=r"fold1.safetensors: its SHA-256"):
+    with pytest.raises(RunError, match=r"fold1.safetensors: its SHA-256 is not the recorded one"):
+        load_trained(bundle).networks()
+    with pytest.raises(RunError, match=r"fold1.safetensors: its SHA-256"):
         verify_bundle(BundleVerifyOptions(bundle=str(bundle)))
 
 
@@ -137,41 +137,41 @@ def test_verify_without_installing(bundle):
 
 def test_a_missing_file_is_named(bundle):
     (bundle / "fold0.safetensors").unlink()
-    with pytest.raises(RecipeError, match=r"fold0.safetensors: is missing"):
-        load_recipe(bundle)
+    with pytest.raises(RunError, match=r"fold0.safetensors: is missing"):
+        load_trained(bundle)
 
 
 def test_names_that_lead_out_of_the_folder_are_refused(bundle, tmp_path):
     (tmp_path / "outside.safetensors").write_bytes((bundle / "fold0.safetensors").read_bytes())
     for name in ("../outside.safetensors", str(tmp_path / "outside.safetensors")):
         rewrite(bundle, weights={"0": name}, files={name: "0" * 64})
-        with pytest.raises(RecipeError, match="is no plain file of this folder"):
-            load_recipe(bundle)
+        with pytest.raises(RunError, match="is no plain file of this folder"):
+            load_trained(bundle)
     (bundle / "link.safetensors").symlink_to(tmp_path / "outside.safetensors")
     rewrite(bundle, weights={"0": "link.safetensors"}, files={"link.safetensors": "0" * 64})
-    with pytest.raises(RecipeError, match="is no plain file of this folder"):
-        load_recipe(bundle)
+    with pytest.raises(RunError, match="is no plain file of this folder"):
+        load_trained(bundle)
 
 
 def test_a_newer_format_and_other_preprocessing_are_refused_with_the_reason(bundle):
     rewrite(bundle, format=3)
-    with pytest.raises(RecipeError, match=r"is of format 3, this version reads up to 2; .*version 0"):
-        load_recipe(bundle)
+    with pytest.raises(RunError, match=r"is of format 3, this version reads up to 2; .*version 0"):
+        load_trained(bundle)
     rewrite(bundle, format=2, hashes=about(bundle)["hashes"] | {"preprocessing": "abc"})
-    with pytest.raises(RecipeError, match="was trained with preprocessing abc, this version prepares with"):
-        load_recipe(bundle)
+    with pytest.raises(RunError, match="was trained with preprocessing abc, this version prepares with"):
+        load_trained(bundle)
 
 
 def test_a_description_that_is_none_is_refused(bundle):
     rewrite(bundle, weights=None, threshold="high")
-    with pytest.raises(RecipeError, match="lacks weights, threshold"):
-        load_recipe(bundle)
+    with pytest.raises(RunError, match="lacks weights, threshold"):
+        load_trained(bundle)
     (bundle / "bundle.json").write_text("[1]")
-    with pytest.raises(RecipeError, match="says no format"):
-        load_recipe(bundle)
+    with pytest.raises(RunError, match="says no format"):
+        load_trained(bundle)
     (bundle / "bundle.json").write_text("{")
-    with pytest.raises(RecipeError, match="is not JSON"):
-        load_recipe(bundle)
+    with pytest.raises(RunError, match="is not JSON"):
+        load_trained(bundle)
 
 
 @pytest.mark.parametrize(
@@ -199,8 +199,8 @@ def test_a_description_that_is_none_is_refused(bundle):
 )
 def test_values_changed_by_hand_are_named(bundle, key, value, message):
     rewrite(bundle, **{key: value})
-    with pytest.raises(RecipeError, match=rf"bundle\.json: {key}: .*{message}.*; the file was changed"):
-        load_recipe(bundle)
+    with pytest.raises(RunError, match=rf"bundle\.json: {key}: .*{message}.*; the file was changed"):
+        load_trained(bundle)
 
 
 def test_pickles_are_not_read(bundle):
@@ -210,22 +210,22 @@ def test_pickles_are_not_read(bundle):
     content = pickle.dumps({"a": 1})
     (bundle / "fold0.safetensors").write_bytes(content)
     rewrite(bundle, files=about(bundle)["files"] | {"fold0.safetensors": hashlib.sha256(content).hexdigest()})
-    with pytest.raises(RecipeError, match="cannot be loaded into"):
-        load_recipe(bundle).networks()
+    with pytest.raises(RunError, match="cannot be loaded into"):
+        load_trained(bundle).networks()
 
 
 def test_archives_cannot_write_outside_their_folder(tmp_path):
     for name in ("../evil.txt", "/tmp/evil.txt", "a/../../evil.txt", "..\\evil.txt", "C:evil.txt"):
         with zipfile.ZipFile(tmp_path / "bad.zip", "w") as archive:
             archive.writestr(name, "evil")
-        with pytest.raises(RecipeError, match="leads out of the folder"):
-            load_recipe(tmp_path / "bad.zip")
+        with pytest.raises(RunError, match="leads out of the folder"):
+            load_trained(tmp_path / "bad.zip")
         with tarfile.open(tmp_path / "bad.tar", "w") as archive:
             info = tarfile.TarInfo(name)
             info.size = 4
             archive.addfile(info, io.BytesIO(b"evil"))
-        with pytest.raises(RecipeError, match="leads out of the folder"):
-            load_recipe(tmp_path / "bad.tar")
+        with pytest.raises(RunError, match="leads out of the folder"):
+            load_trained(tmp_path / "bad.tar")
 
 
 def test_archives_with_links_are_refused(tmp_path):
@@ -233,21 +233,21 @@ def test_archives_with_links_are_refused(tmp_path):
         link = tarfile.TarInfo("bundle.json")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(link)
-    with pytest.raises(RecipeError, match="is a link or a device"):
-        load_recipe(tmp_path / "bad.tar")
+    with pytest.raises(RunError, match="is a link or a device"):
+        load_trained(tmp_path / "bad.tar")
     with zipfile.ZipFile(tmp_path / "bad.zip", "w") as archive:
         info = zipfile.ZipInfo("bundle.json")
         info.external_attr = 0o120777 << 16
         archive.writestr(info, "/etc/passwd")
-    with pytest.raises(RecipeError, match="is a link or a device"):
-        load_recipe(tmp_path / "bad.zip")
+    with pytest.raises(RunError, match="is a link or a device"):
+        load_trained(tmp_path / "bad.zip")
 
 
 def test_what_is_no_archive_of_a_bundle_is_refused(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"PK nothing")
-    with pytest.raises(RecipeError, match="is neither a folder, nor a .zip or .tar"):
-        load_recipe(tmp_path / "a.zip")
+    with pytest.raises(RunError, match="is neither a folder, nor a .zip or .tar"):
+        load_trained(tmp_path / "a.zip")
     with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
         archive.writestr("readme.txt", "hello")
-    with pytest.raises(RecipeError, match=r"there is no bundle.json in this archive"):
-        load_recipe(tmp_path / "b.zip")
+    with pytest.raises(RunError, match=r"there is no bundle.json in this archive"):
+        load_trained(tmp_path / "b.zip")

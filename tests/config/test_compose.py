@@ -61,7 +61,7 @@ def test_the_documents_hold_overrides():
         ("data=rnsa", "data: there is no 'rnsa'; options: auto, demo, rsna"),
         ("trainer.epochs=0", "trainer.epochs: 0 is below 1"),
         ("trainer.precision=64", "trainer.precision: .* is not one of auto, 32, bf16, fp16"),
-        ("targets=[cancr]", "targets: 'cancr' is not one of cancer, biopsy"),
+        ("targets=[cancr]", "targets.0.: 'cancr' is not one of cancer, biopsy"),
         ("fold=-1", "fold: -1 is below 0"),
         ("fold=some", "fold: expected a whole number"),
         ("model.drop_rate=1", "model.drop_rate: 1.0 is not in"),

@@ -12,7 +12,7 @@ from rsna.inference.explain import explain, grad_cam, grey_original, heat_colour
 from rsna.model.features import Features
 from rsna.model.network import MammogramNet, build_model
 from rsna.prepare.geometry import Geometry
-from rsna.runs.recipe import load_recipe
+from rsna.runs.trained_model import load_trained
 from tests.inference.runs import write_run
 from tests.prepare import phantoms
 from tests.prepare.files import write_dicom
@@ -128,12 +128,12 @@ def test_a_file_is_explained_on_its_own_pixels(tmp_path):
     image, _ = phantoms.breast(160, 120, side="right", muscle=True, seed=3)
     file = tmp_path / "1.dcm"
     write_dicom(file, image, "jpeg2000", PatientID="p", ImageLaterality="R", ViewPosition="MLO")
-    recipe = load_recipe(write_run(tmp_path / "run"))
-    found = explain(recipe, file, 0)
+    trained = load_trained(write_run(tmp_path / "run"))
+    found = explain(trained, file, 0)
     assert found.original.shape == found.heat.shape == (160, 120)
     assert found.folds == (0, 1)
     assert found.picture().shape == (160, 120, 3)
-    assert explain(recipe, file, 80).original.shape == (80, 60)
+    assert explain(trained, file, 80).original.shape == (80, 60)
 
 
 def test_originals_are_not_enlarged():

@@ -11,12 +11,12 @@ pytest.importorskip("onnxscript", reason="the extra export is not installed")
 import rsna
 from rsna.cli import main
 from rsna.config.verbs import ExportOptions
-from rsna.inference.ensemble import Ensemble
 from rsna.inference.export import export
-from rsna.inference.onnx import OnnxEnsemble
-from rsna.inference.plan import Plan
-from rsna.runs.errors import RecipeError
-from rsna.runs.recipe import load_recipe
+from rsna.inference.onnx_networks import OnnxNetworks
+from rsna.inference.pass_plan import PassPlan
+from rsna.inference.torch_networks import TorchNetworks
+from rsna.runs.errors import RunError
+from rsna.runs.trained_model import load_trained
 from tests.inference.runs import SIZE, write_exams, write_run
 from tests.prepare import phantoms
 
@@ -46,18 +46,18 @@ def test_networks_of_tokens_take_any_batch_size(tmp_path):
     found = export(ExportOptions(run=str(run), images=str(tmp_path / "exams")))
     assert all(0 <= fold.difference < 1e-4 for fold in found.folds)
     images = np.random.default_rng(0).integers(0, 256, (3, *SIZE), dtype=np.uint8)
-    assert OnnxEnsemble(load_recipe(run)).logits(images).shape == (1, 3, 1)
+    assert OnnxNetworks(load_trained(run)).logits(images).shape == (1, 3, 1)
 
 
 def test_any_batch_size_and_any_plan(exported):
     folder, _, _ = exported
-    recipe = load_recipe(folder)
-    ours, theirs = OnnxEnsemble(recipe), recipe.networks()
-    torch_ones = Ensemble(theirs)
+    trained = load_trained(folder)
+    ours, theirs = OnnxNetworks(trained), trained.networks()
+    torch_ones = TorchNetworks(theirs)
     breasts = [phantoms.breast(*SIZE, side="left", muscle=False, seed=k)[0] for k in range(3)]
     for size in (1, 3):
         images = (np.stack(breasts[:size]) * 255).astype(np.uint8)
-        for plan in (Plan(2, True), Plan(1, False)):
+        for plan in (PassPlan(2, True), PassPlan(1, False)):
             found = ours.logits(images, plan)
             assert found.shape == (plan.passes, size, 1)
             np.testing.assert_allclose(found, torch_ones.logits(images, plan), atol=2e-3)
@@ -73,23 +73,23 @@ def test_the_predictor_runs_on_onnxruntime(exported):
 def test_differences_above_the_tolerance_write_nothing(run, exported, tmp_path):
     _, exams, _ = exported
     copy = shutil.copytree(run, tmp_path / "run")
-    with pytest.raises(RecipeError, match="ONNX and torch differ by"):
+    with pytest.raises(RunError, match="ONNX and torch differ by"):
         export(ExportOptions(run=str(copy), images=str(exams), folds=(0,), tolerance=1e-18))
     assert not (copy / "onnx").exists()
 
 
 def test_exports_of_other_weights_are_refused(exported, run, tmp_path):
     folder, _, _ = exported
-    with pytest.raises(RecipeError, match="there is no export"):
-        OnnxEnsemble(load_recipe(run))
+    with pytest.raises(RunError, match="there is no export"):
+        OnnxNetworks(load_trained(run))
     copy = shutil.copytree(folder, tmp_path / "copy")
     shutil.copyfile(copy / "fold0" / "model.safetensors", copy / "fold1" / "model.safetensors")
-    with pytest.raises(RecipeError, match="is not of these weights of fold 1"):
-        OnnxEnsemble(load_recipe(copy))
+    with pytest.raises(RunError, match="is not of these weights of fold 1"):
+        OnnxNetworks(load_trained(copy))
     shutil.copyfile(folder / "fold1" / "model.safetensors", copy / "fold1" / "model.safetensors")
     (copy / "onnx" / "fold1.onnx").write_bytes(b"other")
-    with pytest.raises(RecipeError, match="its SHA-256 is not the recorded one"):
-        OnnxEnsemble(load_recipe(copy))
+    with pytest.raises(RunError, match="its SHA-256 is not the recorded one"):
+        OnnxNetworks(load_trained(copy))
 
 
 def test_the_verb_says_how_to_mend(tmp_path, capsys):

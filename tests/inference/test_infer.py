@@ -19,13 +19,13 @@ from rsna.config.verbs import BundleMakeOptions, InferOptions
 from rsna.dataset.table import TableError
 from rsna.evaluation.metrics import evaluate
 from rsna.inference.devices import choose_devices, choose_precision
-from rsna.inference.ensemble import Ensemble
-from rsna.inference.infer import infer
+from rsna.inference.infer import StrictError, infer
 from rsna.inference.submission import write_submission
+from rsna.inference.torch_networks import TorchNetworks
 from rsna.prepare.cache import Cache
 from rsna.prepare.table import prepare_table
-from rsna.runs.errors import RecipeError, StrictError
-from rsna.runs.recipe import load_recipe
+from rsna.runs.errors import RunError
+from rsna.runs.trained_model import load_trained
 from tests.inference.runs import write_exams, write_run
 
 REAL = Path(os.environ.get("RSNA_TEST_DATA", "/nowhere")) / "rsna"
@@ -33,7 +33,7 @@ REAL_FILES = sorted((REAL / "train_images").glob("*/*.dcm")) if REAL.is_dir() el
 
 
 def predict(run, root, tmp_path, **options):
-    """Predicts and reads back what was written."""
+    """Networks and reads back what was written."""
     out = tmp_path / "out" / "submission.csv"
     done = infer(InferOptions(run=str(run), input=str(root), out=str(out), workers=1, **options))
     written = pd.read_csv(out)
@@ -113,8 +113,8 @@ def test_a_run_predicts_in_32_bits_where_it_was_trained_so(tmp_path, monkeypatch
     bundle = make_bundle(BundleMakeOptions(str(run), str(tmp_path / "bundle"), precision="fp32", target="none"))
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
     for source in (run, bundle):
-        assert choose_precision(torch.device("cuda"), load_recipe(source).precision) == expected
-        assert choose_precision(torch.device("cpu"), load_recipe(source).precision) == "32"
+        assert choose_precision(torch.device("cuda"), load_trained(source).precision) == expected
+        assert choose_precision(torch.device("cpu"), load_trained(source).precision) == "32"
 
 
 def test_a_file_that_fails_leaves_its_breast_to_its_other_views(run, exams, tmp_path, capsys):
@@ -243,15 +243,15 @@ def test_the_threshold_of_some_folds_is_chosen_on_all_of_their_breasts(exams, tm
     run = write_run(tmp_path / "three", n_folds=3, trained=(0, 1))
     images = pd.concat([pd.read_parquet(run / f"fold{fold}" / "oof.parquet") for fold in (0, 1)])
     expected = evaluate(images, sampling="enriched", resamples=0)
-    recipe = load_recipe(run)
-    assert (recipe.threshold, recipe.recalled) == (expected.threshold.value, expected.threshold.recalled)
-    assert recipe.prevalence == expected.pooled.prevalence
+    trained = load_trained(run)
+    assert (trained.threshold, trained.recalled) == (expected.threshold.value, expected.threshold.recalled)
+    assert trained.prevalence == expected.pooled.prevalence
     predict(run, exams, tmp_path)
     assert "note: folds not trained or not asked for: 1 of 3" in capsys.readouterr().out
     bundle = make_bundle(BundleMakeOptions(str(run), str(tmp_path / "bundle"), precision="fp32", target="none"))
-    assert load_recipe(bundle).threshold == recipe.threshold
+    assert load_trained(bundle).threshold == trained.threshold
     one = evaluate(images[images["fold"] == 1], sampling="enriched", resamples=0)
-    assert load_recipe(run, (1,)).threshold == one.threshold.value
+    assert load_trained(run, (1,)).threshold == one.threshold.value
 
 
 def test_a_breast_that_nothing_is_known_of_is_not_recalled(tmp_path):
@@ -282,7 +282,7 @@ def test_a_submission_exists_before_the_networks_are_loaded(run, exams, tmp_path
     broken = tmp_path / "broken"
     shutil.copytree(run, broken)
     (broken / "fold0" / "model.safetensors").write_bytes(b"nothing")
-    with pytest.raises(RecipeError, match="cannot be loaded"):
+    with pytest.raises(RunError, match="cannot be loaded"):
         predict(broken, exams, tmp_path)
     submission = pd.read_csv(tmp_path / "out" / "submission.csv")
     assert submission["prediction_id"].tolist() == ["p0_L", "p0_R", "p1_L", "p1_R"]
@@ -316,7 +316,7 @@ def test_a_killed_run_goes_on(run, tmp_path):
     assert not done.breasts["filled"].any()
 
 
-class Slow(Ensemble):
+class Slow(TorchNetworks):
     """Networks of a machine that is too slow for its budget."""
 
     def logits(self, images, plan=None):
@@ -329,7 +329,7 @@ def test_a_budget_drops_mirrored_images_and_folds(run, tmp_path, monkeypatch, ca
     monkeypatch.setattr("rsna.inference.infer.WARM_UP", 1)
     monkeypatch.setattr("rsna.inference.infer._SAY_S", 0.0)
     monkeypatch.setattr(
-        "rsna.inference.infer.load_networks", lambda recipe, *_: [Slow(recipe.networks(), torch.device("cpu"))]
+        "rsna.inference.infer.load_networks", lambda trained, *_: [Slow(trained.networks(), torch.device("cpu"))]
     )
     done = predict(run, tmp_path / "exams", tmp_path, flip=True, time_budget="15s", batch_size=1)
     assert "time budget 15s: from here on 1 fold instead of 2 folds, mirrored too" in capsys.readouterr().out
@@ -349,18 +349,18 @@ def test_options_are_checked():
 
 
 def test_runs_that_cannot_predict(exams, tmp_path):
-    with pytest.raises(RecipeError, match=r"holds neither config.yaml"):
+    with pytest.raises(RunError, match=r"holds neither config.yaml"):
         predict(tmp_path / "none", exams, tmp_path)
     half = write_run(tmp_path / "half", trained=(0,))
     assert len(predict(half, exams, tmp_path).submission) == 4
-    with pytest.raises(RecipeError, match="has no weights of fold 1"):
+    with pytest.raises(RunError, match="has no weights of fold 1"):
         predict(half, exams, tmp_path, folds=(1,))
     other = write_run(tmp_path / "other", targets=["view"])
-    with pytest.raises(RecipeError, match="learnt view, not cancer"):
+    with pytest.raises(RunError, match="learnt view, not cancer"):
         predict(other, exams, tmp_path)
     text = (half / "config.yaml").read_text()
     (half / "config.yaml").write_text(text.replace("margin: 0.02", "margin: 0.03"))
-    with pytest.raises(RecipeError, match="was trained with preprocessing"):
+    with pytest.raises(RunError, match="was trained with preprocessing"):
         predict(half, exams, tmp_path)
 
 
@@ -378,9 +378,9 @@ def test_real_files_are_predicted_from_the_pixels_that_training_sees(run, tmp_pa
     assert (done.images["failure"] == "").all()
     assert done.submission["prediction_id"].tolist() == table["prediction_id"].unique().tolist()
 
-    recipe = load_recipe(run)
-    cache = Cache.create(tmp_path / "cache", "real", recipe.preprocess)
-    prepare_table(table.assign(path=table["image_id"].map(files)), recipe.preprocess, cache, workers=1)
+    trained = load_trained(run)
+    cache = Cache.create(tmp_path / "cache", "real", trained.preprocess)
+    prepare_table(table.assign(path=table["image_id"].map(files)), trained.preprocess, cache, workers=1)
     images = np.stack([cache.read(image_id) for image_id in done.images["image_id"]])
-    logits = Ensemble(recipe.networks()).logits(images).mean(axis=0)[:, recipe.cancer_column]
+    logits = TorchNetworks(trained.networks()).logits(images).mean(axis=0)[:, trained.cancer_column]
     np.testing.assert_allclose(done.images["probability"], 1 / (1 + np.exp(-logits)), atol=1e-5)

@@ -73,9 +73,9 @@ def test_a_file_named_by_its_uid_keeps_the_whole_name(predictor, exams, tmp_path
 
 def test_results_are_whole(predictor, expected):
     breast = expected.breasts[0]
-    assert breast.above_threshold == (breast.probability >= predictor.recipe.threshold)
+    assert breast.above_threshold == (breast.probability >= predictor.trained.threshold)
     odds, calibrated = breast.probability / (1 - breast.probability), breast.calibrated / (1 - breast.calibrated)
-    line = predictor.recipe.calibration
+    line = predictor.trained.calibration
     assert calibrated == pytest.approx(odds**line.slope * np.exp(line.intercept), rel=1e-6)
     assert line.slope != 1
     assert line.intercept != 0

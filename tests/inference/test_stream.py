@@ -10,11 +10,11 @@ import torch
 
 from rsna.config.data import PreprocessSettings
 from rsna.config.model import ModelSettings
-from rsna.inference.ensemble import Ensemble
-from rsna.inference.plan import Plan
+from rsna.inference.pass_plan import PassPlan
 from rsna.inference.stream import Stream
+from rsna.inference.torch_networks import TorchNetworks
 from rsna.model.network import build_model
-from rsna.runs.recipe import load_recipe
+from rsna.runs.trained_model import load_trained
 from tests.inference.runs import SIZE, write_exams
 
 
@@ -47,7 +47,7 @@ class Device:
 
 
 def stream(devices, **options):
-    return Stream(devices, PreprocessSettings(size=SIZE), Plan(2, False), workers=1, **options)
+    return Stream(devices, PreprocessSettings(size=SIZE), PassPlan(2, False), workers=1, **options)
 
 
 def test_every_source_has_one_outcome(paths):
@@ -94,10 +94,10 @@ def test_where_fp16_overflows_a_batch_is_predicted_in_32_bits(caplog):
     for network in networks:
         torch.nn.init.constant_(network.classifier.bias, 1e5)  # fp16 ends at 65,504
     images = np.zeros((2, *SIZE), np.uint8)
-    ensemble = Ensemble(networks, torch.device("cpu"))
-    expected = ensemble.logits(images)
-    ensemble.precision = "fp16"
-    np.testing.assert_array_equal(ensemble.logits(images), expected)
+    networks = TorchNetworks(networks, torch.device("cpu"))
+    expected = networks.logits(images)
+    networks.precision = "fp16"
+    np.testing.assert_array_equal(networks.logits(images), expected)
     assert "fp16 overflows" in caplog.text
 
 
@@ -123,7 +123,7 @@ def test_a_plan_changes_while_the_stream_runs(paths):
     for number, predicted in enumerate(one.predict(paths)):
         shapes.append(len(predicted.logits))
         if number == 2:
-            one.plan = Plan(1, False)
+            one.plan = PassPlan(1, False)
     assert shapes[0] == 2
     assert shapes[-1] == 1
     assert one.stages.passes == sum(shapes)
@@ -162,12 +162,12 @@ def test_memory_is_bounded(paths):
 
 
 def test_the_ensemble_mirrors_and_counts_passes(run):
-    networks = load_recipe(run).networks()
+    networks = load_trained(run).networks()
     images = np.random.default_rng(0).integers(0, 256, (3, *SIZE), dtype=np.uint8)
-    ensemble = Ensemble(networks, torch.device("cpu"), "32")
-    both = ensemble.logits(images, Plan(2, True))
+    networks = TorchNetworks(networks, torch.device("cpu"), "32")
+    both = networks.logits(images, PassPlan(2, True))
     assert both.shape == (4, 3, 1)
-    np.testing.assert_allclose(both[2:], ensemble.logits(np.ascontiguousarray(images[..., ::-1])), atol=1e-5)
-    np.testing.assert_array_equal(ensemble.logits(images, Plan(1, False)), ensemble.logits(images)[:1])
+    np.testing.assert_allclose(both[2:], networks.logits(np.ascontiguousarray(images[..., ::-1])), atol=1e-5)
+    np.testing.assert_array_equal(networks.logits(images, PassPlan(1, False)), networks.logits(images)[:1])
     deep = images.astype(np.uint16) * 257
-    np.testing.assert_allclose(ensemble.logits(deep), ensemble.logits(images), atol=1e-3)
+    np.testing.assert_allclose(networks.logits(deep), networks.logits(images), atol=1e-3)

@@ -12,7 +12,7 @@ from rsna.config.verbs import BundleMakeOptions, ValidateOptions
 from rsna.dataset.table import TableError
 from rsna.evaluation.breasts import to_breasts
 from rsna.inference.validate import validate
-from rsna.runs.recipe import load_recipe
+from rsna.runs.trained_model import load_trained
 from tests.training.tiny import write_set
 
 
@@ -57,11 +57,11 @@ def test_a_bundle_is_scored_like_the_run_it_was_made_of(prepared, tmp_path, caps
 def test_the_calls_of_the_shipped_threshold_are_scored(prepared, tmp_path, capsys):
     root = str(write_set(tmp_path / "other", patients=6, positives=3, seed=6))
     predicted = validate(ValidateOptions(root, run=str(prepared / "run"), resamples=100, workers=1))
-    recipe = load_recipe(prepared / "run")
-    breasts = to_breasts(predicted, recipe.aggregate)
-    calls = breasts["probability"] >= recipe.threshold
+    trained = load_trained(prepared / "run")
+    breasts = to_breasts(predicted, trained.aggregate)
+    calls = breasts["probability"] >= trained.threshold
     line = (
-        f"pF1 at the run's threshold {recipe.threshold:.4f}: "
+        f"pF1 at the run's threshold {trained.threshold:.4f}: "
         rf"{f1_score(breasts['cancer'], calls):.4f} \(95% interval [\d.]+ to [\d.]+\), "
         f"share recalled {calls.mean():.2%}\n$"
     )

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from rsna.runs.recipe import Recipe
+from rsna.runs.trained_model import TrainedModel
 
 MARGIN = 0.95
 """Share of the time left that a projection may fill: the rest is for what it does not foresee."""
@@ -16,7 +16,7 @@ WARM_UP = 32
 
 
 @dataclass(frozen=True)
-class Plan:
+class PassPlan:
     """What each image gets."""
 
     networks: int
@@ -25,19 +25,19 @@ class Plan:
     """Whether the mirrored image is predicted, too."""
 
     @classmethod
-    def of(cls, recipe: Recipe, flip: bool | None) -> "Plan":
-        """Every fold of a recipe; None mirrors where its out-of-fold predictions did."""
-        return cls(len(recipe.weights), recipe.flip if flip is None else flip)
+    def of(cls, trained: TrainedModel, flip: bool | None) -> "PassPlan":
+        """Every fold of a trained; None mirrors where its out-of-fold predictions did."""
+        return cls(len(trained.weights), trained.flip if flip is None else flip)
 
     @property
     def passes(self) -> int:
         """Forward passes an image."""
         return self.networks * (2 if self.flip else 1)
 
-    def lesser(self) -> "list[Plan]":
+    def cheaper(self) -> "list[PassPlan]":
         """This plan and every cheaper one, dearest first: test-time augmentation goes first, then folds."""
         plans = [self] if self.flip else []
-        return plans + [Plan(n, False) for n in range(self.networks, 0, -1)]
+        return plans + [PassPlan(n, False) for n in range(self.networks, 0, -1)]
 
     def __str__(self) -> str:
         return f"{self.networks} {'fold' if self.networks == 1 else 'folds'}{', mirrored too' if self.flip else ''}"
@@ -52,18 +52,18 @@ class Pace:
     network: float
     """Wall time of one forward pass: a device's time over the number of devices."""
 
-    def seconds(self, images: int, plan: Plan) -> float:
+    def seconds(self, images: int, plan: PassPlan) -> float:
         """Time for ``images``: preparing and networks overlap, so the slower of them counts."""
         return images * max(self.prepare, self.network * plan.passes)
 
 
-def choose_plan(plan: Plan, pace: Pace, images: int, left: float) -> Plan:
+def choose_plan(plan: PassPlan, pace: Pace, images: int, left: float) -> PassPlan:
     """The dearest plan, from ``plan`` downwards, that predicts ``images`` in ``left`` seconds.
 
     Where none does, the dearest of those that are as fast as the cheapest: with preparing too slow, giving up folds
     gains nothing.
     """
-    plans = plan.lesser()
+    plans = plan.cheaper()
     fitting = [p for p in plans if pace.seconds(images, p) <= MARGIN * left]
     fastest = pace.seconds(images, plans[-1])
     return fitting[0] if fitting else next(p for p in plans if pace.seconds(images, p) <= fastest)

@@ -2,7 +2,8 @@ import shutil
 
 import pytest
 
-from rsna.runs.run_folder import BoardError, find_runs, read_run
+from rsna.runs.errors import RunError
+from rsna.runs.run_folder import find_runs, read_run
 from tests.board.runs import drawn, write_run
 
 
@@ -44,17 +45,17 @@ def test_a_damaged_run_is_left_out_and_named(tmp_path):
 def test_a_damaged_configuration_is_named_in_one_line(tmp_path):
     run = write_run(tmp_path / "bad", drawn(40))
     (run / "config.yaml").write_text("name: bad\nmodel: {backbone: x")
-    with pytest.raises(BoardError, match=r"config\.yaml, line 2: is not YAML") as error:
+    with pytest.raises(RunError, match=r"config\.yaml, line 2: is not YAML") as error:
         read_run(run)
     assert "\n" not in str(error.value)
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):
-    with pytest.raises(BoardError, match="there is no such folder"):
+    with pytest.raises(RunError, match="there is no such folder"):
         find_runs(tmp_path / "none")
 
 
 def test_a_run_without_predictions_says_so(tmp_path):
     run = read_run(write_run(tmp_path / "new", drawn(40), trained=()))
-    with pytest.raises(BoardError, match="no out-of-fold predictions"):
+    with pytest.raises(RunError, match="no out-of-fold predictions"):
         run.out_of_fold()

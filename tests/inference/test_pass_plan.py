@@ -2,31 +2,37 @@
 
 import time
 
-from rsna.inference.plan import Clock, Pace, Plan, choose_plan
+from rsna.inference.pass_plan import Clock, Pace, PassPlan, choose_plan
 
-FULL = Plan(4, True)
+FULL = PassPlan(4, True)
 
 
 def test_plans_get_cheaper_step_by_step():
-    assert FULL.lesser() == [Plan(4, True), Plan(4, False), Plan(3, False), Plan(2, False), Plan(1, False)]
-    assert [plan.passes for plan in FULL.lesser()] == [8, 4, 3, 2, 1]
+    assert FULL.cheaper() == [
+        PassPlan(4, True),
+        PassPlan(4, False),
+        PassPlan(3, False),
+        PassPlan(2, False),
+        PassPlan(1, False),
+    ]
+    assert [plan.passes for plan in FULL.cheaper()] == [8, 4, 3, 2, 1]
     assert str(FULL) == "4 folds, mirrored too"
-    assert str(Plan(1, False)) == "1 fold"
+    assert str(PassPlan(1, False)) == "1 fold"
 
 
 def test_the_dearest_plan_that_fits_is_taken():
     pace = Pace(prepare=0.1, network=0.1)
     assert choose_plan(FULL, pace, 1000, 1000) == FULL
-    assert choose_plan(FULL, pace, 1000, 800) == Plan(4, False)  # 800 s leave no margin
-    assert choose_plan(FULL, pace, 1000, 400) == Plan(3, False)
-    assert choose_plan(FULL, pace, 1000, 150) == Plan(1, False)
-    assert choose_plan(Plan(2, False), pace, 1000, 10_000) == Plan(2, False)  # what was given up stays so
+    assert choose_plan(FULL, pace, 1000, 800) == PassPlan(4, False)  # 800 s leave no margin
+    assert choose_plan(FULL, pace, 1000, 400) == PassPlan(3, False)
+    assert choose_plan(FULL, pace, 1000, 150) == PassPlan(1, False)
+    assert choose_plan(PassPlan(2, False), pace, 1000, 10_000) == PassPlan(2, False)  # what was given up stays so
 
 
 def test_nothing_is_given_up_in_vain():
     """Where reading files is too slow for the budget, fewer folds would not be faster."""
     assert choose_plan(FULL, Pace(prepare=1.0, network=0.01), 1000, 500) == FULL
-    assert choose_plan(FULL, Pace(prepare=1.0, network=0.2), 1000, 500) == Plan(4, False)
+    assert choose_plan(FULL, Pace(prepare=1.0, network=0.2), 1000, 500) == PassPlan(4, False)
 
 
 def test_the_clock_stops_before_the_end():

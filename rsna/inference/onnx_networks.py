@@ -9,43 +9,43 @@ import numpy.typing as npt
 import onnxruntime
 
 from rsna.files import read_json
-from rsna.inference.plan import Plan
+from rsna.inference.pass_plan import PassPlan
 from rsna.parallel.pool import available_cores
-from rsna.runs.errors import RecipeError
-from rsna.runs.recipe import Recipe
+from rsna.runs.errors import RunError
+from rsna.runs.trained_model import TrainedModel
 
 FOLDER, INDEX = "onnx", "export.json"
 """Where exports lie below a run or a bundle, and what says of which weights they are."""
 
 
-class OnnxEnsemble:
-    """The folds of a recipe; as :class:`rsna.inference.ensemble.Ensemble`, without torch."""
+class OnnxNetworks:
+    """The folds of a trained; as :class:`rsna.inference.torch_networks.TorchNetworks`, without torch."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, trained: TrainedModel) -> None:
         """Opens every fold's export.
 
         Raises:
-            RecipeError: Not exported, exported from other weights, or a file that was changed.
+            RunError: Not exported, exported from other weights, or a file that was changed.
         """
-        folder = recipe.source / FOLDER
+        folder = trained.source / FOLDER
         if not (folder / INDEX).is_file():
-            raise RecipeError(f"{folder}: there is no export; write one with rsna export run={recipe.source}")
+            raise RunError(f"{folder}: there is no export; write one with rsna export run={trained.source}")
         index = read_json(folder / INDEX)["folds"]
         self._sessions = []
-        for weights in recipe.weights:
+        for weights in trained.weights:
             entry = index.get(str(weights.fold))
             if entry is None or entry["weights"] != weights.sha256:
-                raise RecipeError(
+                raise RunError(
                     f"{folder}: is not of these weights of fold {weights.fold}; write it again with rsna export"
                 )
             content = (folder / f"fold{weights.fold}.onnx").read_bytes()
             if hashlib.sha256(content).hexdigest() != entry["sha256"]:
-                raise RecipeError(f"{folder}/fold{weights.fold}.onnx: its SHA-256 is not the recorded one")
+                raise RunError(f"{folder}/fold{weights.fold}.onnx: its SHA-256 is not the recorded one")
             self._sessions.append(open_session(content))
 
-    def logits(self, images: npt.NDArray[Any], plan: Plan | None = None) -> npt.NDArray[np.float32]:
-        """See :meth:`rsna.inference.ensemble.Ensemble.logits`."""
-        plan = plan or Plan(len(self._sessions), False)
+    def logits(self, images: npt.NDArray[Any], plan: PassPlan | None = None) -> npt.NDArray[np.float32]:
+        """See :meth:`rsna.inference.torch_networks.TorchNetworks.logits`."""
+        plan = plan or PassPlan(len(self._sessions), False)
         batch = to_unit(images)
         predicted = []
         for view in (batch, np.ascontiguousarray(batch[..., ::-1])) if plan.flip else (batch,):

@@ -22,7 +22,7 @@ from rsna.model.heads import output_count, output_slices
 from rsna.model.network import MammogramNet, build_model
 from rsna.prepare.image import preprocessing_hash
 from rsna.runs.bundle import BUNDLE_FILE, open_bundle
-from rsna.runs.errors import RecipeError
+from rsna.runs.errors import RunError
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainedModel:
     """How a run turns files into breast probabilities."""
 
     source: Path
@@ -85,7 +85,7 @@ class Recipe:
         """Builds every fold's network with its weights.
 
         Raises:
-            RecipeError: A weight file cannot be read, is not the one that was recorded, or does not fit.
+            RunError: A weight file cannot be read, is not the one that was recorded, or does not fit.
         """
         return [self._network(weights) for weights in self.weights]
 
@@ -93,15 +93,15 @@ class Recipe:
         network = build_model(self.model, output_count(self.targets))
         content = weights.file.read_bytes()
         if hashlib.sha256(content).hexdigest() != weights.sha256:
-            raise RecipeError(f"{weights.file}: its SHA-256 is not the recorded one; copy the file again")
+            raise RunError(f"{weights.file}: its SHA-256 is not the recorded one; copy the file again")
         try:
             network.load_state_dict(load(content))
         except (SafetensorError, RuntimeError, ValueError) as error:
-            raise RecipeError(f"{weights.file}: cannot be loaded into {self.model.backbone}: {error}") from error
+            raise RunError(f"{weights.file}: cannot be loaded into {self.model.backbone}: {error}") from error
         return network
 
 
-def load_recipe(source: str | Path, folds: tuple[int, ...] = ()) -> Recipe:
+def load_trained(source: str | Path, folds: tuple[int, ...] = ()) -> TrainedModel:
     """Reads a run directory or a bundle.
 
     Args:
@@ -109,7 +109,7 @@ def load_recipe(source: str | Path, folds: tuple[int, ...] = ()) -> Recipe:
         folds: Folds to use; empty takes every one that is trained.
 
     Raises:
-        RecipeError: No run, no trained fold, no cancer among the targets, preprocessing of another version, a bundle
+        RunError: No run, no trained fold, no cancer among the targets, preprocessing of another version, a bundle
             of a newer format or with a file that was changed.
     """
     source = Path(source).expanduser()
@@ -118,9 +118,9 @@ def load_recipe(source: str | Path, folds: tuple[int, ...] = ()) -> Recipe:
     return _from_run(source, folds)
 
 
-def _from_run(run: Path, folds: tuple[int, ...]) -> Recipe:
+def _from_run(run: Path, folds: tuple[int, ...]) -> TrainedModel:
     if not (run / "config.yaml").is_file():
-        raise RecipeError(
+        raise RunError(
             f"{run}: holds neither config.yaml, as a run does, nor {BUNDLE_FILE}; `rsna leaderboard` lists the runs"
         )
     config = read_yaml(run / "config.yaml")
@@ -131,7 +131,7 @@ def _from_run(run: Path, folds: tuple[int, ...]) -> Recipe:
     preprocess = from_mapping(PreprocessSettings, config["preprocess"], "preprocess")
     check_preprocessing(run, preprocess, record["hashes"]["preprocessing"])
     figures = breast_figures(run, chosen)
-    return Recipe(
+    return TrainedModel(
         source=run,
         n_folds=record["n_folds"],
         preprocess=preprocess,
@@ -149,14 +149,14 @@ def _from_run(run: Path, folds: tuple[int, ...]) -> Recipe:
     )
 
 
-def _from_bundle(path: Path, folds: tuple[int, ...]) -> Recipe:
+def _from_bundle(path: Path, folds: tuple[int, ...]) -> TrainedModel:
     bundle = open_bundle(path)
     about = bundle.about
     preprocess = from_mapping(PreprocessSettings, about["preprocess"], "preprocess")
     check_preprocessing(bundle.folder, preprocess, about["hashes"]["preprocessing"])
     files = {int(fold): name for fold, name in about["weights"].items()}
     chosen = _choose(bundle.folder, tuple(sorted(files)), folds)
-    return Recipe(
+    return TrainedModel(
         source=bundle.folder,
         n_folds=len(files),
         preprocess=preprocess,
@@ -178,11 +178,11 @@ def check_preprocessing(source: Path, preprocess: PreprocessSettings, recorded: 
     """Refuses weights that learnt from other pixels than this version makes.
 
     Raises:
-        RecipeError: Shows both hashes.
+        RunError: Shows both hashes.
     """
     ours = preprocessing_hash(preprocess)
     if ours != recorded:
-        raise RecipeError(
+        raise RunError(
             f"{source}: was trained with preprocessing {recorded}, this version prepares with {ours}; predictions "
             "would be of other pixels. Use the version that trained it, or train again"
         )
@@ -192,7 +192,7 @@ def breast_figures(run: Path, folds: tuple[int, ...]) -> dict[str, Any]:
     """The figures of the out-of-fold breasts of some folds of a run: from its records where these are just those folds.
 
     Raises:
-        RecipeError: A fold has no figures or no predictions yet, or none of its breasts is positive.
+        RunError: A fold has no figures or no predictions yet, or none of its breasts is positive.
     """
     record = read_json(run / "run.json")
     whole = run / "cv" / "metrics.json" if len(folds) == record["n_folds"] else None
@@ -205,7 +205,7 @@ def breast_figures(run: Path, folds: tuple[int, ...]) -> dict[str, Any]:
     try:
         found = evaluate(images, config["evaluation"]["aggregate"], sampling=record["data"]["sampling"], resamples=0)
     except ValueError as error:
-        raise RecipeError(f"{run}: folds {', '.join(map(str, folds))}: {error}") from error
+        raise RunError(f"{run}: folds {', '.join(map(str, folds))}: {error}") from error
     return found.to_dict()
 
 
@@ -213,7 +213,7 @@ def _out_of_fold(run: Path, folds: tuple[int, ...]) -> list[pd.DataFrame]:
     files = [run / f"fold{fold}" / "oof.parquet" for fold in folds]
     missing = [str(file) for file in files if not file.is_file()]
     if missing:
-        raise RecipeError(f"{', '.join(missing)}: no out-of-fold predictions yet; let python train.py finish that fold")
+        raise RunError(f"{', '.join(missing)}: no out-of-fold predictions yet; let python train.py finish that fold")
     return [pd.read_parquet(file) for file in files]
 
 
@@ -228,13 +228,13 @@ def _choose(source: Path, trained: tuple[int, ...], asked: tuple[int, ...]) -> t
     chosen = tuple(fold for fold in trained if not asked or fold in asked)
     if not chosen or any(fold not in chosen for fold in asked):
         what = f"fold {', '.join(map(str, asked))}" if asked else "any fold"
-        raise RecipeError(f"{source}: has no weights of {what}; train it first (python train.py fold=all)")
+        raise RunError(f"{source}: has no weights of {what}; train it first (python train.py fold=all)")
     return chosen
 
 
 def _targets(source: Path, names: list[str]) -> tuple[Target, ...]:
     if "cancer" not in names:
-        raise RecipeError(f"{source}: learnt {', '.join(names)}, not cancer; there is nothing to submit")
+        raise RunError(f"{source}: learnt {', '.join(names)}, not cancer; there is nothing to submit")
     return get_targets(tuple(names))
 
 

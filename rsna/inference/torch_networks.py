@@ -11,21 +11,21 @@ import torch
 
 from rsna.config.training import Precision, WantedPrecision
 from rsna.inference.devices import choose_device, choose_devices, choose_precision
-from rsna.inference.plan import Plan
+from rsna.inference.pass_plan import PassPlan
 from rsna.model.heap import keep_freed_memory
 from rsna.model.network import MammogramNet, to_unit
 
 log = logging.getLogger(__name__)
 
 
-class Predicts(Protocol):
+class Networks(Protocol):
     """Anything that turns a batch into logits: networks on one device."""
 
-    def logits(self, images: npt.NDArray[Any], plan: Plan | None = None) -> npt.NDArray[np.float32]:
-        """See :meth:`Ensemble.logits`."""
+    def logits(self, images: npt.NDArray[Any], plan: PassPlan | None = None) -> npt.NDArray[np.float32]:
+        """See :meth:`TorchNetworks.logits`."""
 
 
-class Ensemble:
+class TorchNetworks:
     """The folds of a run on one device."""
 
     def __init__(
@@ -45,8 +45,8 @@ class Ensemble:
         if compiled:
             self.networks = [torch.compile(network, dynamic=True) for network in self.networks]
 
-    def logits(self, images: npt.NDArray[Any], plan: Plan | None = None) -> npt.NDArray[np.float32]:
-        """Predicts one batch with the networks of a plan, every one where none is given.
+    def logits(self, images: npt.NDArray[Any], plan: PassPlan | None = None) -> npt.NDArray[np.float32]:
+        """Networks one batch with the networks of a plan, every one where none is given.
 
         Args:
             images: (B, H, W) uint8 or uint16, as the cache holds them.
@@ -55,7 +55,7 @@ class Ensemble:
         Returns:
             (passes, B, outputs) float32: every network on the images, then every network on the mirrored ones.
         """
-        plan = plan or Plan(len(self.networks), False)
+        plan = plan or PassPlan(len(self.networks), False)
         batch = torch.from_numpy(np.ascontiguousarray(images)).to(self.device, non_blocking=True)[:, None]
         # To [0, 1] once for all networks: they take floats as they are.
         batch = to_unit(batch)
@@ -66,7 +66,7 @@ class Ensemble:
             logits = self._passes(batch, plan, "32")
         return logits.cpu().numpy()
 
-    def _passes(self, batch: torch.Tensor, plan: Plan, precision: Precision) -> torch.Tensor:
+    def _passes(self, batch: torch.Tensor, plan: PassPlan, precision: Precision) -> torch.Tensor:
         half = torch.bfloat16 if precision == "bf16" else torch.float16
         predicted = []
         with torch.inference_mode(), torch.autocast(self.device.type, dtype=half, enabled=precision != "32"):
@@ -78,10 +78,10 @@ class Ensemble:
 
 def on_every_device(
     networks: Sequence[MammogramNet], trained: WantedPrecision = "auto", compiled: bool = False
-) -> list[Ensemble]:
+) -> list[TorchNetworks]:
     """The same networks on every GPU, or on the CPU once."""
     # Without a compiler, or with an operation that it does not know, a network runs as it is.
     torch._dynamo.config.suppress_errors = compiled
     devices = choose_devices()
     copies = [networks, *([copy.deepcopy(network) for network in networks] for _ in devices[1:])]
-    return [Ensemble(own, device, trained, compiled) for own, device in zip(copies, devices, strict=True)]
+    return [TorchNetworks(own, device, trained, compiled) for own, device in zip(copies, devices, strict=True)]

@@ -1,0 +1,3 @@
+"""Runs and bundles of this room are those of the inference tests."""
+
+from tests.inference.conftest import run  # noqa: F401
