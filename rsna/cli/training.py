@@ -1,54 +1,93 @@
 """Verbs that train."""
 
+import os
 import sys
+import traceback
 from collections.abc import Sequence
+from typing import Any
 
+from rsna.cli.errors import speaks_for_itself
 from rsna.cli.verb import ConfiguredVerb, Verb
 from rsna.config.verbs import ModelsOptions, ValidateOptions
 
 
-class _Carried(BaseException):
-    """Carries an error past Hydra, which would turn any Exception into a traceback of its own."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(error)
-        self.error = error
+class JobError(RuntimeError):
+    """A job of a sweep failed; its message was printed where it ran."""
 
 
 def _train(arguments: Sequence[str], _: None) -> int:
     import hydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.errors import HydraException
+    from hydra.types import RunMode
     from omegaconf import DictConfig
+    from omegaconf.errors import OmegaConfBaseException
 
-    from rsna.config.compose import check_overrides, conf_dir, freeze, register_schema, resolve_overrides
+    from rsna.config.compose import conf_dir, explain, read_arguments, register_schema
     from rsna.training.ranks import is_first_rank
 
-    overrides, said = resolve_overrides(arguments)
-    overrides = check_overrides(overrides)
     register_schema()
+    _, flags, overrides, said = read_arguments(arguments)
+    if said and is_first_rank():
+        print(said, file=sys.stderr, flush=True)
+    failed: list[Exception] = []
 
-    def run(composed: DictConfig) -> None:
-        from rsna.training.run import train
-
+    def job(composed: DictConfig) -> float | None:
+        """One job; of a sweep perhaps in a process of its own."""
+        about = HydraConfig.get()
+        if about.mode != RunMode.MULTIRUN:
+            try:
+                return _train_composed(composed)
+            except Exception as error:
+                failed.append(error)  # raised below; Hydra would add words of its own
+                return None
         try:
-            config = freeze(composed)
-            if said and is_first_rank():
-                print(said, flush=True)
-            train(config)
+            return _train_composed(composed, overrides, about.overrides.task)
         except Exception as error:
-            raise _Carried(error) from error
+            named = " ".join(about.overrides.task)
+            print(f"rsna train: job {about.job.num} ({named}) failed: {error}", file=sys.stderr, flush=True)
+            if not speaks_for_itself(error):
+                traceback.print_exc()
+            raise JobError(named) from None
 
-    # Hydra reads the command line itself: -m, --help, --cfg and the rest are its own. It wants overrides in one row.
-    flags = [argument for argument in overrides if argument.startswith("-") or not _is_override(argument)]
-    sys.argv = ["train.py", *(argument for argument in overrides if argument not in flags), *flags]
+    # Hydra reads the command line itself: -m, --cfg and the rest are its own. It wants overrides in one row. It ends
+    # the process at an error, unless the variable asks for the error itself.
+    before = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv, os.environ["HYDRA_FULL_ERROR"] = ["train.py", *overrides, *flags], "1"
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(run)()
-    except _Carried as carried:
-        raise carried.error from None
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise explain(error) from error
+    except JobError:
+        print("rsna train: not every job of the sweep succeeded, see above", file=sys.stderr)
+        return 1
+    finally:
+        sys.argv = before[0]
+        os.environ.pop("HYDRA_FULL_ERROR")
+        if before[1] is not None:
+            os.environ["HYDRA_FULL_ERROR"] = before[1]
+    if failed:
+        raise failed[0]
     return 0
 
 
-def _is_override(argument: str) -> bool:
-    return "=" in argument or argument.startswith("~")
+def _train_composed(composed: Any, given: Sequence[str] = (), job: Sequence[str] = ()) -> float | None:
+    """Trains a composed configuration, as a job of a sweep if there are overrides of its own; returns the objective."""
+    from rsna.cli.sweep import with_own_run
+    from rsna.config.compose import freeze
+    from rsna.training.run import train
+
+    config = freeze(composed)
+    if job:
+        config = with_own_run(config, composed, given, job)
+    objective: float | None = getattr(train(config), "objective", None)
+    return objective
+
+
+def _train_help() -> str:
+    from rsna.config.reference import train_help
+
+    return train_help()
 
 
 def _models(options: ModelsOptions) -> int:
@@ -70,7 +109,7 @@ VERBS: tuple[Verb | ConfiguredVerb, ...] = (
         "train",
         "Train folds of an experiment, predict them out of fold, score pF1 by breast.",
         _train,
-        examples=("rsna train fold=0", "rsna train experiment=demo fold=all", "rsna train -m fold=0,1"),
+        page=_train_help,
     ),
     Verb(
         "models",

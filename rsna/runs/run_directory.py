@@ -20,7 +20,7 @@ from rsna.runs.errors import RunError
 
 CONFIG, FOLDS, RUN = "config.yaml", "folds.csv", "run.json"
 
-_FREE = (
+FREE = (
     "fold", "run", "tracking", "cache_dir", "batch_size_per_device", "data.root", "data.demo", "data.extra",
     "evaluation.resamples", "preprocess.boxes", "prepare", "folds", "trainer.accelerator", "trainer.devices",
     "trainer.workers", "trainer.progress", "trainer.checkpoint_every_steps",
@@ -102,7 +102,7 @@ def commit() -> dict[str, Any]:
 def _free(mapping: dict[str, Any]) -> tuple[str, ...]:
     """Keys that may change between two starts; balanced batches are a device's, so there its size makes the epoch."""
     balanced = flatten(mapping)["sampler.kind"] == "balanced"
-    return tuple(key for key in _FREE if not (balanced and key == "batch_size_per_device"))
+    return tuple(key for key in FREE if not (balanced and key == "batch_size_per_device"))
 
 
 def _check_same(folder: Path, config: Config, hashes: dict[str, str]) -> None:
