@@ -1,6 +1,5 @@
 """Verbs that train."""
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -15,24 +14,19 @@ class JobError(RuntimeError):
     """A job of a sweep failed; its message was printed where it ran."""
 
 
-def _train(arguments: Sequence[str], _: None) -> int:
-    import hydra
+def _train(arguments: Sequence[str], own: None) -> int:
     from hydra.core.hydra_config import HydraConfig
-    from hydra.errors import HydraException
     from hydra.types import RunMode
-    from omegaconf import DictConfig
-    from omegaconf.errors import OmegaConfBaseException
 
-    from rsna.config.compose import conf_dir, explain, read_arguments, register_schema
+    from rsna.config.compose import read_arguments, run_hydra
     from rsna.training.ranks import is_first_rank
 
-    register_schema()
-    _, flags, overrides, said = read_arguments(arguments)
+    flags, overrides, said = read_arguments(arguments)
     if said and is_first_rank():
-        print(said, file=sys.stderr, flush=True)
+        print(said, flush=True)
     failed: list[Exception] = []
 
-    def job(composed: DictConfig) -> float | None:
+    def job(composed: Any) -> float | None:
         """One job; of a sweep perhaps in a process of its own."""
         about = HydraConfig.get()
         if about.mode != RunMode.MULTIRUN:
@@ -50,22 +44,11 @@ def _train(arguments: Sequence[str], _: None) -> int:
                 traceback.print_exc()
             raise JobError(named) from None
 
-    # Hydra reads the command line itself: -m, --cfg and the rest are its own. It wants overrides in one row. It ends
-    # the process at an error, unless the variable asks for the error itself.
-    before = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-    sys.argv, os.environ["HYDRA_FULL_ERROR"] = ["train.py", *overrides, *flags], "1"
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()
-    except (HydraException, OmegaConfBaseException) as error:
-        raise explain(error) from error
+        run_hydra(flags, overrides, job)
     except JobError:
         print("rsna train: not every job of the sweep succeeded, see above", file=sys.stderr)
         return 1
-    finally:
-        sys.argv = before[0]
-        os.environ.pop("HYDRA_FULL_ERROR")
-        if before[1] is not None:
-            os.environ["HYDRA_FULL_ERROR"] = before[1]
     if failed:
         raise failed[0]
     return 0

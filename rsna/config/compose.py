@@ -3,17 +3,16 @@
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rsna.config.data import DATA_VARIABLE, DEFAULT_ROOT
 from rsna.config.overrides import fit_override
 from rsna.config.schema import Config
 from rsna.config.settings import ConfigError, fields_of, from_mapping, is_group, require, to_mapping, unknown_key
 
-if TYPE_CHECKING:
-    from argparse import Namespace
+_FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
 def conf_dir() -> Path:
@@ -37,55 +36,65 @@ def groups() -> dict[str, dict[str, str]]:
     }
 
 
-def register_schema() -> None:
-    """Stores every key and default under the name that conf/config.yaml starts from.
-
-    Hydra needs mutable schemas and knows no ``Literal``, so only the keys are held here; values are checked, with
-    better words, by :func:`rsna.config.settings.from_mapping`.
-    """
-    from hydra.core.config_store import ConfigStore
-    from omegaconf import OmegaConf
-
-    node = OmegaConf.create(to_mapping(Config()))
-    OmegaConf.set_struct(node, True)
-    ConfigStore.instance().store(name="schema", node=node)
-
-
 def compose(arguments: Sequence[str]) -> Config:
     """Composes conf/ with ``key=value`` overrides, as train.py does, for every other verb that needs a configuration.
-
-    Args:
-        arguments: Overrides, and Hydra's ``--config-dir`` and ``--config-name``.
 
     Raises:
         ConfigError: A misspelt key, an unknown group, a value that is not allowed.
     """
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    register_schema()
-    flags, _, overrides, said = read_arguments(arguments)
+    composed: list[Any] = []
+    flags, overrides, said = read_arguments(arguments)
+    require(not {"-m", "--multirun"} & set(flags), "-m: train.py alone sweeps; give one configuration")
     if said:
         print(said, file=sys.stderr)
-    if flags.config_dir:
-        overrides = [*overrides, f'hydra.searchpath=["file://{Path(flags.config_dir).resolve()}"]']
+    run_hydra(flags, overrides, composed.append)
+    if not composed:
+        sys.exit(0)  # --cfg and its like print and do nothing
+    return freeze(composed[0])
+
+
+def run_hydra(flags: Sequence[str], overrides: Sequence[str], task: Callable[[Any], Any]) -> None:
+    """Calls ``task`` with the composition, or for each job of a sweep, as Hydra's own ``main`` does.
+
+    Raises:
+        ConfigError: Hydra cannot compose what was asked for.
+    """
+    import hydra
+    from hydra.core.config_store import ConfigStore
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    # Hydra needs mutable schemas and knows no Literal, so only the keys are held here; from_mapping checks the values.
+    schema = OmegaConf.create(to_mapping(Config()))
+    OmegaConf.set_struct(schema, True)
+    ConfigStore.instance().store(name="schema", node=schema)
+
+    def job(composed: Any) -> Any:
+        return task(composed)
+
+    # Hydra reads the command line itself, wants overrides in one row, and ends the process at an error unless the
+    # variable asks for the error itself.
+    full, argv = os.environ.get(_FULL_ERROR), sys.argv
+    sys.argv, os.environ[_FULL_ERROR] = ["train.py", *overrides, *flags], "1"
     try:
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            return freeze(hydra_compose(flags.config_name or "config", overrides))
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()
     except (HydraException, OmegaConfBaseException) as error:
-        raise explain(error) from error
+        raise _explain(error) from error
+    finally:
+        sys.argv = argv
+        os.environ.pop(_FULL_ERROR)
+        os.environ |= {_FULL_ERROR: full} if full is not None else {}
 
 
-def read_arguments(arguments: Sequence[str]) -> tuple["Namespace", list[str], list[str], str]:
+def read_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str], str]:
     """A command line as Hydra must be given it.
 
     Without any data and without a named experiment, the experiment is ``demo``: one more override, which is said.
 
     Returns:
-        Hydra's flags as it reads them, and as they were given; the overrides, whose text is quoted where Hydra would
-        take it for a number; the line to say, or nothing.
+        Hydra's flags; the overrides, whose text is quoted where Hydra would take it for a number; the line to say, or
+        nothing.
 
     Raises:
         ConfigError: A key that the schema lacks, or a value that needs quotes.
@@ -105,12 +114,12 @@ def read_arguments(arguments: Sequence[str]) -> tuple["Namespace", list[str], li
         or os.environ.get(DATA_VARIABLE)
         or DEFAULT_ROOT.is_dir()
     ):
-        return flags, given, overrides, ""
+        return given, overrides, ""
     said = f"neither ${DATA_VARIABLE} nor {DEFAULT_ROOT} is there: experiment=demo, the embedded sample"
-    return flags, given, [*overrides, "experiment=demo"], said
+    return given, [*overrides, "experiment=demo"], said
 
 
-def explain(error: Exception) -> ConfigError:
+def _explain(error: Exception) -> ConfigError:
     """A Hydra error in a line or two, its cause included, with the keys and options that are near."""
     from hydra.errors import MissingConfigException
 

@@ -32,6 +32,27 @@ python train.py --config-dir=/my/conf experiment=mine      an experiment file of
 """.strip()
 
 
+_SWEEPS = """
+## Sweeps
+
+`-m optim.lr=1e-3,1e-4` trains one job after the other, each in a run folder named by the swept keys
+(`runs/b3-rsna-lr_1e-3`); `fold` and what else a run is not bound to stays one run. A `run=` or `name=` made of other
+keys, `'run="runs/x-${optim.lr}"'`, is taken as it is. A job that fails is said with its overrides, the others go on, and
+the exit code is 1. Every job returns `objective`, which a sweeper maximises or minimises. With
+`pip install 'rsna-mammography[train,sweep]'`:
+
+```
+python train.py -m hydra/sweeper=optuna hydra.sweeper.direction=maximize hydra.sweeper.n_trials=20 \\
+    hydra.sweeper.n_jobs=1 'optim.lr=interval(1e-4,1e-2)' fold=all
+python train.py -m hydra/launcher=joblib hydra.launcher.n_jobs=2 seed=0,1
+python train.py -m hydra/launcher=submitit_slurm hydra.launcher.gpus_per_node=1 seed=0,1
+```
+
+Hydra's Optuna sweeper brings Optuna 2.10. It runs in memory; a study in a database (`hydra.sweeper.storage`) needs
+SQLAlchemy below 2.1.
+""".strip()
+
+
 def describe(cls: type[Any], prefix: str = "") -> str:
     """Lines ``key=default  sentence [what is allowed]`` for every field of a settings class."""
     rows = [
@@ -66,13 +87,13 @@ def configuration_page() -> str:
     parts = [
         "# Configuration",
         "Written by `python -m rsna.config.reference > docs/configuration.md`; `train.py --help` prints the same.\n"
-        "Values are YAML under `conf/`, composed by Hydra, and `key=value` on the command line; unknown keys and values "
-        "out of\nrange are refused before any work.",
+        "Values are YAML under `conf/`, composed by Hydra, and `key=value` on the command line; unknown keys and\n"
+        "values out of range are refused before any work.",
         f"```\n{TRAIN_EXAMPLES}\n```",
-        "Files of your own: `--config-dir=DIR`, or `'hydra.searchpath=[\"file://DIR\"]'`, with\n"
-        "`DIR/experiment/mine.yaml` and any other group; its first line is `# @package _global_`, its keys are those "
-        "below,\nand `defaults: [override /model: b5]` chooses groups. Hydra's sweepers and launchers work: see "
-        "[training.md](training.md).",
+        "Files of your own: `--config-dir=DIR`, or `'hydra.searchpath=[\"file://DIR\"]'`, with `DIR/experiment/mine.yaml`"
+        "\nand any other group. The first line of an experiment is `# @package _global_`, its keys are those below, and\n"
+        "`defaults: [override /model: b5]` chooses groups.",
+        _SWEEPS,
         "## Groups",
     ]
     for group, options in groups().items():

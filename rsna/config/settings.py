@@ -1,9 +1,9 @@
 """Settings: frozen pydantic dataclasses, read from mappings with errors that name key, value and what is allowed.
 
-Every room's options are a class with the decorator ``@dataclass(frozen=True, config=STRICT)``: types and ranges stand in
-the annotations, a docstring under each field says what it is. Configuration files, command lines and bundles all
-arrive here as mappings, so that a value is checked in one place, in the same words. ``dataclasses.replace`` makes a
-changed copy, and checks it.
+Every room's options are a class with the decorator ``@dataclass(frozen=True, config=STRICT)``: types and ranges
+stand in the annotations, a docstring under each field says what it is. Configuration files, command lines and bundles
+all arrive here as mappings, so that a value is checked in one place, in the same words. ``dataclasses.replace`` makes
+a changed copy, and checks it.
 """
 
 import contextlib
