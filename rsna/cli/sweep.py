@@ -37,7 +37,8 @@ def with_own_run(config: Config, composed: Any, given: Sequence[str], job: Seque
     folder, parts = config.run_dir, []
     for override in parser.parse_overrides(list(job)):
         key, value = override.key_or_group, override.get_value_element_as_str().strip("'\"")
-        named = key in ("run", "name", "data.name") or (key in ("experiment", "data") and value in folder.name)
+        named = key in ("run", "name") or (key == "experiment" and value in folder.name)
+        named |= key in ("data", "data.name", "data.root") and not config.run  # the set's name is in the folder's
         if key in fixed or named or not _binds(key, config):
             continue
         plain = re.sub(r"[^\w.+]+", "_", value.strip("[]")) if re.search(r"[^\w.+-]", value) else value

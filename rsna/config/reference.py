@@ -32,13 +32,27 @@ python train.py --config-dir=/my/conf experiment=mine      an experiment file of
 """.strip()
 
 
-_SWEEPS = """
+_INTRODUCTION = """
+# Configuration
+
+Written by `python -m rsna.config.reference > docs/configuration.md`; `train.py --help` prints the same. Values are YAML
+under `conf/`, composed by Hydra, and `key=value` on the command line; unknown keys and values out of range are refused
+before any work.
+
+```
+EXAMPLES
+```
+
+Files of your own: `--config-dir=DIR`, or `'hydra.searchpath=["file://DIR"]'`, with `DIR/experiment/mine.yaml` and any
+other group. The first line of an experiment is `# @package _global_`; its keys are those below, and
+`defaults: [override /model: b5]` chooses groups.
+
 ## Sweeps
 
 `-m optim.lr=1e-3,1e-4` trains one job after the other, each in a run folder named by the swept keys
-(`runs/b3-rsna-lr_1e-3`); `fold` and what else a run is not bound to stays one run. A `run=` or `name=` made of other
-keys, `'run="runs/x-${optim.lr}"'`, is taken as it is. A job that fails is said with its overrides, the others go on, and
-the exit code is 1. Every job returns `objective`, which a sweeper maximises or minimises. With
+(`runs/b3-rsna-lr_0.001`); `fold` and what else a run is not bound to stays one run. A `run=` or `name=` made of other
+keys, `'run="runs/x-${optim.lr}"'`, is taken as it is. A job that fails is said with its overrides, the others go on,
+and the exit code is 1. Every job returns `objective`, which a sweeper maximises or minimises. With
 `pip install 'rsna-mammography[train,sweep]'`:
 
 ```
@@ -48,7 +62,7 @@ python train.py -m hydra/launcher=joblib hydra.launcher.n_jobs=2 seed=0,1
 python train.py -m hydra/launcher=submitit_slurm hydra.launcher.gpus_per_node=1 seed=0,1
 ```
 
-Hydra's Optuna sweeper brings Optuna 2.10. It runs in memory; a study in a database (`hydra.sweeper.storage`) needs
+Hydra's Optuna sweeper brings Optuna 2.10. A study in memory works; one in a database (`hydra.sweeper.storage`) needs an
 SQLAlchemy below 2.1.
 """.strip()
 
@@ -84,18 +98,7 @@ def train_help() -> str:
 
 def configuration_page() -> str:
     """docs/configuration.md."""
-    parts = [
-        "# Configuration",
-        "Written by `python -m rsna.config.reference > docs/configuration.md`; `train.py --help` prints the same.\n"
-        "Values are YAML under `conf/`, composed by Hydra, and `key=value` on the command line; unknown keys and\n"
-        "values out of range are refused before any work.",
-        f"```\n{TRAIN_EXAMPLES}\n```",
-        "Files of your own: `--config-dir=DIR`, or `'hydra.searchpath=[\"file://DIR\"]'`, with `DIR/experiment/mine.yaml`"
-        "\nand any other group. The first line of an experiment is `# @package _global_`, its keys are those below, and\n"
-        "`defaults: [override /model: b5]` chooses groups.",
-        _SWEEPS,
-        "## Groups",
-    ]
+    parts = [_INTRODUCTION.replace("EXAMPLES", TRAIN_EXAMPLES), "## Groups"]
     for group, options in groups().items():
         parts.append(f"`{group}=`\n\n" + "\n".join(f"- `{name}`: {line}" for name, line in options.items()))
     parts.append("## Keys")
@@ -112,10 +115,14 @@ def configuration_page() -> str:
 def _columns(rows: Iterable[tuple[str, str]]) -> str:
     """Keys on the left, their text wrapped on the right."""
     width = min(max(len(key) for key, _ in rows), 36)
-    lines = []
+    indent, lines = " " * (width + 4), []
     for key, text in rows:
-        first, *more = textwrap.wrap(text, _WIDTH - width - 4) or [""]
-        lines += [f"  {key:<{width}}  {first}".rstrip()] + [" " * (width + 4) + line for line in more]
+        wrapped = [indent + line for line in textwrap.wrap(text, _WIDTH - width - 4)]
+        if len(key) <= width and wrapped:
+            wrapped[0] = f"  {key:<{width}}  {wrapped[0].lstrip()}"
+        else:  # a key that is wider stands in a line of its own
+            wrapped.insert(0, f"  {key}")
+        lines += wrapped
     return "\n".join(lines)
 
 
