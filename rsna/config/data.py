@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt
-from pydantic.dataclasses import dataclass
 
-from rsna.config.settings import STRICT, ConfigError, require
+from rsna.config.settings import ConfigError, require, settings
 
 TargetName = Literal["cancer", "biopsy", "invasive", "difficult_negative_case", "BIRADS", "density", "view"]
 """What a network can learn; :data:`rsna.dataset.targets.TARGETS` says how each is read."""
@@ -23,7 +22,7 @@ DEFAULT_ROOT = Path("data/rsna")
 """Folder of the set where the variable is not set."""
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class DataSettings:
     """A set of images."""
 
@@ -62,7 +61,7 @@ def require_data(root: str, environment: Mapping[str, str] = os.environ) -> None
         )
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class PreprocessSettings:
     """How a file becomes a picture. Together with `PREPROCESSING_VERSION` it makes the preprocessing hash."""
 
@@ -88,7 +87,7 @@ class PreprocessSettings:
         require(self.crop == "boxes" or not self.boxes, f"boxes {self.boxes}: read with crop=boxes alone")
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class FoldSettings:
     """How patients are split for cross-validation."""
 

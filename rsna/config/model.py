@@ -3,12 +3,11 @@
 from typing import Literal
 
 from pydantic import NonNegativeInt
-from pydantic.dataclasses import dataclass
 
-from rsna.config.settings import STRICT, BelowOne, require
+from rsna.config.settings import BelowOne, require, settings
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class ModelSettings:
     """A timm backbone, a pooling and one linear layer for all targets."""
 

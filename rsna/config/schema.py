@@ -4,15 +4,14 @@ from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field, NonNegativeInt, PositiveFloat
-from pydantic.dataclasses import dataclass
 
 from rsna.config.data import DataSettings, FoldSettings, PreprocessSettings, TargetName
 from rsna.config.model import ModelSettings
-from rsna.config.settings import STRICT, AtLeastOne, Fraction, require
+from rsna.config.settings import AtLeastOne, Fraction, require, settings
 from rsna.config.training import AugmentSettings, LossSettings, OptimSettings, SamplerSettings, TrainerSettings
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class EvaluationSettings:
     """How image probabilities become the breasts' and their figures."""
 
@@ -24,7 +23,7 @@ class EvaluationSettings:
     """Patient-level bootstrap resamples behind every interval."""
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class PrepareOptions:
     """How the cache is filled; nothing here changes a pixel."""
 
@@ -36,7 +35,7 @@ class PrepareOptions:
     """Share of the images that may fail before the run stops."""
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class Config:
     """One experiment: data, preparing, folds, model, training, evaluation."""
 

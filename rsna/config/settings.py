@@ -1,29 +1,27 @@
 """Settings: frozen pydantic dataclasses, read from mappings with errors that name key, value and what is allowed.
 
-Every room's options are a class with the decorator ``@dataclass(frozen=True, config=STRICT)``: types and ranges
-stand in the annotations, a docstring under each field says what it is. Configuration files, command lines and bundles
-all arrive here as mappings, so that a value is checked in one place, in the same words. ``dataclasses.replace`` makes
-a changed copy, and checks it.
+Every room's options are a class with the decorator :func:`settings`: types and ranges stand in the annotations, a
+docstring under each field says what it is. Configuration files, command lines and bundles all arrive here as mappings,
+so that a value is checked in one place, in the same words. ``dataclasses.replace`` makes a changed copy, and checks it.
 """
 
 import contextlib
 import dataclasses
 import difflib
+import functools
 import hashlib
 import json
 import re
 import types
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, TypeGuard, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeGuard, TypeVar, Union, cast, dataclass_transform, get_args, get_origin
 
 from pydantic import ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, to_jsonable_python
 
 T = TypeVar("T")
-
-STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
-"""Of every settings class: true is no number, "3" is none either, and neither nan nor inf is one that can be used."""
 
 AtLeastOne = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -44,6 +42,27 @@ class ConfigError(ValueError):
 
 class Typed(str):
     """A value as it was typed on a command line: the type of its field decides what it means, so `0010` stays an id."""
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
+def settings(cls: type[T]) -> type[T]:
+    """Makes a class of fields with docstrings a frozen pydantic dataclass that raises :class:`ConfigError`.
+
+    Strict: true is no number, "3" is none either, and neither nan nor inf is one that can be used.
+    """
+    config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    made: Any = dataclass(frozen=True, config=config)(cls)
+    check = made.__init__
+
+    @functools.wraps(check)
+    def __init__(self: Any, *values: Any, **named: Any) -> None:
+        try:
+            check(self, *values, **named)
+        except ValidationError as error:
+            raise ConfigError(_explain(fields_of(made), error.errors(include_url=False))) from None
+
+    made.__init__ = __init__
+    return cast("type[T]", made)
 
 
 def from_mapping(cls: type[T], mapping: Mapping[str, Any], where: str = "") -> T:
@@ -67,8 +86,8 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], where: str = "") -> T
         values[key] = from_mapping(kind, value, f"{prefix}{key}") if is_group(kind) else _read(_kinds(kind), value)
     try:
         return cls(**values)
-    except ValidationError as error:
-        raise ConfigError(prefix + _explain(fields, error.errors(include_url=False))) from None
+    except ConfigError as error:
+        raise ConfigError(f"{prefix}{error}") from None
 
 
 def to_mapping(settings: Any) -> dict[str, Any]:
@@ -212,17 +231,21 @@ def _explain(fields: Mapping[str, FieldInfo], errors: list[ErrorDetails]) -> str
     if first["type"] == "value_error":  # of a __post_init__, which names its keys
         return str(first["ctx"]["error"])
     name, *inner = first["loc"]
-    field, value = fields[str(name)], first["input"]
+    if isinstance(name, int):  # given by position
+        name = list(fields)[name]
+    if name not in fields:
+        return str(unknown_key(name, name, fields))
+    field, value = fields[name], first["input"]
     if first["type"] == "missing" and not inner:
         return f"{name}: is required: {field.description}"
     if first["type"] in ("missing", "too_short", "too_long"):
         return f"{name}: expected {allowed(field)}, got {list(value)!r}"
     kinds = _kinds(field.annotation)
-    key = str(name)
+    key = name
     if inner and isinstance(inner[0], int):  # within a list
         key, kinds = f"{name}[{inner[0]}]", _kinds(get_args(kinds[0][0])[0])
     # Of several types that a field may have, the one whose value is merely out of range was meant.
-    if any(error["type"] in _OUT_OF_RANGE for error in errors if error["loc"][0] == name):
+    if any(error["type"] in _OUT_OF_RANGE for error in errors if error["loc"][:1] == first["loc"][:1]):
         return f"{key}: {value} {_outside(kinds, field)}"
     choices = [option for kind, _ in kinds if get_origin(kind) is Literal for option in get_args(kind)]
     if choices and len(kinds) == 1:
@@ -262,4 +285,4 @@ def _kind_in_words(kind: Any, limits: Iterable[Any]) -> str:
         one = _kind_in_words(item, (*limits, *inner))
         return f"a list of {one}" if items[-1] is ... else f"a list of {len(items)} values, {one} each"
     interval = _interval(_limits(limits))
-    return f"{_NAMES[kind]} {interval}".rstrip()
+    return f"{_NAMES.get(kind, 'settings')} {interval}".rstrip()

@@ -3,15 +3,14 @@
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
-from pydantic.dataclasses import dataclass
 
-from rsna.config.settings import STRICT, AtLeastOne, BelowOne, Fraction, require
+from rsna.config.settings import AtLeastOne, BelowOne, Fraction, require, settings
 
 Precision = Literal["32", "bf16", "fp16"]
 WantedPrecision = Literal["auto", "32", "bf16", "fp16"]
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class AugmentSettings:
     """Random changes to training images; a probability or a strength of 0 turns one off."""
 
@@ -63,7 +62,7 @@ class AugmentSettings:
         require(0 < low <= high, f"crop_aspect: {list(self.crop_aspect)} is not 0 < smallest ≤ largest")
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class SamplerSettings:
     """Which images make up an epoch. A positive is an image of a breast with cancer."""
 
@@ -75,7 +74,7 @@ class SamplerSettings:
     """For repeated: how often each positive comes in an epoch."""
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class LossSettings:
     """Cross-entropy of every target, summed over the targets."""
 
@@ -87,7 +86,7 @@ class LossSettings:
     """Weight of every target after the first."""
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class OptimSettings:
     """AdamW with a linear warm-up and a cosine, both by optimiser step."""
 
@@ -113,7 +112,7 @@ class OptimSettings:
     """Largest norm of the gradient; 0 does not clip."""
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class TrainerSettings:
     """Length of training and the hardware it uses."""
 

@@ -5,16 +5,15 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat
-from pydantic.dataclasses import dataclass
 
-from rsna.config.settings import STRICT, AtLeastOne, Fraction, require
+from rsna.config.settings import AtLeastOne, Fraction, require, settings
 
 Backend = Literal["torch", "onnxruntime"]
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class InferOptions:
     """Options of `infer.py`."""
 
@@ -62,7 +61,7 @@ class InferOptions:
         return float(match[1]) * _UNITS[match[2]]
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class PredictOptions:
     """Options of `rsna predict`."""
 
@@ -78,7 +77,7 @@ class PredictOptions:
     """Preparing processes; null is one a core."""
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class BundleMakeOptions:
     """Options of `rsna bundle make`."""
 
@@ -109,7 +108,7 @@ class BundleMakeOptions:
         require(slug, f"owner: {self.owner!r} holds more than letters, digits, - and _")
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class BundleVerifyOptions:
     """Options of `rsna bundle verify`."""
 
@@ -120,7 +119,7 @@ class BundleVerifyOptions:
     here."""
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class ExportOptions:
     """Options of `rsna export`."""
 
@@ -140,7 +139,7 @@ def _bad_budget(text: str) -> str:
     return f"time_budget: {text!r} is no time above 0 such as 8h, 45m or 90s"
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class TableOptions:
     """Options of `rsna table`."""
 
@@ -154,7 +153,7 @@ class TableOptions:
     say."""
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class AuditOptions:
     """Options of `rsna audit`."""
 
@@ -170,7 +169,7 @@ class AuditOptions:
     """Seconds after which a file counts as unreadable."""
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class BrowseOptions:
     """Options of `rsna browse`."""
 
@@ -184,7 +183,7 @@ class BrowseOptions:
     """Show this many augmented training batches of the fold instead, prepared first where they are not."""
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class FoldsMakeOptions:
     """Options of `rsna folds make`."""
 
@@ -198,7 +197,7 @@ class FoldsMakeOptions:
     """Seed of the shuffle."""
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class FoldsCheckOptions:
     """Options of `rsna folds check`."""
 
@@ -214,7 +213,7 @@ class FoldsCheckOptions:
         require(one != two, "splits: give splits=FILE, or train=FILE and valid=FILE")
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class EvaluateOptions:
     """Options of `rsna evaluate`."""
 
@@ -244,7 +243,7 @@ class EvaluateOptions:
         require(not (self.run and self.labels), "labels: a run brings its own; they go with predictions=FILE")
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class EnsembleOptions:
     """Options of `rsna ensemble`."""
 
@@ -272,7 +271,7 @@ class EnsembleOptions:
         require(not twice, f"members: {twice and twice[0]} is there twice; name each run or file once")
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class ModelsOptions:
     """What is listed, and how."""
 
@@ -282,7 +281,7 @@ class ModelsOptions:
     """(rows, columns) of the configured input, pixels, for which the table counts multiply-adds as well."""
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class ValidateOptions:
     """Options of `rsna validate`."""
 
@@ -316,7 +315,7 @@ class ValidateOptions:
         )
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class LeaderboardOptions:
     """Options of `rsna leaderboard`."""
 
@@ -328,7 +327,7 @@ class LeaderboardOptions:
     """Of the paired bootstrap against the leader; 0 leaves that comparison out."""
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class SubmitOptions:
     """Options of `rsna leaderboard submit`."""
 
@@ -349,7 +348,7 @@ class SubmitOptions:
         require(not typed or bool(self.run), "run: name the run folder that the scores belong to")
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class ReportOptions:
     """Options of `rsna report`."""
 
@@ -367,7 +366,7 @@ class ReportOptions:
     """Patient-level resamples behind the intervals of slices and the comparison with the leader."""
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class ExplainOptions:
     """Options of `rsna explain`."""
 
