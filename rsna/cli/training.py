@@ -11,7 +11,7 @@ from rsna.config.verbs import ModelsOptions, ValidateOptions
 
 
 class JobError(RuntimeError):
-    """A job of a sweep failed; its message was printed where it ran."""
+    """A job of a sweep failed; the message was printed where it ran, which may be another machine."""
 
 
 def _train(arguments: Sequence[str], own: None) -> int:
@@ -23,7 +23,7 @@ def _train(arguments: Sequence[str], own: None) -> int:
 
     flags, overrides, said = read_arguments(arguments)
     if said and is_first_rank():
-        print(said, flush=True)
+        print(said, file=sys.stderr, flush=True)
     failed: list[Exception] = []
 
     def job(composed: Any) -> float | None:
@@ -38,16 +38,16 @@ def _train(arguments: Sequence[str], own: None) -> int:
         try:
             return _train_composed(composed, overrides, about.overrides.task)
         except Exception as error:
-            named = " ".join(about.overrides.task)
-            print(f"rsna train: job {about.job.num} ({named}) failed: {error}", file=sys.stderr, flush=True)
+            message = f"job {about.job.num} ({' '.join(about.overrides.task)}) failed: {error}"
+            print(f"rsna train: {message}", file=sys.stderr, flush=True)
             if not speaks_for_itself(error):
                 traceback.print_exc()
-            raise JobError(named) from None
+            raise JobError(message) from None
 
     try:
         run_hydra(flags, overrides, job)
-    except JobError:
-        print("rsna train: not every job of the sweep succeeded, see above", file=sys.stderr)
+    except JobError as first:
+        print(f"rsna train: the sweep is done, but not all of it; first {first}", file=sys.stderr)
         return 1
     if failed:
         raise failed[0]

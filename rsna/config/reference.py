@@ -16,7 +16,7 @@ from rsna.config.schema import Config
 from rsna.config.settings import allowed, fields_of, is_group
 
 _WIDTH = 118
-_OBVIOUS = {"text", "true or false", "a whole number", "a finite number", "a list of text"}
+_OBVIOUS = {"text", "true or false", "a whole number", "a finite number", "a list of text", "a list of whole numbers"}
 """What the default of a key shows already."""
 
 TRAIN_EXAMPLES = """

@@ -283,6 +283,8 @@ def _kind_in_words(kind: Any, limits: Iterable[Any]) -> str:
         items = get_args(kind)
         (item, inner), *_ = _kinds(items[0])
         one = _kind_in_words(item, (*limits, *inner))
-        return f"a list of {one}" if items[-1] is ... else f"a list of {len(items)} values, {one} each"
+        if items[-1] is not ...:
+            return f"a list of {len(items)} values, {one} each"
+        return "a list of " + re.sub("^a (.*) number", r"\1 numbers", one)
     interval = _interval(_limits(limits))
     return f"{_NAMES.get(kind, 'settings')} {interval}".rstrip()

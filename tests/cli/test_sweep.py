@@ -1,6 +1,7 @@
 """Every job of a sweep has a run folder of its own, one that fails ends itself alone, sweepers get the objective."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -96,7 +97,8 @@ def tiny(tmp_path):
 
 def sweep(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "train.py"), "-m", *arguments, *SETTINGS]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=500)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}  # launchers start processes of their own
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=500, env=environment)
 
 
 def metrics(folder: Path, run: str, fold: int = 0) -> dict:
