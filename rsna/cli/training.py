@@ -63,8 +63,7 @@ def _train_composed(composed: Any, given: Sequence[str] = (), job: Sequence[str]
     config = freeze(composed)
     if job:
         config = with_own_run(config, composed, given, job)
-    objective: float | None = getattr(train(config), "objective", None)
-    return objective
+    return train(config).objective
 
 
 def _train_help() -> str:

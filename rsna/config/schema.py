@@ -55,10 +55,10 @@ class Config:
     """Weights that count: the last epoch's, or the best epoch's by pF1 on the fold that is reported."""
     soup: AtLeastOne = 1
     """Average the weights of this many epochs: the last ones, or with checkpoint=best the best ones."""
-    seed: NonNegativeInt = 0
-    """Seed of sampling, augmentation, drop-out and initial weights."""
     objective: Literal["nested_pf1", "raw_pf1", "auroc", "auprc"] = "nested_pf1"
     """What a sweep optimises: of all folds pooled with fold=all, else of the fold."""
+    seed: NonNegativeInt = 0
+    """Seed of sampling, augmentation, drop-out and initial weights."""
     deterministic: bool = False
     """Only deterministic algorithms: the same weights bit for bit on the same machine, somewhat slower."""
     tracking: Literal["mlflow", "none"] = "mlflow"
