@@ -64,22 +64,23 @@ def run_hydra(flags: Sequence[str], overrides: Sequence[str], task: Callable[[An
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     # Hydra needs mutable schemas and knows no Literal, so only the keys are held here; from_mapping checks the values.
     schema = OmegaConf.create(to_mapping(Config()))
     OmegaConf.set_struct(schema, True)
     ConfigStore.instance().store(name="schema", node=schema)
 
-    def job(composed: Any) -> Any:
+    def job(composed: Any) -> Any:  # Hydra looks for the file of a function, which a method may not have
         return task(composed)
 
     # Hydra reads the command line itself, wants overrides in one row, and ends the process at an error unless the
     # variable asks for the error itself.
-    full, argv = os.environ.get(_FULL_ERROR), sys.argv
+    folder, full, argv = str(conf_dir()), os.environ.get(_FULL_ERROR), sys.argv
     sys.argv, os.environ[_FULL_ERROR] = ["train.py", *overrides, *flags], "1"
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()
-    except (HydraException, OmegaConfBaseException) as error:
+        hydra.main(version_base="1.3", config_path=folder, config_name="config")(job)()
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
         raise _explain(error) from error
     finally:
         sys.argv = argv
@@ -133,16 +134,20 @@ def _explain(error: Exception) -> ConfigError:
                 _key_type(found[1])
             except ConfigError as unknown:
                 return ConfigError(f"{where[1]}: {unknown}" if where else str(unknown))
-    lines = [line for line in str(error).splitlines() if line.strip() and "object_type" not in line]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "object_type" not in line]
     cause = str(error.__cause__ or "").splitlines()[:1]
-    return ConfigError("; ".join([*lines[:3], *cause]))
+    return ConfigError("; ".join([*lines[:4], *cause]))
 
 
 def freeze(composed: Any) -> Config:
     """An OmegaConf composition → the checked, frozen configuration."""
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
-    mapping: Any = OmegaConf.to_container(composed, resolve=True)
+    try:
+        mapping: Any = OmegaConf.to_container(composed, resolve=True)
+    except OmegaConfBaseException as error:
+        raise _explain(error) from error
     mapping.pop("hydra", None)
     if isinstance(data := mapping.get("data"), dict) and data.get("root") == "":
         data["root"] = str(DEFAULT_ROOT)  # RSNA_DATA that is set to nothing is not set

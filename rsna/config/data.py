@@ -1,7 +1,6 @@
 """Where images come from, how they are prepared, how patients are split."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -45,13 +44,13 @@ class DataSettings:
         require(not bad, f"name: {self.name!r} becomes a folder's name; leave out {' '.join(sorted(bad))!r}")
 
 
-def require_data(root: str, environment: Mapping[str, str] = os.environ) -> None:
+def require_data(root: str) -> None:
     """Refuses a set that nobody named and that is not there.
 
     Raises:
         ConfigError: The environment variable names no folder, or it is not set and the default folder is not there.
     """
-    named = environment.get(DATA_VARIABLE, "")
+    named = os.environ.get(DATA_VARIABLE, "")
     if named and root == named and not Path(root).expanduser().is_dir():
         raise ConfigError(f"{DATA_VARIABLE}={root}: there is no such folder; unset it, or set it to one with train.csv")
     if root == str(DEFAULT_ROOT) and not DEFAULT_ROOT.is_dir():

@@ -160,7 +160,7 @@ def own(tmp_path) -> Path:
     """A folder with an experiment, a model and a config of somebody's own."""
     write(tmp_path / "their conf" / "experiment" / "mine.yaml", EXPERIMENT)
     write(tmp_path / "their conf" / "model" / "own.yaml", "backbone: test_efficientnet\n")
-    write(tmp_path / "their conf" / "study.yaml", "defaults: [config, {override experiment: mine}]\nseed: 7\n")
+    write(tmp_path / "their conf" / "study.yaml", "defaults: [config, {override experiment: mine}, _self_]\nseed: 7\n")
     return tmp_path / "their conf"
 
 
@@ -179,6 +179,31 @@ def test_files_of_ones_own_are_composed(own):
 def test_a_whole_configuration_of_ones_own_is_composed(own):
     config = compose(["--config-dir", str(own), "-cn", "study", "data.root=x"])
     assert (config.seed, config.name) == (7, "mine")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("trainer: {epochs: [", "mine.yaml"),
+        ("name: ${nowhere.key}", "nowhere.key"),
+        ("trainer: null", "trainer: expected a group of keys, got None"),
+        ("defaults: [override /model: b33]", "^model: there is no 'b33'; options: b0, b1"),
+        ("defaults: [override /modle: b3]", "modle"),
+    ],
+)
+def test_files_of_ones_own_that_cannot_be_composed_are_refused_in_a_line(own, text, message):
+    write(own / "experiment" / "mine.yaml", f"# @package _global_\n{text}\n")
+    with pytest.raises(ConfigError, match=message) as error:
+        compose([f"--config-dir={own}", "experiment=mine"])
+    assert "\n" not in str(error.value)
+
+
+def test_groups_of_ones_own_without_a_choice_and_folders_that_are_not_there_are_refused(own):
+    write(own / "extra" / "a.yaml", "# @package _global_\nseed: 1\n")
+    assert compose([f"--config-dir={own}", "data.root=x", "+extra=a"]).seed == 1
+    for arguments in ([f"--config-dir={own}", "extra=null"], ["--config-dir=nowhere"], ["-cn", "nowhere"]):
+        with pytest.raises(ConfigError):
+            compose(arguments)
 
 
 def test_what_is_wrong_in_files_of_ones_own_is_said_with_the_file(own):
