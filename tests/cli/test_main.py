@@ -1,5 +1,6 @@
 """One grammar for every verb; help teaches; what is wrong is said in a line with an exit code."""
 
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -133,3 +134,13 @@ def test_the_composed_configuration_is_printed_wherever_the_flag_stands(argument
     assert printed["fold"] == 1
     assert printed["trainer"]["epochs"] >= 1
     assert printed["data"]["root"]
+
+
+def test_training_leaves_the_process_as_it_was(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    before = list(sys.argv)
+    assert main(["train", "data.root=nowhere", "model.pretrained=false"]) == 1
+    assert main(["train", "data.root=nowhere", "model.pretrained=false"]) == 1
+    assert (sys.argv, "HYDRA_FULL_ERROR" in os.environ) == (before, False)
+    assert capsys.readouterr().err.count("nowhere: there is no such folder") == 2
