@@ -12,7 +12,8 @@ import pandas as pd
 
 from rsna.config.data import PreprocessSettings
 from rsna.files import write_atomic
-from rsna.parallel.pool import MEMORY_LIMIT, Failure, Outcome, map_tasks
+from rsna.parallel.engine import Failure, Outcome
+from rsna.parallel.pool import MEMORY_LIMIT, map_tasks
 from rsna.parallel.progress import Progress
 from rsna.prepare.boxes import read_boxes
 from rsna.prepare.cache import Cache, CacheWriteError, PrepareTask, fill
