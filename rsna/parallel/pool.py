@@ -35,7 +35,7 @@ _START_TIMEOUT = 300.0
 """Seconds until a worker must have imported what it needs; a cold network disk is slow."""
 
 _START_PAUSES = (0.2, 1.0)
-"""Seconds before a worker that died while it started is started again: memory or processes may be short for a moment."""
+"""Seconds before a worker that died while it started is started again: memory may have been short for a moment."""
 
 _GRACE_PERIOD = 2.0
 """Seconds for the workers to finish their tasks when the pool is closed early."""
@@ -183,7 +183,7 @@ class LocalProcesses(Engine[Task, Value]):
                     self._unfit += 1
                     left = len(self._workers) - self._unfit
                     if left and self._error is None:
-                        log.warning("%s; %d others go on", error, left)
+                        log.warning("%s; going on with %d of %d", error, left, len(self._workers))
                         self._queue.put(item)
                         return
                 self._refuse(error, drop=True)
