@@ -19,7 +19,7 @@ from rsna.config.settings import to_mapping
 from rsna.dicom.box import Box
 from rsna.files import fingerprint, read_json, write_atomic, write_json
 from rsna.prepare import tiff
-from rsna.prepare.entry import Entry, Seen
+from rsna.prepare.entry import Entry, FileStamp
 from rsna.prepare.geometry import Geometry
 from rsna.prepare.image import PREPROCESSING_VERSION, Prepared, prepare_image, preprocessing_hash
 
@@ -240,7 +240,7 @@ def fill(cache: Cache, settings: PreprocessSettings, task: PrepareTask) -> Entry
     """
     source = fingerprint(task.path)
     pixels, geometry = prepare_image(task.path, settings, task.box)
-    entry = Entry(source, geometry, Seen.of(task.path))
+    entry = Entry(source, geometry, FileStamp.of(task.path))
     cache.write(task.image_id, pixels, entry)
     return entry
 

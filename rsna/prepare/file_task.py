@@ -10,10 +10,12 @@ from numpy import float32
 
 from rsna.config.data import PreprocessSettings
 from rsna.dicom import open_mammogram
+from rsna.dicom.box import Box
+from rsna.dicom.decode import Stored
 from rsna.dicom.file import Mammogram
 from rsna.prepare.geometry import Geometry
 from rsna.prepare.image import Prepared, prepare_image
-from rsna.prepare.source import SourceImage, Stored, open_image
+from rsna.prepare.source import SourceImage, open_image
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class _Timed:
             self.seconds += time.perf_counter() - started
 
     def display(
-        self, stored: Stored | int, *, window: int | str | None = 0, box: tuple[int, int, int, int] | None = None
+        self, stored: Stored | int, *, window: int | str | None = 0, box: Box | None = None
     ) -> npt.NDArray[float32]:
         if not isinstance(stored, int):
             return self._image.display(stored, window=window, box=box)

@@ -13,9 +13,10 @@ import numpy.typing as npt
 from rsna.config.data import PreprocessSettings
 from rsna.config.settings import ConfigError, digest
 from rsna.dicom.box import Box
-from rsna.prepare.crop import Breast, find_breast
+from rsna.dicom.decode import Stored
+from rsna.prepare.crop import BreastRegion, find_breast
 from rsna.prepare.geometry import Geometry, fit
-from rsna.prepare.source import SourceImage, Stored, open_image
+from rsna.prepare.source import SourceImage, open_image
 
 PREPROCESSING_VERSION = 2
 """Raised by hand whenever the same settings give other pixels; part of the preprocessing hash."""
@@ -116,7 +117,7 @@ def _unwindowed(image: SourceImage, stored: Stored) -> npt.NDArray[np.float32]:
     return np.maximum(display, tissue.min()) if tissue.size else display
 
 
-def _crop_box(size: tuple[int, int], breast: Breast, settings: PreprocessSettings, box: Box | None) -> Box:
+def _crop_box(size: tuple[int, int], breast: BreastRegion, settings: PreprocessSettings, box: Box | None) -> Box:
     rows, columns = size
     if settings.crop != "boxes":
         if box is not None:
@@ -132,7 +133,7 @@ def _crop_box(size: tuple[int, int], breast: Breast, settings: PreprocessSetting
     return box
 
 
-def _enlarged(breast: Breast, size: tuple[int, int], margin: float) -> Box:
+def _enlarged(breast: BreastRegion, size: tuple[int, int], margin: float) -> Box:
     """The found box with its margin, in pixels of the file."""
     rows, columns = size
     scale_y, scale_x = rows / breast.outline.shape[0], columns / breast.outline.shape[1]
@@ -195,7 +196,7 @@ def _resize(pixels: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArr
     return np.asarray(cv2.resize(pixels, size[::-1], interpolation=method), dtype=np.float32)
 
 
-def _outline_at(breast: Breast, geometry: Geometry) -> npt.NDArray[np.float32]:
+def _outline_at(breast: BreastRegion, geometry: Geometry) -> npt.NDArray[np.float32]:
     """(rows, columns) float32 1 on the breast, of the scaled crop; soft over a pixel or two at its edge."""
     (rows, columns), (x0, y0, x1, y1) = breast.outline.shape, geometry.box
     scale_y, scale_x = rows / geometry.source[0], columns / geometry.source[1]

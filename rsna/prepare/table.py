@@ -150,12 +150,12 @@ def _missing(tasks: list[PrepareTask], entries: dict[str, Entry], cache: Cache) 
         PrepareError: The cache holds images of other files that are still there, so of another set of the same name.
     """
     missing = [task for task in tasks if task.image_id not in entries]
-    unsure = [task for task in tasks if (e := entries.get(task.image_id)) and not e.lies_at(task.path)]
+    unsure = [task for task in tasks if (e := entries.get(task.image_id)) and not e.is_unchanged(task.path)]
     for task, same in _compared(unsure, entries):
         if same:
             entries[task.image_id] = same
             continue
-        other = entries[task.image_id].elsewhere
+        other = entries[task.image_id].source_file
         if other and other != Path(task.path).absolute():
             raise PrepareError(
                 f"{cache.directory} holds another image {task.image_id}, made from {other}, not from {task.path}: two "
@@ -170,7 +170,7 @@ def _compared(tasks: list[PrepareTask], entries: dict[str, Entry]) -> Iterator[t
     """Looks into files that were moved or touched; many at once, since on a slow disk each read is waited for."""
     said = Progress("compare", "files")
     with ThreadPoolExecutor(_READERS) as pool:
-        found = pool.map(lambda task: entries[task.image_id].at(task.path), tasks)
+        found = pool.map(lambda task: entries[task.image_id].compared(task.path), tasks)
         for done, (task, same) in enumerate(zip(tasks, found, strict=True), start=1):
             yield task, same
             if len(tasks) > _SAID_ABOVE:
