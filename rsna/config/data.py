@@ -11,6 +11,9 @@ from rsna.config.settings import ConfigError, require
 TargetName = Literal["cancer", "biopsy", "invasive", "difficult_negative_case", "BIRADS", "density", "view"]
 """What a network can learn; :data:`rsna.dataset.targets.TARGETS` says how each is read."""
 
+Split = Literal["train", "test"]
+"""The two parts of a set that the competition publishes: with labels, and without."""
+
 DATA_VARIABLE = "RSNA_DATA"
 """Environment variable that names the folder with train.csv and train_images."""
 
