@@ -85,12 +85,7 @@ def _marks(patient: Patient, shot: Shot, shape: tuple[int, ...], rng: np.random.
         border = np.zeros(shape, np.float32)
         side = int(rng.integers(3))
         width = int(rng.integers(2, 6))
-        if side == 0:
-            border[:width] = 0.9
-        elif side == 1:
-            border[-width:] = 0.9
-        else:
-            border[:, -width:] = 0.9
+        border[(np.s_[:width], np.s_[-width:], np.s_[:, -width:])[side]] = 0.9  # never the chest wall's
         marks.append(border)
     return marks
 

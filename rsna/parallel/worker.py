@@ -16,8 +16,8 @@ import cv2
 
 from rsna.parallel.channel import Answer, Channel, Setup
 
-_GRACE = 5.0
-"""Seconds past its time after which a task ends its process by itself, should nobody be left to do so."""
+_GRACE_PERIOD = 5.0
+"""Seconds past its time after which a task ends its process by itself, should its parent be gone."""
 
 _MOST_WARNINGS = 10
 """Log records of one task that are passed on."""
@@ -51,7 +51,7 @@ def serve(channel: Channel) -> None:
         except EOFError:
             return
         collector.records.clear()
-        signal.setitimer(signal.ITIMER_REAL, setup.timeout + _GRACE)
+        signal.setitimer(signal.ITIMER_REAL, setup.timeout + _GRACE_PERIOD)
         answer = _answer(function, task)
         _send(channel, Answer(answer.value, answer.failure, tuple(collector.records)))
         signal.setitimer(signal.ITIMER_REAL, 0)

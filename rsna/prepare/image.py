@@ -119,31 +119,25 @@ def _unwindowed(image: SourceImage, stored: Stored) -> npt.NDArray[np.float32]:
 
 def _crop_box(size: tuple[int, int], breast: BreastRegion, settings: PreprocessSettings, box: Box | None) -> Box:
     rows, columns = size
-    if settings.crop != "boxes":
-        if box is not None:
-            raise ValueError(f"a box was given, but crop={settings.crop} does not use it; use crop=boxes")
-        if settings.crop == "none" or not breast.found:
-            return 0, 0, columns, rows
-        return _enlarged(breast, size, settings.margin)
-    if box is None:
-        raise ValueError("crop=boxes needs a box for every image; add this one to the file of boxes")
-    x0, y0, x1, y1 = box
-    if not (0 <= x0 < x1 <= columns and 0 <= y0 < y1 <= rows):
-        raise ValueError(f"box {list(box)} (x0, y0, x1, y1) does not lie within {columns}×{rows} (width × height)")
-    return box
-
-
-def _enlarged(breast: BreastRegion, size: tuple[int, int], margin: float) -> Box:
-    """The found box with its margin, in pixels of the file."""
-    rows, columns = size
+    if settings.crop == "boxes":
+        if box is None:
+            raise ValueError("crop=boxes needs a box for every image; add this one to the file of boxes")
+        x0, y0, x1, y1 = box
+        if not (0 <= x0 < x1 <= columns and 0 <= y0 < y1 <= rows):
+            raise ValueError(f"box {list(box)} (x0, y0, x1, y1) does not lie within {columns}×{rows} (width × height)")
+        return box
+    if box is not None:
+        raise ValueError(f"a box was given, but crop={settings.crop} does not use it; use crop=boxes")
+    if settings.crop == "none" or not breast.found:
+        return 0, 0, columns, rows
     scale_y, scale_x = rows / breast.outline.shape[0], columns / breast.outline.shape[1]
     x0, y0, x1, y1 = breast.box
-    air = margin * max((x1 - x0) * scale_x, (y1 - y0) * scale_y)
+    margin = settings.margin * max((x1 - x0) * scale_x, (y1 - y0) * scale_y)
     return (
-        max(0, round(x0 * scale_x - air)),
-        max(0, round(y0 * scale_y - air)),
-        min(columns, round(x1 * scale_x + air)),
-        min(rows, round(y1 * scale_y + air)),
+        max(0, round(x0 * scale_x - margin)),
+        max(0, round(y0 * scale_y - margin)),
+        min(columns, round(x1 * scale_x + margin)),
+        min(rows, round(y1 * scale_y + margin)),
     )
 
 

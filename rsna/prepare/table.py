@@ -27,7 +27,7 @@ _AHEAD = 64
 """Finished images a worker may be ahead of the progress line; they hold no pixels."""
 _READERS = 16
 """Files that are compared at once."""
-_SAID_ABOVE = 500
+_PROGRESS_ABOVE = 500
 """Comparisons that are worth a progress line."""
 _INDEX_EVERY_S = 120.0
 """Seconds between two writes of the index while images are prepared."""
@@ -169,7 +169,7 @@ def _missing(tasks: list[PrepareTask], entries: dict[str, Entry], cache: Cache) 
     with ThreadPoolExecutor(_READERS) as pool:
         compared = pool.map(lambda task: entries[task.image_id].compared(task.path), unsure)
         for done, (task, entry) in enumerate(zip(unsure, compared, strict=True), start=1):
-            if len(unsure) > _SAID_ABOVE:
+            if len(unsure) > _PROGRESS_ABOVE:
                 progress(done, len(unsure))
             if entry:
                 entries[task.image_id] = entry
