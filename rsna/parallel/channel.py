@@ -53,7 +53,7 @@ class Channel:
         body = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
         parts = [memoryview(body), *(buffer.raw() for buffer in buffers)]
         lengths = struct.pack(f"<I{len(parts)}Q", len(parts), *(part.nbytes for part in parts))
-        self._end.settimeout(None)
+        self._end.settimeout(None)  # receive may have left one
         self._end.sendall(lengths)
         for part in parts:
             self._end.sendall(part)

@@ -290,6 +290,7 @@ class _Worker:
                     [sys.executable, "-P", "-m", "rsna.parallel.worker", str(theirs.fileno())],
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
+                    # A file, since a pipe that nobody empties would block a decoder that has much to say.
                     stdout=self.stderr,
                     stderr=self.stderr,
                     env=os.environ | _ENVIRONMENT,

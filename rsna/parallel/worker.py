@@ -43,7 +43,7 @@ def serve(channel: Channel) -> None:
     logging.getLogger().addHandler(collector)
     logging.captureWarnings(True)
     function: Callable[[Any], Any] = pickle.loads(setup.function)
-    _limit_memory(setup.memory_limit)
+    _limit_memory(setup.memory_limit)  # after the imports, which a small limit would end
     channel.send("ready")
     while True:
         try:
@@ -51,6 +51,7 @@ def serve(channel: Channel) -> None:
         except EOFError:
             return
         collector.records.clear()
+        # Without a handler SIGALRM ends the process even where a decoder hangs in C.
         signal.setitimer(signal.ITIMER_REAL, setup.timeout + _GRACE_PERIOD)
         answer = _answer(function, task)
         _send(channel, Answer(answer.value, answer.failure, tuple(collector.records)))

@@ -227,9 +227,10 @@ def fill(cache: Cache, settings: PreprocessSettings, task: PrepareTask) -> Entry
         DicomError, PictureError, ValueError, OSError: The image cannot be prepared.
         CacheWriteError: The cache cannot be written.
     """
-    source = fingerprint(task.path)
+    # Before the pixels: a file that is replaced meanwhile is compared again by the next run.
+    stamp, source = FileStamp.of(task.path), fingerprint(task.path)
     pixels, geometry = prepare_image(task.path, settings, task.box)
-    entry = Entry(source, geometry, FileStamp.of(task.path))
+    entry = Entry(source, geometry, stamp)
     cache.write(task.image_id, pixels, entry)
     return entry
 
