@@ -1,1 +1,1 @@
-"""Many tasks → outcomes: `engine` is the interface, `pool` runs them in processes that may crash, hang or eat memory."""
+"""Many tasks → outcomes: `engine` is the interface, `pool` runs them in processes that may crash or hang."""
