@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from rsna.audit.probe import Probe, fingerprint
+from rsna.audit.probe import Probe, pixel_hash
 from rsna.parallel.pool import map_tasks
 
 _MEAN_TOLERANCE = 0.01
@@ -36,7 +36,7 @@ def find_duplicates(
     chosen = sorted(likely)
     groups: dict[str, list[int]] = defaultdict(list)
     tasks = [paths[place] for place in chosen]
-    for outcome in map_tasks(fingerprint, tasks, workers=workers, timeout=file_timeout):
+    for outcome in map_tasks(pixel_hash, tasks, workers=workers, timeout=file_timeout):
         if outcome.value is not None:
             groups[outcome.value].append(chosen[outcome.index])
     return sorted(group for group in groups.values() if len(group) > 1)

@@ -1,4 +1,4 @@
-"""What is suspicious in a set: rules over a frame of images, each a list of (kind, id, detail)."""
+"""Where a set contradicts itself: rules over a frame of images, each of which yields (kind, id, detail)."""
 
 from collections.abc import Callable, Iterator
 
@@ -6,14 +6,14 @@ import pandas as pd
 
 from rsna.dataset.table import LABELS
 
-Finding = tuple[str, str, str]
+Issue = tuple[str, str, str]
 """(kind, id of the image, breast or patient, detail)."""
 
 STANDARD_VIEWS = tuple(f"{side} {view}" for side in "LR" for view in ("CC", "MLO"))
 """The four images of a screening examination."""
 
 
-def find_suspicious(images: pd.DataFrame) -> list[Finding]:
+def find_contradictions(images: pd.DataFrame) -> list[Issue]:
     """Applies every rule.
 
     Args:
@@ -21,7 +21,7 @@ def find_suspicious(images: pd.DataFrame) -> list[Finding]:
             (float: 0, 1, NaN, and -1 for anything else) where the set has them, header_patient_id,
             header_laterality and header_view ("" where the header does not say).
     """
-    rules: tuple[Callable[[pd.DataFrame], Iterator[Finding]], ...] = (
+    rules: tuple[Callable[[pd.DataFrame], Iterator[Issue]], ...] = (
         _repeated,
         _files_and_rows,
         _labels,
@@ -29,16 +29,16 @@ def find_suspicious(images: pd.DataFrame) -> list[Finding]:
         _headers,
         _views,
     )
-    return [finding for rule in rules for finding in rule(images)]
+    return [issue for rule in rules for issue in rule(images)]
 
 
-def _repeated(images: pd.DataFrame) -> Iterator[Finding]:
+def _repeated(images: pd.DataFrame) -> Iterator[Issue]:
     for image_id, count in images["image_id"].value_counts(sort=False).items():
         if count > 1:
             yield "image_id in several rows", str(image_id), f"{count} rows"
 
 
-def _files_and_rows(images: pd.DataFrame) -> Iterator[Finding]:
+def _files_and_rows(images: pd.DataFrame) -> Iterator[Issue]:
     for row in images[images["path"].eq("")].itertuples():
         yield "row without a file", str(row.image_id), f"patient {row.patient_id}"
     if "in_table" in images.columns:
@@ -46,7 +46,7 @@ def _files_and_rows(images: pd.DataFrame) -> Iterator[Finding]:
             yield "file without a row", str(row.image_id), str(row.path)
 
 
-def _labels(images: pd.DataFrame) -> Iterator[Finding]:
+def _labels(images: pd.DataFrame) -> Iterator[Issue]:
     given = [label for label in LABELS if label in images.columns]
     for label in given:
         for image_id in images["image_id"][images[label].eq(-1)]:
@@ -62,7 +62,7 @@ def _labels(images: pd.DataFrame) -> Iterator[Finding]:
                 yield kind, str(row.image_id), f"patient {row.patient_id}, {row.laterality}"
 
 
-def _breasts(images: pd.DataFrame) -> Iterator[Finding]:
+def _breasts(images: pd.DataFrame) -> Iterator[Issue]:
     if "cancer" not in images.columns:
         return
     labelled = images[images["cancer"].isin([0, 1])]
@@ -71,7 +71,7 @@ def _breasts(images: pd.DataFrame) -> Iterator[Finding]:
         yield "breast with two cancer labels", str(breast), ""
 
 
-def _headers(images: pd.DataFrame) -> Iterator[Finding]:
+def _headers(images: pd.DataFrame) -> Iterator[Issue]:
     for kind, column in (
         ("laterality differs from the header", "laterality"),
         ("view differs from the header", "view"),
@@ -82,7 +82,7 @@ def _headers(images: pd.DataFrame) -> Iterator[Finding]:
             yield kind, str(row["image_id"]), f"table {row[column]}, header {row[f'header_{column}']}"
 
 
-def _views(images: pd.DataFrame) -> Iterator[Finding]:
+def _views(images: pd.DataFrame) -> Iterator[Issue]:
     if images["view"].eq("").all():
         return  # the set does not say
     have = (images["laterality"] + " " + images["view"]).groupby(images["patient_id"]).agg(set)

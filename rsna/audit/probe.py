@@ -80,7 +80,7 @@ def probe(path: str) -> Probe:
     )
 
 
-def fingerprint(path: str) -> str:
+def pixel_hash(path: str) -> str:
     """SHA-256 of the stored values at full size: equal for equal pixels in whatever syntax; what a worker does.
 
     Raises:

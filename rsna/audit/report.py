@@ -21,7 +21,7 @@ ATTRIBUTES = {
 """Columns of the images that are counted, and what they are called."""
 
 _VALUES_SHOWN = 12
-_FINDINGS_SHOWN = 5
+_ISSUES_SHOWN = 5
 """What the text lists before it only counts."""
 
 
@@ -32,11 +32,11 @@ class AuditReport:
     root: Path
     """The folder that was looked at."""
     folder: Path
-    """Where audit.txt, images.csv, findings.csv and the sheets are."""
+    """Where audit.txt, images.csv, issues.csv and the sheets are."""
     images: pd.DataFrame
     """One row an image: the table's columns, path ("" where there is no file), `ATTRIBUTES`, header_patient_id,
-    header_laterality, header_view, and in problem why the file cannot be read ("" where it can)."""
-    findings: pd.DataFrame
+    header_laterality, header_view, and in failure why the file cannot be read ("" where it can)."""
+    issues: pd.DataFrame
     """kind, id, detail: unreadable files, equal pixels, contradictions, missing views."""
     sheets: list[Path]
     """Contact sheets, machine by machine."""
@@ -44,7 +44,7 @@ class AuditReport:
     @property
     def readable(self) -> pd.DataFrame:
         """The images whose file can be read."""
-        return self.images[self.images["path"].ne("") & self.images["problem"].eq("")]
+        return self.images[self.images["path"].ne("") & self.images["failure"].eq("")]
 
     def counts(self, attribute: str) -> pd.Series:
         """Readable images by value of one of `ATTRIBUTES`, the most frequent first; "" is shown as (not said)."""
@@ -60,14 +60,14 @@ class AuditReport:
             if len(counts) > _VALUES_SHOWN:
                 rest = counts.iloc[_VALUES_SHOWN:]
                 lines.append(f"  {rest.sum():>9,}  {len(rest)} others")
-        lines += ["", f"{len(self.findings):,} findings" if len(self.findings) else "nothing suspicious"]
-        for kind, group in self.findings.groupby("kind", sort=False):
+        lines += ["", f"{len(self.issues):,} issues" if len(self.issues) else "nothing suspicious"]
+        for kind, group in self.issues.groupby("kind", sort=False):
             lines.append(f"  {len(group):>9,}  {kind}")
-            shown = group.head(_FINDINGS_SHOWN)
+            shown = group.head(_ISSUES_SHOWN)
             lines += [f"             {row.id}  {row.detail}".rstrip() for row in shown.itertuples()]
             if len(group) > len(shown):
-                lines.append(f"             … {len(group) - len(shown):,} more in findings.csv")
-        lines += ["", f"{self.folder}: images.csv, findings.csv" + (f", {len(self.sheets)} sheets" * bool(self.sheets))]
+                lines.append(f"             … {len(group) - len(shown):,} more in issues.csv")
+        lines += ["", f"{self.folder}: images.csv, issues.csv" + (f", {len(self.sheets)} sheets" * bool(self.sheets))]
         return "\n".join(lines) + "\n"
 
     def _sums(self) -> str:
@@ -76,5 +76,5 @@ class AuditReport:
         if "cancer" in images.columns:
             positive = breasts["cancer"].max().eq(1)
             sums.append(f"{int(positive.sum()):,} breasts with cancer ({positive.mean():.1%})")
-        unreadable = int(images["problem"].ne("").sum())
+        unreadable = int(images["failure"].ne("").sum())
         return ", ".join(sums) + f"; {unreadable:,} files cannot be read"

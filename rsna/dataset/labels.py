@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from rsna.dataset.table import TableError, read_csv
+from rsna.files import first_few
 
 _KEYS = (["image_id"], ["patient_id", "laterality"], ["patient_id"])
 """What labels may be joined on; the first that the CSV has."""
@@ -16,7 +17,7 @@ _SHOWN = 3
 """Examples that a note lists."""
 
 
-def read_labels(labels: Path) -> tuple[pd.DataFrame, list[str]]:
+def read_label_table(labels: Path) -> tuple[pd.DataFrame, list[str]]:
     """A CSV of labels, and the columns that it is joined on.
 
     Raises:
@@ -43,7 +44,7 @@ def join_labels(
 
     Args:
         frame: image_id, patient_id, laterality, view, machine_id (text, "" where the header does not say), age (years).
-        table: As :func:`read_labels` returns it.
+        table: As :func:`read_label_table` returns it.
         keys: Likewise.
         labels: The file, for messages.
 
@@ -97,4 +98,4 @@ def _text(values: pd.Series) -> pd.Series:
 
 
 def _names(rows: pd.DataFrame) -> str:
-    return ", ".join("_".join(map(str, row)) for row in rows.head(_SHOWN).itertuples(index=False))
+    return first_few("_".join(map(str, row)) for row in rows.itertuples(index=False))

@@ -8,6 +8,7 @@ import pandas as pd
 
 from rsna.config.settings import ConfigError
 from rsna.dataset.table import ImageTable, TableError
+from rsna.files import first_few
 
 
 @dataclass(frozen=True)
@@ -69,22 +70,28 @@ def get_targets(names: tuple[str, ...]) -> tuple[Target, ...]:
 
 
 def kept_targets(names: tuple[str, ...], table: ImageTable) -> tuple[Target, ...]:
-    """The targets that the table has labels for; the same for every fold.
+    """The targets of ``names``, in this order, that any image has a label for, those only trained on included.
 
     Raises:
-        TableError: It has labels for none of them, or some images lack cancer's, which a fold is scored by.
+        ConfigError: See :func:`get_targets`.
+        TableError: No image has a label for any of them, or images that are scored lack cancer's.
     """
     images = table.images
-    kept = tuple(t for t in get_targets(names) if not np.isnan(t.read(images)).all())
+    kept = tuple(target for target in get_targets(names) if not np.isnan(target.read(images)).all())
     if not kept:
-        raise TableError(f"targets: the table has no labels for {', '.join(names)}")
-    for target in kept:
-        unknown = table.frame.loc[np.isnan(target.read(table.frame)), "image_id"].tolist()
-        if target.name == "cancer" and unknown:
+        wanted = ", ".join(dict.fromkeys(f"{target.name} (column {target.column})" for target in get_targets(names)))
+        raise TableError(
+            f"targets: none of the {len(images):,} images of {table.root} has a label for {wanted}; name others with "
+            "targets=[…], or add labels to the table"
+        )
+    if any(target.name == "cancer" for target in kept):
+        frame = table.frame
+        unknown = frame.loc[np.isnan(TARGETS["cancer"].read(frame)), "image_id"]
+        if len(unknown):
             raise TableError(
-                f"{table.root}: {len(unknown):,} of {len(table.frame):,} images have no label in column cancer "
-                f"({', '.join(unknown[:5])}{', …' if len(unknown) > 5 else ''}), so their breasts cannot be scored out "
-                "of fold; take these rows out of train.csv, or into a set of their own that data.extra names"
+                f"{table.root}: {len(unknown):,} of {len(frame):,} images have no label in column cancer "
+                f"(first: {first_few(unknown, 5)}), so their breasts cannot be scored out of fold; take these rows out "
+                "of the table, or into a set of their own that data.extra names"
             )
     return kept
 

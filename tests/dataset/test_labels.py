@@ -70,10 +70,10 @@ def test_whole_numbers_stay_such_where_images_have_no_label(archive):
 def test_images_without_labels_and_labels_without_images_are_counted(archive):
     found = scan(archive, [("a", 1), ("x", 0), ("y", 0)], ["image_id", "cancer"])
     labels = archive.parent / "labels.csv"
-    assert found.notes == (
+    assert found.notes == [
         f"3 images have no row in {labels} (first: b.dcm, c.dcm, d.dcm)",
         f"2 rows of {labels} have no image (first: x, y)",
-    )
+    ]
 
 
 def test_labels_of_patients_reach_images_that_their_folder_names(archive):

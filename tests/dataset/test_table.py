@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rsna.dataset.table import TableError, load_table
+from rsna.dataset.source import load_table
+from rsna.dataset.table import TableError
 
 
 def make_set(root: Path, rows: list[dict], split: str = "train", suffix: str = ".dcm") -> Path:
