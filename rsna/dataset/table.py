@@ -147,7 +147,7 @@ def refuse_rows(wrong: pd.Series, names: pd.Series, source: str | Path, what: st
     places = np.flatnonzero(wrong)
     if len(places):
         first = [f"row {place + 1}" if pd.isna(names.iloc[place]) else str(names.iloc[place]) for place in places]
-        raise TableError(f"{source}: {len(places)} {what} (first: {first_few(first, _SHOWN)})")
+        raise TableError(f"{source}: {len(places):,} {what} (first: {first_few(first, _SHOWN)})")
 
 
 def image_id_of(path: str | Path) -> str:

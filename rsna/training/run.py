@@ -10,6 +10,7 @@ import pandas as pd
 
 from rsna.config.schema import Config
 from rsna.dataset.folds import folds_for
+from rsna.dataset.prepare_set import prepare_set
 from rsna.dataset.source import load_data
 from rsna.dataset.table import ImageTable
 from rsna.dataset.targets import kept_targets
@@ -17,7 +18,6 @@ from rsna.evaluation.metrics import evaluate
 from rsna.evaluation.targets import score_targets, targets_table
 from rsna.files import atomic_path, write_json
 from rsna.prepare.cache import Cache
-from rsna.prepare.table import PrepareReport, prepare_table
 from rsna.runs.run_directory import hashes_of, open_run
 from rsna.training import hardware, ranks
 from rsna.training.data.fold import FoldData, cache_for, fold_data
@@ -50,7 +50,7 @@ def _train(config: Config) -> Path:
     run = open_run(config, table, folds)
     cache = cache_for(config, table)
     if ranks.is_first_rank():
-        prepare(config, table, cache)
+        prepare_set(config, table, _print)
         ranks.wait_for_first()
     numbers = sorted(int(fold) for fold in folds["fold"].unique())
     for fold in numbers if config.fold == "all" else [config.fold]:
@@ -59,30 +59,6 @@ def _train(config: Config) -> Path:
     if ranks.is_first_rank():
         _pool(config, table, folds, run, numbers)
     return run
-
-
-def prepare(config: Config, table: ImageTable, cache: Cache) -> PrepareReport:
-    """Fills the cache of a set, says what failed, and goes on unless it is too much.
-
-    Raises:
-        PrepareError: More than ``prepare.max_failed`` of the images failed, or the disk is full.
-    """
-    options = config.prepare
-    report = prepare_table(
-        table.images,
-        config.preprocess,
-        cache,
-        workers=options.workers,
-        file_timeout=options.file_timeout,
-        max_failed=options.max_failed,
-    )
-    _print(
-        f"cache {cache.directory}: {report.n_kept + report.n_done:,} prepared images "
-        f"({report.n_done:,} now in {report.seconds:.0f} s), {len(report.failures):,} failed"
-    )
-    for row in report.failures.head(5).itertuples():
-        _print(f"failed: {row.image_id}: {row.message}")
-    return report
 
 
 def _train_fold(config: Config, table: ImageTable, folds: pd.DataFrame, fold: int, cache: Cache, run: Path) -> None:
@@ -157,6 +133,8 @@ def _say_set(config: Config, table: ImageTable) -> None:
         f"data {table.name} ({table.root}): {len(frame):,} images, {frame['patient_id'].nunique():,} patients, "
         f"{frame['prediction_id'].nunique():,} breasts, {positives:,} positive{extra}"
     )
+    for note in table.notes:
+        _print(note)
     if config.data.demo:
         height, width = config.preprocess.size
         start = "from scratch" if not config.model.pretrained and not config.model.weights else "from given weights"
