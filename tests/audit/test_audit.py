@@ -9,8 +9,7 @@ import pandas as pd
 import pydicom
 import pytest
 
-from rsna.audit.audit import audit
-from rsna.audit.report import AuditReport
+from rsna.audit.audit import AuditReport, audit
 from rsna.config.data import PreprocessSettings
 from rsna.dataset.table import TableError
 from rsna.parallel.progress import Progress
