@@ -15,26 +15,24 @@ def limit_table(table: ImageTable, limit: int, seed: int = 0) -> ImageTable:
     """A part of a set for a try: whole patients drawn at random, at most ``limit`` images; likewise of ``extra``.
 
     Positive patients keep about their share. A part in which that would be fewer than eight has more of them, up to
-    every second patient, and counts as enriched. The part depends on the set of rows and the seed, not on their order.
+    every second patient, and counts as enriched. The part depends on the set of rows and the seed, not on their order;
+    a larger one holds the smaller ones.
 
     Raises:
         TableError: The first patient drawn has more images than that.
     """
-    frame, note, enriched = _draw(table.frame, limit, seed)
-    extra = extra_note = None
-    if table.extra is not None:
-        extra, extra_note, _ = _draw(table.extra, limit, seed)
-    notes = [f"data.limit={limit}: {note}"] * bool(note) + [f"data.limit={limit}: of data.extra {extra_note}"] * bool(
-        extra_note
-    )
-    sampling = "enriched" if enriched else table.sampling
-    return replace(table, frame=frame, extra=extra, sampling=sampling, notes=(*table.notes, *notes))
+    frame, said, enriched = _draw(table.frame, limit, seed, "")
+    notes, extra = table.notes + said, table.extra
+    if extra is not None:
+        extra, said, _ = _draw(extra, limit, seed, "of data.extra ")
+        notes += said
+    return replace(table, frame=frame, extra=extra, notes=notes, sampling="enriched" if enriched else table.sampling)
 
 
-def _draw(frame: pd.DataFrame, limit: int, seed: int) -> tuple[pd.DataFrame, str, bool]:
-    """The part, the line that says so ("" where it is the whole), and whether it has more positives than the whole."""
+def _draw(frame: pd.DataFrame, limit: int, seed: int, what: str) -> tuple[pd.DataFrame, tuple[str, ...], bool]:
+    """The part, the line that says so unless it is the whole, and whether it has more positives than its share."""
     if len(frame) <= limit:
-        return frame, "", False
+        return frame, (), False
     labels = frame["cancer"] if "cancer" in frame.columns else pd.Series(np.nan, index=frame.index)
     patients = frame.assign(cancer=labels.eq(1)).groupby("patient_id", sort=True)["cancer"].agg(["size", "any"])
     patients = patients.iloc[np.random.default_rng(seed).permutation(len(patients))]
@@ -50,7 +48,9 @@ def _draw(frame: pd.DataFrame, limit: int, seed: int) -> tuple[pd.DataFrame, str
     if chosen.empty:
         raise TableError(f"data.limit: {limit} images are fewer than one patient has; take more")
     part = frame[frame["patient_id"].isin(chosen.index)].reset_index(drop=True)
-    shares = f"{int(chosen['any'].sum()):,} of {int(positive.sum()):,} with cancer"
-    line = f"{len(part):,} of {len(frame):,} images, {len(chosen):,} of {len(patients):,} patients ({shares})"
-    natural = chosen["any"].sum() <= np.ceil(positive.mean() * len(chosen))
-    return part, line, not natural
+    positives = int(chosen["any"].sum())
+    line = (
+        f"data.limit={limit}: {what}{len(part):,} of {len(frame):,} images, {len(chosen):,} of {len(patients):,} "
+        f"patients ({positives:,} of {int(positive.sum()):,} with cancer)"
+    )
+    return part, (line,), positives > np.ceil(positive.mean() * len(chosen))
