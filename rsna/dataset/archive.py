@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from rsna.dataset.labels import join_labels, read_label_table
+from rsna.dataset.labels import join_labels, name_patients
 from rsna.dataset.table import TableError, image_id_of
 from rsna.dataset.walk import promises_dicom, walk_files
 from rsna.dicom import ColourImage, DicomError, Localizer, MultiFrame, NoPixels, NotDicom, open_mammogram
@@ -108,7 +108,12 @@ def scan_archive(folder: Path, labels: Path | None = None) -> Archive:
     headers = _read_headers(folder, archive)
     if len(headers):
         headers["image_id"] = _image_ids(headers["path"].tolist(), headers["uid"].tolist(), archive.notes)
-        frame = _with_labels(headers, labels, archive.notes)
+        frame, parents = headers[_COLUMNS], headers["parent"]
+        if labels is None:
+            frame = name_patients(frame, parents)
+        else:
+            frame, notes = join_labels(frame, parents, labels)
+            archive.notes += notes
         sided = frame["laterality"].isin(["L", "R"])
         reason = "ImageLaterality (0020,0062) and Laterality (0020,0060) name neither L nor R, and no label does"
         archive.failures += [(path, reason) for path in frame.loc[~sided, "path"]]
@@ -182,19 +187,6 @@ def _image_ids(paths: Sequence[str], uids: Sequence[str], notes: list[str]) -> S
     repeated = pd.Series(names)[pd.Series(names).duplicated()]
     notes.append(f"file names repeat (first: {first_few(repeated)}), so an image_id is the file's {what}")
     return ids
-
-
-def _with_labels(headers: pd.DataFrame, labels: Path | None, notes: list[str]) -> pd.DataFrame:
-    """The table's columns, with what the labels add and fill in."""
-    frame = headers[_COLUMNS]
-    by_folder = frame.assign(patient_id=frame["patient_id"].mask(frame["patient_id"].eq(""), headers["parent"]))
-    if labels is None:
-        return by_folder
-    table, keys = read_label_table(labels)
-    # Labels of images may name the patient, and do so better than a folder; labels of patients need one to be joined.
-    frame, said = join_labels(by_folder if "patient_id" in keys else frame, table, keys, labels)
-    notes += said
-    return frame.assign(patient_id=frame["patient_id"].mask(frame["patient_id"].eq(""), headers["parent"]))
 
 
 def _has_processed_twin(frame: pd.DataFrame, study: pd.Series, intent: pd.Series, archive: Archive) -> pd.Series:

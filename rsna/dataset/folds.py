@@ -56,14 +56,13 @@ def load_folds(file: str | Path, frame: pd.DataFrame) -> pd.DataFrame:
         TableError: Missing columns, images without a fold, a patient in two folds, folds not numbered 0, 1, ….
     """
     folds = read_csv(file, COLUMNS)
-    lines = pd.Series([f"line {place + 2}" for place in range(len(folds))])
     numbers = pd.to_numeric(folds["fold"], errors="coerce")
     fractions = numbers.isna() | (numbers % 1 != 0)
-    refuse_rows(fractions, lines, file, "rows have a fold that is no whole number; number them 0, 1, …")
+    refuse_rows(fractions, None, file, "rows have a fold that is no whole number; number them 0, 1, …")
     folds["fold"] = numbers.astype(np.int64)
     _refuse_leaks(folds, file, "")
     several = folds.groupby("image_id")["fold"].transform("nunique") > 1
-    refuse_rows(several, lines, file, "rows put one image into several folds; keep one row of each image")
+    refuse_rows(several, None, file, "rows put one image into several folds; keep one row of each image")
     fold_of = folds.drop_duplicates("image_id").set_index("image_id")["fold"]
     refuse_rows(~frame["image_id"].isin(fold_of.index), frame["image_id"], file, "images have no fold")
     matched = frame[["patient_id", "image_id"]].copy()

@@ -94,9 +94,7 @@ def read_csv(file: str | Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
             frame[label] = _read_label(frame[label])
     require_columns(frame, columns, file)
     for column in columns:
-        # Line 1 holds the columns.
-        lines = pd.Series([f"line {place + 2}" for place in range(len(frame))])
-        refuse_rows(frame[column].isna(), lines, file, f"rows have no {column}; fill it in")
+        refuse_rows(frame[column].isna(), None, file, f"rows have no {column}; fill it in")
     return frame
 
 
@@ -142,12 +140,16 @@ def require_columns(frame: pd.DataFrame, columns: tuple[str, ...], source: str |
         raise TableError(f"{source}: has no column {', '.join(missing)}; {mend}")
 
 
-def refuse_rows(wrong: pd.Series, names: pd.Series, source: str | Path, what: str) -> None:
-    """Raises a TableError that counts the wrong rows and names the first, by their place where they have no name."""
+def refuse_rows(wrong: pd.Series, names: pd.Series | None, source: str | Path, what: str) -> None:
+    """Raises a TableError that counts the wrong rows and names the first: by ``names``, or else by lines of the CSV."""
     places = np.flatnonzero(wrong)
-    if len(places):
+    if len(places) == 0:
+        return
+    if names is None:
+        first = [f"line {place + 2}" for place in places]  # line 1 holds the columns
+    else:
         first = [f"row {place + 1}" if pd.isna(names.iloc[place]) else str(names.iloc[place]) for place in places]
-        raise TableError(f"{source}: {len(places):,} {what} (first: {first_few(first, _SHOWN)})")
+    raise TableError(f"{source}: {len(places):,} {what} (first: {first_few(first, _SHOWN)})")
 
 
 def image_id_of(path: str | Path) -> str:

@@ -16,9 +16,7 @@ class Target:
     """One thing to predict for an image."""
 
     name: str
-    """Name of the head, and of the column unless it says otherwise."""
-    column: str
-    """Column of the table that it is read from."""
+    """Name of the head, and of the column that it is read from."""
     classes: tuple[str, ...]
     """Values in the order of the outputs; two classes are one output, the probability of the second."""
 
@@ -32,22 +30,22 @@ class Target:
 
         A view other than MLO and CC (AT, LM, ML, …) is such a value: it counts as missing.
         """
-        if self.column not in table.columns:
+        if self.name not in table.columns:
             return np.full(len(table), np.nan, dtype=np.float32)
         index = {name: float(i) for i, name in enumerate(self.classes)}
-        return table[self.column].map(_as_class).map(index).to_numpy(dtype=np.float32, na_value=np.nan)
+        return table[self.name].map(_as_class).map(index).to_numpy(dtype=np.float32, na_value=np.nan)
 
 
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
-        Target("cancer", "cancer", ("0", "1")),
-        Target("biopsy", "biopsy", ("0", "1")),
-        Target("invasive", "invasive", ("0", "1")),
-        Target("difficult_negative_case", "difficult_negative_case", ("0", "1")),
-        Target("BIRADS", "BIRADS", ("0", "1", "2")),
-        Target("density", "density", ("A", "B", "C", "D")),
-        Target("view", "view", ("CC", "MLO")),
+        Target("cancer", ("0", "1")),
+        Target("biopsy", ("0", "1")),
+        Target("invasive", ("0", "1")),
+        Target("difficult_negative_case", ("0", "1")),
+        Target("BIRADS", ("0", "1", "2")),
+        Target("density", ("A", "B", "C", "D")),
+        Target("view", ("CC", "MLO")),
     )
 }
 """Every target by name. BIRADS 0 asks for a recall, 1 is negative, 2 benign; densities are those of BI-RADS."""
@@ -79,10 +77,9 @@ def kept_targets(names: tuple[str, ...], table: ImageTable) -> tuple[Target, ...
     images = table.images
     kept = tuple(target for target in get_targets(names) if not np.isnan(target.read(images)).all())
     if not kept:
-        wanted = ", ".join(dict.fromkeys(f"{target.name} (column {target.column})" for target in get_targets(names)))
         raise TableError(
-            f"targets: none of the {len(images):,} images of {table.root} has a label for {wanted}; name others with "
-            "targets=[…], or add labels to the table"
+            f"targets: none of the {len(images):,} images of {table.root} has a label in column {', '.join(names)}; "
+            "name others with targets=[…], or add labels to the table"
         )
     if any(target.name == "cancer" for target in kept):
         frame = table.frame
