@@ -12,7 +12,7 @@ import pandas as pd
 
 from rsna.config.data import Split
 from rsna.dataset.adapters import Listing
-from rsna.dataset.table import SUFFIXES, TableError, Unit, read_csv, refuse_rows, require_columns
+from rsna.dataset.table import REQUIRED, SUFFIXES, TableError, Unit, read_csv, refuse_rows, require_columns
 
 LAYOUT = "train.csv with train_images/<patient_id>/<image_id>.dcm (or .png, .jpg) or a column path; test alike"
 
@@ -34,7 +34,8 @@ def read(root: Path, split: Split) -> Listing:
     if not table.is_file():
         raise TableError(f"{table}: is missing; expected {LAYOUT}")
     frame = read_csv(table)
-    require_columns(frame, ("patient_id", "image_id"), table)
+    if not {"patient_id", "image_id"} <= set(frame.columns):
+        require_columns(frame, REQUIRED, table)  # names all that is missing at once
     if "path" in frame.columns:
         frame["path"] = _named_files(frame, root, table)
         return Listing(frame, table, "rows have a path where no file is")
