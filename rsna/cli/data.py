@@ -30,26 +30,26 @@ def _prepare(overrides: Sequence[str], _: None) -> int:
 
 
 def _browse(overrides: Sequence[str], options: BrowseOptions) -> int:
-    from rsna.audit.browse import browse
     from rsna.config.compose import compose
-    from rsna.dataset.source import load_data
 
     config = compose(overrides)
-    table = load_data(config.data)
-    if not options.batches:
-        print(browse(table.frame, config.preprocess, options.out, n=options.n or None, seed=options.seed).text())
-        return 0
-    from rsna.dataset.folds import folds_for
-    from rsna.dataset.prepare_set import prepare_set
-    from rsna.training.data.fold import fold_data
-    from rsna.training.sheet import augmented_sheet
+    if options.batches:
+        from rsna.training.data.fold import fold_data
+        from rsna.training.experiment import resolve
+        from rsna.training.run import prepare
+        from rsna.training.sheet import augmented_sheet
 
-    fold = config.fold
-    if fold == "all":
-        raise ConfigError("fold: batches are those of one fold; give its number")
-    cache, _ = prepare_set(config, table)
-    data = fold_data(config, table, folds_for(table.frame, config.folds), fold, cache)
-    print(augmented_sheet(config, data, Path(options.out) / f"batches-fold{fold}.png", options.batches))
+        if config.fold == "all":
+            raise ConfigError("fold: batches are those of one fold; give its number")
+        experiment = resolve(config)
+        data = fold_data(experiment.table, experiment.folds, config.fold, prepare(experiment), experiment.targets)
+        print(augmented_sheet(config, data, Path(options.out) / f"batches-fold{config.fold}.png", options.batches))
+    else:
+        from rsna.audit.browse import browse
+        from rsna.dataset.source import load_data
+
+        frame = load_data(config.data).frame
+        print(browse(frame, config.preprocess, options.out, n=options.n or None, seed=options.seed).text())
     return 0
 
 
