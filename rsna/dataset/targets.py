@@ -87,7 +87,7 @@ def kept_targets(names: tuple[str, ...], table: ImageTable) -> tuple[Target, ...
         if len(unknown):
             raise TableError(
                 f"{table.root}: {len(unknown):,} of {len(frame):,} images have no label in column cancer "
-                f"(first: {first_few(unknown, 5)}), so their breasts cannot be scored out of fold; take these rows out "
+                f"({first_few(unknown, 5)}), so their breasts cannot be scored out of fold; take these rows out "
                 "of the table, or into a set of their own that data.extra names"
             )
     return kept

@@ -67,6 +67,6 @@ def test_a_table_without_labels_and_images_that_cannot_be_scored_are_refused():
     message = r"none of the 2 images of set has a label in column biopsy, view; name others"
     with pytest.raises(TableError, match=message):
         kept_targets(("biopsy", "view"), make_table(cancer=[0.0, 1.0]))
-    with pytest.raises(TableError, match=r"1 of 2 images have no label in column cancer \(first: b\)"):
+    with pytest.raises(TableError, match=r"1 of 2 images have no label in column cancer \(b\)"):
         kept_targets(("cancer",), make_table(cancer=[1.0, np.nan]))
     assert kept_targets(("biopsy",), make_table(cancer=[1.0, np.nan], biopsy=[0, 1]))[0].name == "biopsy"
