@@ -78,8 +78,8 @@ def kept_targets(names: tuple[str, ...], table: ImageTable) -> tuple[Target, ...
     kept = tuple(target for target in get_targets(names) if not np.isnan(target.read(images)).all())
     if not kept:
         raise TableError(
-            f"targets: none of the {len(images):,} images of {table.root} has a label in column {', '.join(names)}; "
-            "name others with targets=[…], or add labels to the table"
+            f"targets: the table has no labels for {', '.join(names)}: in columns of these names none of the "
+            f"{len(images):,} images of {table.root} has a value that is known; name others with targets=[…]"
         )
     if any(target.name == "cancer" for target in kept):
         frame = table.frame

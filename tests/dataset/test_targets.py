@@ -64,7 +64,7 @@ def test_labels_of_images_only_trained_on_keep_a_target():
 
 
 def test_a_table_without_labels_and_images_that_cannot_be_scored_are_refused():
-    message = r"none of the 2 images of set has a label in column biopsy, view; name others"
+    message = "no labels for biopsy, view: in columns of these names none of the 2 images of set has a value"
     with pytest.raises(TableError, match=message):
         kept_targets(("biopsy", "view"), make_table(cancer=[0.0, 1.0]))
     with pytest.raises(TableError, match=r"1 of 2 images have no label in column cancer \(b\)"):
