@@ -12,6 +12,10 @@ TargetName = Literal["cancer", "biopsy", "invasive", "difficult_negative_case", 
 """What a network can learn; :data:`rsna.dataset.targets.TARGETS` says how each is read."""
 
 Side = Annotated[int, Field(ge=8, le=8192)]
+"""Pixels along a side of a prepared image."""
+
+Split = Literal["train", "test"]
+"""The two parts of a set that the competition publishes: with labels, and without."""
 
 DATA_VARIABLE = "RSNA_DATA"
 """Environment variable that names the folder with train.csv and train_images."""
@@ -31,12 +35,12 @@ class DataSettings:
     """Short name of the set, carried by caches and runs; the folder's own name where empty."""
     sampling: Literal["population", "enriched"] = "population"
     """Whether prevalence in this set means anything: population, as screening sees it, or enriched with cancers."""
-    limit: NonNegativeInt = 0
-    """Train on this many images' patients at most, for a try; 0 takes all."""
     extra: tuple[str, ...] = ()
     """Roots of further sets that are only ever trained on, never validated on."""
     demo: bool = False
     """Write the embedded sample to root where it is not there yet."""
+    limit: NonNegativeInt = 0
+    """Images at most, for a try: a part of the set by whole patients; 0 takes all."""
 
     def __post_init__(self) -> None:
         require(bool(self.root), "root: name the folder that holds train.csv")
