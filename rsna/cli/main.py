@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from rsna.cli import board, data, evaluation, inference, training
-from rsna.cli.errors import speaks_for_itself
-from rsna.cli.verb import ConfiguredVerb, Verb
+from rsna.cli.verb import ConfiguredVerb, Verb, speaks_for_itself
 
 VERBS: dict[str, Verb | ConfiguredVerb] = {
     verb.name: verb for verb in (*training.VERBS, *data.VERBS, *evaluation.VERBS, *inference.VERBS, *board.VERBS)

@@ -5,8 +5,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from rsna.cli.errors import speaks_for_itself
-from rsna.cli.verb import ConfiguredVerb, Verb
+from rsna.cli.verb import ConfiguredVerb, Verb, speaks_for_itself
 from rsna.config.verbs import ModelsOptions, ValidateOptions
 
 

@@ -1,10 +1,15 @@
-"""What a verb of the command line is."""
+"""What a verb of the command line is, and which of its errors are said in a line."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rsna.config.settings import fields_of, from_mapping, parse_assignments
+
+_TRAIN_EXTRA = {
+    "albumentations", "captum", "filelock", "hydra", "jinja2", "matplotlib", "mlflow", "omegaconf",
+    "pytorch_lightning", "rich",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,7 @@ class Verb:
     examples: tuple[str, ...] = ()
 
     def __call__(self, arguments: Sequence[str]) -> int:
-        return self.run(from_mapping(self.options, parse_assignments(list(arguments))))
+        return self.run(from_mapping(self.options, parse_assignments(arguments)))
 
     def help(self) -> str:
         """What `rsna VERB --help` prints."""
@@ -67,3 +72,11 @@ def _describe(options: type[Any]) -> str:
     from rsna.config.reference import describe
 
     return describe(options)
+
+
+def speaks_for_itself(error: BaseException) -> bool:
+    """The project's own errors say what, where and how to mend; anything else is a defect and shows its traceback."""
+    if isinstance(error, ModuleNotFoundError) and error.name in _TRAIN_EXTRA:
+        error.msg = f"{error.name} is not installed; pip install 'rsna-mammography[train]'"
+        return True
+    return type(error).__module__.startswith("rsna.") or isinstance(error, OSError)

@@ -161,10 +161,10 @@ def _check_override(argument: str) -> str:
         require(argument.startswith("~"), f"{argument!r}: write overrides as key=value, flags before or behind them")
         return argument
     group = re.split("[@]", key)[0]
-    if key.startswith("hydra"):
+    if re.split("[./]", key)[0] == "hydra":
         return argument
-    if (conf_dir() / group).is_dir():
-        options = ", ".join(file.stem for file in sorted((conf_dir() / group).glob("*.yaml")))
+    if group in groups():
+        options = ", ".join(groups()[group])
         chosen = value.strip() not in ("", "null") and not value.startswith(("[", "{"))
         require(chosen, f"{argument}: choose one of {options}; without {group}= it is the default")
         return argument

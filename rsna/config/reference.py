@@ -37,33 +37,7 @@ _INTRODUCTION = """
 
 Written by `python -m rsna.config.reference > docs/configuration.md`; `train.py --help` prints the same. Values are YAML
 under `conf/`, composed by Hydra, and `key=value` on the command line; unknown keys and values out of range are refused
-before any work.
-
-```
-EXAMPLES
-```
-
-Files of your own: `--config-dir=DIR`, or `'hydra.searchpath=["file://DIR"]'`, with `DIR/experiment/mine.yaml` and any
-other group. The first line of an experiment is `# @package _global_`; its keys are those below, and
-`defaults: [override /model: b5]` chooses groups.
-
-## Sweeps
-
-`-m optim.lr=1e-3,1e-4` trains one job after the other, each in a run folder named by the swept keys
-(`runs/b3-rsna-lr_0.001`); `fold` and what else a run is not bound to stays one run. A `run=` or `name=` made of other
-keys, `'run="runs/x-${optim.lr}"'`, is taken as it is. A job that fails is said with its overrides, the others go on,
-and the exit code is 1. Every job returns `objective`, which a sweeper maximises or minimises. With
-`pip install 'rsna-mammography[train,sweep]'`:
-
-```
-python train.py -m hydra/sweeper=optuna hydra.sweeper.direction=maximize hydra.sweeper.n_trials=20 \\
-    hydra.sweeper.n_jobs=1 'optim.lr=interval(1e-4,1e-2)' fold=all
-python train.py -m hydra/launcher=joblib hydra.launcher.n_jobs=2 seed=0,1
-python train.py -m hydra/launcher=submitit_slurm hydra.launcher.gpus_per_node=1 seed=0,1
-```
-
-Hydra's Optuna sweeper brings Optuna 2.10. A study in memory works; one in a database (`hydra.sweeper.storage`) needs an
-SQLAlchemy below 2.1.
+before any work. Files of your own, and sweeps: [training.md](training.md).
 """.strip()
 
 
@@ -98,7 +72,7 @@ def train_help() -> str:
 
 def configuration_page() -> str:
     """docs/configuration.md."""
-    parts = [_INTRODUCTION.replace("EXAMPLES", TRAIN_EXAMPLES), "## Groups"]
+    parts = [_INTRODUCTION, f"```\n{TRAIN_EXAMPLES}\n```", "## Groups"]
     for group, options in groups().items():
         parts.append(f"`{group}=`\n\n" + "\n".join(f"- `{name}`: {line}" for name, line in options.items()))
     parts.append("## Keys")

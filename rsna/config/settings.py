@@ -126,23 +126,17 @@ def flatten(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def parse_assignments(arguments: list[str]) -> dict[str, Any]:
-    """``["size=[256, 128]", "crop=none"]`` → nested :class:`Typed` values for :func:`from_mapping`; dotted keys nest.
+def parse_assignments(arguments: Iterable[str]) -> dict[str, Typed]:
+    """``["size=[256, 128]", "crop=none"]`` → values for :func:`from_mapping`, whose types say what the text means.
 
     Raises:
         ConfigError: An argument that is not ``key=value``.
     """
-    mapping: dict[str, Any] = {}
+    mapping = {}
     for argument in arguments:
         key, equals, text = argument.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"{argument!r}: write options as key=value")
-        target = mapping
-        *parents, leaf = key.split(".")
-        for parent in parents:
-            target = target.setdefault(parent, {})
-            require(isinstance(target, dict), f"{key}: {parent} was given a value already, so it has no keys")
-        target[leaf] = Typed(text)
+        require(bool(equals and key), f"{argument!r}: write options as key=value")
+        mapping[key] = Typed(text)
     return mapping
 
 

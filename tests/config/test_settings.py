@@ -125,13 +125,12 @@ def test_text_and_numbers_stay_apart_through_a_file():
     assert from_mapping(Needs, {"run": 7}) == Needs("7")  # YAML reads `run: 7` as a number
 
 
-def test_assignments_nest_and_keep_what_was_typed():
-    parsed = parse_assignments(["a.b=[1, 2]", "a.c=none", "path=x: y", "empty=", "n=1e-3"])
-    assert parsed == {"a": {"b": "[1, 2]", "c": "none"}, "path": "x: y", "empty": "", "n": "1e-3"}
-    with pytest.raises(ConfigError, match="write options as key=value"):
-        parse_assignments(["folds"])
-    with pytest.raises(ConfigError, match=r"a\.b: a was given a value already"):
-        parse_assignments(["a=1", "a.b=2"])
+def test_assignments_keep_what_was_typed():
+    parsed = parse_assignments(["b=[1, 2]", "path=x: y", "empty=", "n=1e-3"])
+    assert parsed == {"b": "[1, 2]", "path": "x: y", "empty": "", "n": "1e-3"}
+    for wrong in ("folds", "=1"):
+        with pytest.raises(ConfigError, match="write options as key=value"):
+            parse_assignments([wrong])
 
 
 @settings
@@ -207,7 +206,7 @@ def test_the_type_of_its_field_says_what_a_typed_value_means(argument, value):
         ("bits=12", "bits: '12' is not one of 8, 16"),
         ("numbers=[a]", r"numbers\[0\]: expected a whole number, got 'a'"),
         ("inner=3", "inner: expected a group of keys, got '3'"),
-        ("inner.rate=2", r"inner\.rate: 2\.0 is not in"),
+        ("inner.rate=2", r"inner\.rate: there is no such key; did you mean inner"),
     ],
 )
 def test_what_was_typed_wrongly_is_shown_as_it_was_typed(argument, message):
