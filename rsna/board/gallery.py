@@ -12,7 +12,7 @@ import pandas as pd
 
 from rsna.board.pixels import UNREADABLE, Pixels, Shown
 from rsna.config.settings import ConfigError
-from rsna.evaluation.metrics import Evaluation
+from rsna.evaluation.evaluate import Evaluation
 from rsna.inference.explain import Heat, grad_cam, heat_colours
 from rsna.model.network import MammogramNet
 from rsna.runs.errors import RunError

@@ -6,9 +6,9 @@ from functools import cached_property
 from typing import Literal
 
 from rsna.evaluation.bootstrap import RESAMPLES, Difference
+from rsna.evaluation.checks import PredictionError
 from rsna.evaluation.compare import compare, holm
-from rsna.evaluation.errors import PredictionError
-from rsna.evaluation.metrics import Evaluation
+from rsna.evaluation.evaluate import Evaluation
 from rsna.runs.run_folder import RunFolder
 
 NOISE = 0.05

@@ -1,14 +1,19 @@
-"""Images → breasts, the unit that is scored."""
+"""Images → breasts, the unit that is scored, and what a breast weighs."""
 
 from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
-from rsna.evaluation.errors import PredictionError, offenders
+from rsna.config.settings import ConfigError, require
+from rsna.evaluation.checks import Floats, PredictionError, as_labels, offenders
 
 Aggregate = Literal["mean", "max", "top2"]
 """How a breast's probability comes from its images: their mean, the highest, or the mean of the two highest."""
+
+Sampling = Literal["population", "enriched"]
+"""Whether the share of positives in a set is that of the women screened, or was made by choosing cases."""
 
 ATTRIBUTES = ("site_id", "machine_id", "age", "density", "implant", "BIRADS", "difficult_negative_case")
 """Columns of the competition's table that travel along where they are there (first value given within a breast)."""
@@ -95,3 +100,36 @@ def must_agree(images: pd.DataFrame, unit: str, columns: list[str]) -> None:
         several = distinct.index[distinct[column] > 1]
         if len(several):
             raise PredictionError(f"{offenders(several, len(distinct))} {unit} have more than one {column}")
+
+
+def check_prevalence(prevalence: float | None, sampling: Sampling) -> None:
+    """ConfigError for a prevalence outside (0, 1), or any on a set whose own share of positives is the true one."""
+    known = get_args(Sampling)
+    require(sampling in known, f"sampling must be one of {', '.join(known)}, not {sampling!r}")
+    if prevalence is None:
+        return
+    require(0 < prevalence < 1, f"prevalence must lie in (0, 1), not {prevalence}")
+    if sampling == "population":
+        raise ConfigError(
+            f"prevalence={prevalence} reweights negatives, which a set of sampling=population must not be: its share "
+            "of positives is the true one. Drop prevalence, or say sampling=enriched if cases were chosen"
+        )
+
+
+def prevalence_weights(labels: ArrayLike, prevalence: float | None) -> Floats:
+    """(n,) weights: 1 for positives, the weight of `negative_weight` for negatives; ones where prevalence is None."""
+    positive = as_labels(labels)
+    if prevalence is None:
+        return np.ones(positive.size)
+    weight = float(negative_weight(positive.sum(), (~positive).sum(), prevalence))
+    return np.where(positive, 1.0, weight)
+
+
+def negative_weight(positives: ArrayLike, negatives: ArrayLike, prevalence: float) -> Floats:
+    """What a negative must weigh, beside positives of weight 1, so that positives are `prevalence` of all.
+
+    Works on counts of any shape; 1 where either class is missing.
+    """
+    yes, no = np.asarray(positives, dtype=np.float64), np.asarray(negatives, dtype=np.float64)
+    both = (yes > 0) & (no > 0)
+    return np.divide(yes * (1 - prevalence), prevalence * no, out=np.ones(np.shape(no)), where=both)

@@ -15,15 +15,17 @@ from numpy.typing import ArrayLike
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import log_loss
 
-from rsna.evaluation.arrays import Bools, Floats, as_labels, as_scores, as_weights
-from rsna.evaluation.errors import PredictionError
-from rsna.evaluation.metrics import Evaluation, plain_json
-from rsna.evaluation.pf1 import pf1
-from rsna.evaluation.scores import brier, calibration_error, mass_bins
+from rsna.evaluation.checks import Bools, Floats, PredictionError, as_labels, as_scores, as_weights
+from rsna.evaluation.counts import mass_bins
+from rsna.evaluation.evaluate import Evaluation, plain_json
+from rsna.evaluation.metrics import METRICS, score
 from rsna.evaluation.tables import number, text_table
 
 Calibrator = Literal["as given", "temperature", "Platt", "isotonic"]
 """What was done to the probabilities: nothing; logits divided by one number; logits along a line; rising steps."""
+
+SHOWN = ("brier", "calibration_error", "pf1_raw")
+"""Metrics of each calibrator, beside log loss: those that need probabilities."""
 
 CLIP = 1e-6
 """Probabilities are kept this far from 0 and 1 where a logarithm is taken."""
@@ -56,7 +58,7 @@ class Calibration:
     calibrator: Calibrator
     probability: Floats = field(repr=False)
     """(n,) in the order of the evaluated breasts; NaN nowhere."""
-    figures: Mapping[str, float]
+    metrics: Mapping[str, float]
     """`log_loss`, `brier`, `calibration_error`, `pf1_raw`."""
     reliability: pd.DataFrame = field(repr=False)
     """See `reliability`: what a reliability picture draws."""
@@ -69,7 +71,7 @@ class Calibration:
         """Plain JSON types, without the probabilities."""
         return {
             "calibrator": self.calibrator,
-            "figures": plain_json(self.figures),
+            "metrics": plain_json(self.metrics),
             "temperatures": plain_json(self.temperatures),
             "lines": plain_json({fold: asdict(line) for fold, line in self.lines.items()}),
             "reliability": plain_json(self.reliability.to_dict(orient="list")),
@@ -80,8 +82,11 @@ def calibrate(evaluation: Evaluation) -> list[Calibration]:
     """The probabilities as given, and after each cross-fitted calibrator.
 
     Raises:
-        PredictionError: the folds other than some fold lack positives or negatives to fit on.
+        PredictionError: the predictions are no probabilities; or the folds other than some fold lack positives or
+            negatives to fit on.
     """
+    if not evaluation.probabilities:
+        raise PredictionError("calibration: these predictions are no probabilities; leave calibration out")
     breasts = evaluation.breasts
     positive = breasts["cancer"].to_numpy() == 1
     p, w = breasts["probability"].to_numpy(), breasts["weight"].to_numpy()
@@ -107,24 +112,24 @@ def calibrate(evaluation: Evaluation) -> list[Calibration]:
             else:
                 temperatures[int(fold)] = fit_temperature(positive[rest], p[rest], w[rest])
                 fitted[here] = with_temperature(p[here], temperatures[int(fold)])
-        figures = {
-            "log_loss": float(log_loss(positive, np.clip(fitted, CLIP, 1 - CLIP), sample_weight=w, labels=[0, 1])),
-            "brier": brier(positive, fitted, w),
-            "calibration_error": calibration_error(positive, fitted, w, evaluation.points.bins),
-            "pf1_raw": pf1(positive, fitted, evaluation.points.beta, w),
+        metrics = {
+            "log_loss": float(log_loss(positive, np.clip(fitted, CLIP, 1 - CLIP), sample_weight=w, labels=[0, 1]))
         }
+        for name in SHOWN:
+            metrics[name] = score(name, positive, fitted, w, evaluation.points)
         picture = reliability(positive, fitted, w, evaluation.points.bins)
-        found.append(Calibration(calibrator, fitted, figures, picture, temperatures, lines))
+        found.append(Calibration(calibrator, fitted, metrics, picture, temperatures, lines))
     return found
 
 
 def calibration_table(found: list[Calibration]) -> str:
     """Calibrators as text, four decimals."""
-    rows = [["", "log loss", "Brier score", "calibration error", "pF1 raw", "temperatures, or slopes and intercepts"]]
+    titles = (METRICS[name].title for name in SHOWN)
+    rows = [["", "log loss", *titles, "temperatures, or slopes and intercepts"]]
     for one in found:
         fits = [f"{t:.3g}" for t in one.temperatures.values()]
         fits += [f"{line.slope:.3g} {line.intercept:+.3g}" for line in one.lines.values()]
-        rows.append([one.calibrator, *(number(value) for value in one.figures.values()), ", ".join(fits)])
+        rows.append([one.calibrator, *(number(value) for value in one.metrics.values()), ", ".join(fits)])
     return text_table(rows)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from rsna.evaluation.breasts import ATTRIBUTES, must_agree
-from rsna.evaluation.errors import PredictionError, offenders
+from rsna.evaluation.checks import PredictionError, offenders
 
 Key = Literal["image_id", "prediction_id"]
 """What a row of predictions stands for: an image, or a breast."""

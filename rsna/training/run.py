@@ -13,7 +13,7 @@ from rsna.dataset.folds import folds_for
 from rsna.dataset.source import load_data
 from rsna.dataset.table import ImageTable
 from rsna.dataset.targets import kept_targets
-from rsna.evaluation.metrics import evaluate
+from rsna.evaluation.evaluate import evaluate
 from rsna.evaluation.targets import score_targets, targets_table
 from rsna.files import atomic_path, write_json
 from rsna.prepare.cache import Cache

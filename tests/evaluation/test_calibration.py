@@ -20,9 +20,10 @@ from rsna.evaluation.calibration import (
     sigmoid,
     with_temperature,
 )
-from rsna.evaluation.errors import PredictionError
-from rsna.evaluation.metrics import evaluate
-from rsna.evaluation.scores import calibration_error
+from rsna.evaluation.checks import PredictionError
+from rsna.evaluation.counts import OperatingPoints
+from rsna.evaluation.evaluate import evaluate
+from rsna.evaluation.metrics import score
 from tests.evaluation.simulate import simulate_images
 
 
@@ -90,8 +91,8 @@ def test_odds_raised_by_repeated_positives_are_mended_by_platt_and_not_by_a_temp
     platt = fit_platt(labels, raised)
     assert platt.slope == pytest.approx(1, abs=0.1)
     assert platt.intercept == pytest.approx(-np.log(factor), abs=0.2)
-    assert calibration_error(labels, platt.apply(raised)) < 0.01
-    assert calibration_error(labels, with_temperature(raised, fit_temperature(labels, raised))) > 0.03
+    assert score("calibration_error", labels, platt.apply(raised)) < 0.01
+    assert score("calibration_error", labels, with_temperature(raised, fit_temperature(labels, raised))) > 0.03
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ def test_reliability_counts_every_row_once_and_agrees_with_the_calibration_error
     assert (table["predicted"] <= table["high"]).all()
     assert (table["high"].to_numpy()[:-1] < table["low"].to_numpy()[1:]).all()
     error = np.average(np.abs(table["predicted"] - table["observed"]), weights=table["breasts"])
-    assert error == pytest.approx(calibration_error(labels, p, bins=10))
+    assert error == pytest.approx(score("calibration_error", labels, p, points=OperatingPoints(bins=10)))
 
 
 @pytest.fixture(scope="module")
@@ -146,10 +147,10 @@ def evaluation():
 def test_calibrators_mend_overconfidence(evaluation):
     given_, *all_mended = calibrate(evaluation)
     assert [one.calibrator for one in (given_, *all_mended)] == ["as given", "temperature", "Platt", "isotonic"]
-    assert given_.figures["brier"] == pytest.approx(evaluation.pooled.brier)
+    assert given_.metrics["brier"] == pytest.approx(evaluation.pooled.brier)
     for mended in all_mended:
-        assert mended.figures["log_loss"] < given_.figures["log_loss"]
-        assert mended.figures["calibration_error"] < given_.figures["calibration_error"]
+        assert mended.metrics["log_loss"] < given_.metrics["log_loss"]
+        assert mended.metrics["calibration_error"] < given_.metrics["calibration_error"]
         assert ((mended.probability >= 0) & (mended.probability <= 1)).all()
 
 
@@ -185,3 +186,8 @@ def test_calibration_is_json_and_text(evaluation):
     assert [line.split("  ")[0] for line in calibration_table(found).splitlines()[1:]] == [
         "as given", "temperature", "Platt", "isotonic",
     ]  # fmt: skip
+
+
+def test_ranks_are_not_calibrated():
+    with pytest.raises(PredictionError, match="no probabilities"):
+        calibrate(evaluate(simulate_images(), probabilities=False, resamples=0))

@@ -1,7 +1,7 @@
 import pytest
 
 from rsna.evaluation.bootstrap import Interval
-from rsna.evaluation.tables import interval_text, number, text_table
+from rsna.evaluation.tables import html_table, interval_text, number, text_table
 
 
 def test_columns_are_aligned_first_to_the_left_others_to_the_right():
@@ -19,3 +19,8 @@ def test_numbers_have_four_decimals():
     assert number(0.1, sign=True) == "+0.1000"
     assert interval_text(Interval(0.1, 0.2)) == "0.1000 to 0.2000"
     assert interval_text(None) == interval_text(Interval(float("nan"), float("nan"), 3)) == "–"
+
+
+def test_html_is_escaped_and_has_the_first_row_and_column_as_headers():
+    html = html_table([["", "a & b"], ["<run>", "0.5"]])
+    assert html == ("<table><tr><th></th><th>a &amp; b</th></tr><tr><th>&lt;run&gt;</th><td>0.5</td></tr></table>")

@@ -1,4 +1,7 @@
-"""The arrays that every metric takes, checked once."""
+"""What every metric is given, checked once, and how a message names the rows that are wrong."""
+
+from collections.abc import Iterable
+from itertools import islice
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -6,6 +9,22 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
+
+SHOWN = 3
+"""Offending rows that a message names, after their count."""
+
+
+class PredictionError(ValueError):
+    """Predictions or labels that cannot be scored as they are; the message says how many rows and which first."""
+
+
+def offenders(ids: Iterable[object], total: int | None = None) -> str:
+    """`3 of 200 (a, b, c)`: how many rows offend, and the first of them."""
+    listed = list(ids)
+    names = ", ".join(str(name) for name in islice(listed, SHOWN))
+    more = ", …" if len(listed) > SHOWN else ""
+    share = f"{len(listed):,}" if total is None else f"{len(listed):,} of {total:,}"
+    return f"{share} ({names}{more})"
 
 
 def as_labels(labels: ArrayLike) -> Bools:
