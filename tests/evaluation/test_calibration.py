@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from rsna.evaluation.calibration import (
     CLIP,
     HOTTEST,
+    RIDGE,
     Platt,
     calibrate,
     calibration_table,
@@ -119,6 +120,19 @@ def test_platt_has_the_least_penalised_loss_far_from_where_it_starts():
     share = np.average(found.apply(p))
     assert share == pytest.approx(labels.mean(), abs=1e-4)  # what an intercept is for
     assert found.slope == pytest.approx(1 / 3, rel=0.1)
+
+
+@pytest.mark.parametrize(("rows", "shift", "stretch"), [(50, 0.0, 1.0), (500, 3.0, 1.0), (4000, -2.0, 3.0)])
+def test_the_penalised_loss_is_flat_where_platt_stops(rows, shift, stretch):
+    """Newton's step from there, by the second derivative, is below 1e-6."""
+    labels, p = overconfident(rows, stretch, seed=3)
+    p, w = sigmoid(logit(p) + shift), np.random.default_rng(0).random(rows)
+    found = fit_platt(labels, p, w)
+    x = np.stack([logit(p), np.ones(rows)])
+    q = found.apply(p)
+    gradient = x @ (w * (q - labels)) + RIDGE * np.array([found.slope - 1, found.intercept])
+    curvature = (x * (w * q * (1 - q))) @ x.T + RIDGE * np.eye(2)
+    assert np.abs(np.linalg.solve(curvature, gradient)).max() < 1e-6
 
 
 def test_platt_that_does_nothing_gives_back_what_it_is_given():
