@@ -106,7 +106,7 @@ def _pages(groups: Sequence[Group], data: str, images: int, resamples: int) -> l
 
 def _page(anchor: str, group: Group, place: Place, data: str, images: int, resamples: int) -> RunPage:
     try:
-        evaluation = place.evaluation
+        evaluation = place.evaluate()
     except (RunError, PredictionError, ValueError) as error:
         return RunPage(anchor, place, group.data, note=str(error))
     parts = slices(evaluation, resamples)

@@ -1,6 +1,6 @@
 """Two runs on the same breasts: is one better, or is it noise?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -37,8 +37,14 @@ class Comparison(Tables):
         return [rows]
 
 
-def compare(first: Evaluation, second: Evaluation, resamples: int = RESAMPLES, seed: int = 0) -> Comparison:
-    """First less second, patients resampled alike for both.
+def compare(
+    first: Evaluation,
+    second: Evaluation,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    names: Iterable[str] = tuple(METRICS),
+) -> Comparison:
+    """First less second in some metrics, patients resampled alike for both.
 
     Each run keeps its own folds for nested thresholds: where these differ, what is compared are two procedures.
 
@@ -52,7 +58,7 @@ def compare(first: Evaluation, second: Evaluation, resamples: int = RESAMPLES, s
             f"{first.points}, prevalence {first.prevalence}, against {second.points}, prevalence {second.prevalence}"
         )
     same_breasts(first, second)
-    names = [name for name in first.metrics if name in second.metrics]
+    names = [name for name in names if name in first.metrics and name in second.metrics]
     both = [sorted_breasts(run.breasts, run.points, run.prevalence) for run in (first, second)]
     one, other = resample(both, resamples, seed, names)
     return Comparison({name: difference(name, one, other) for name in names}, resamples, one.redrawn)
