@@ -84,9 +84,7 @@ def _group(runs: list[RunFolder], resamples: int) -> Group:
             replace(place, p=p, against="behind" if p < NOISE else "noise") if place.difference else place
             for place, p in zip(compared, corrected, strict=True)
         ]
-    places += [
-        Place(run, None, "not compared", why=_unranked(run), evaluate=evaluations[run.path]) for run in rest
-    ]
+    places += [Place(run, None, "not compared", why=_unranked(run), evaluate=evaluations[run.path]) for run in rest]
     first = places[0].run
     return Group(first.comparable, first.record["data"]["name"], first.sampling, tuple(places))
 

@@ -31,6 +31,7 @@ def _evaluate(options: EvaluateOptions) -> int:
         options.aggregate or run.aggregate,
         prevalence=options.prevalence,
         sampling=run.sampling,
+        probabilities=not options.ranks,
         resamples=options.resamples,
     )
     print(found.table() + run.note)
@@ -74,6 +75,7 @@ def _ensemble(options: EnsembleOptions) -> int:
         members,
         options.method,
         options.aggregate or own.pop(),
+        ranks=options.ranks,
         prevalence=options.prevalence,
         sampling=samplings.pop(),
         resamples=options.resamples,

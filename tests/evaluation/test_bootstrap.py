@@ -161,16 +161,16 @@ def test_the_interval_of_the_optimism_gap_is_too_wide_rather_than_too_narrow(cov
     assert coverage["optimism_gap"] >= 0.95
 
 
-def test_paired_tests_of_equal_runs_rarely_call_a_difference():
+def test_paired_tests_of_equal_runs_rarely_find_a_difference():
     rng = np.random.default_rng(2)
-    called = []
+    different = []
     for seed in range(200):
         positive, scores, numbers = screening(rng, 200, 0.15, 1.5)
         base = np.log(scores / (1 - scores))
         runs = [1 / (1 + np.exp(-base - rng.normal(0, 0.7, base.size))) for _ in range(2)]
         one, two = resample([SortedBreasts(positive, s, numbers, numbers % 4, POINTS) for s in runs], 200, seed)
-        called.append([difference(name, one, two).p < 0.05 for name in ("pf1_nested", "auroc")])
-    assert (np.mean(called, axis=0) <= 0.09).all()
+        different.append([difference(name, one, two).p < 0.05 for name in ("pf1_nested", "auroc")])
+    assert (np.mean(different, axis=0) <= 0.09).all()
 
 
 def test_the_value_on_the_data_is_that_of_scikit_learn():

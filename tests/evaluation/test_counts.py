@@ -33,7 +33,7 @@ def slow_nested_thresholds(y, p, folds, w, beta):
 
 
 def slow_sensitivity(y, p, w, allowed):
-    """Highest over every cut of which (weighted) calls `allowed` says yes."""
+    """Highest over every cut of which `allowed` says yes, given the rows it recalls."""
     found = [w[(p >= t) & y].sum() / w[y].sum() for t in np.unique(p) if allowed(p >= t)]
     return max(found, default=0.0)
 

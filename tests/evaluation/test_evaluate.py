@@ -42,14 +42,14 @@ def test_pooled_metrics_are_those_of_the_breasts(images, evaluation):
 
 def test_nested_pf1_cuts_each_fold_by_the_others(evaluation):
     breasts = evaluation.breasts
-    calls = pd.Series(False, index=breasts.index)
+    recalled = pd.Series(False, index=breasts.index)
     for fold in range(4):
         here = breasts["fold"] == fold
         chosen = best_threshold(breasts.loc[~here, "cancer"], breasts.loc[~here, "probability"]).value
         assert evaluation.nested[fold] == chosen
-        calls[here] = breasts.loc[here, "probability"] >= chosen
-    assert evaluation.pooled.pf1_nested == pytest.approx(f1_score(breasts["cancer"], calls))
-    assert (breasts["recalled"] == calls).all()
+        recalled[here] = breasts.loc[here, "probability"] >= chosen
+    assert evaluation.pooled.pf1_nested == pytest.approx(f1_score(breasts["cancer"], recalled))
+    assert (breasts["recalled"] == recalled).all()
 
 
 def test_each_fold_is_scored_by_its_own_breasts(evaluation):
