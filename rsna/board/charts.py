@@ -172,12 +172,12 @@ class ConfusionMatrix:
 
     @property
     def sensitivity(self) -> float:
-        """Share of positives that are rematrix."""
+        """Share of positives that are recalled."""
         return self.tp / (self.tp + self.fn)
 
     @property
     def false_alarms(self) -> float:
-        """Share of negatives that are rematrix."""
+        """Share of negatives that are recalled."""
         return self.fp / (self.fp + self.tn) if self.fp + self.tn else 0.0
 
     @property
