@@ -44,15 +44,16 @@ class Resamples:
     """Metrics of one run in every resample."""
 
     values: dict[str, Floats]
-    """Name → (R,), NaN where a resample leaves it undefined."""
+    """Name → (R,), NaN where a resample leaves it undefined; empty where none was asked for."""
     data: dict[str, float]
     """Name → value on the data itself."""
     redrawn: int
     """Resamples drawn again because they held no positive breast."""
 
-    def interval(self, name: str, level: float = LEVEL) -> Interval:
-        """Percentile interval of one metric; (NaN, NaN) where no resample defines it."""
-        return percentile_interval(self.values[name], level)
+    @property
+    def intervals(self) -> dict[str, Interval]:
+        """Name → percentile interval; (NaN, NaN) where no resample defines the metric."""
+        return {name: percentile_interval(values) for name, values in self.values.items()}
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,13 @@ def percentile_interval(values: Floats, level: float = LEVEL) -> Interval:
         return Interval(float("nan"), float("nan"), values.size)
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high), values.size - defined.size)
+
+
+def score_breasts(breasts: SortedBreasts, resamples: int, seed: int, names: Iterable[str]) -> Resamples:
+    """The named metrics of one run on the data, and in as many resamples, which may be 0."""
+    if resamples:
+        return resample([breasts], resamples, seed, names)[0]
+    return Resamples({}, metrics_of_data(breasts, names), 0)
 
 
 def resample(

@@ -6,21 +6,22 @@ averaging members that were trained differently.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq, minimize
+from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import log_loss
 
 from rsna.evaluation.checks import Floats, PredictionError, as_labels, as_scores, as_weights
 from rsna.evaluation.counts import mass_bins
-from rsna.evaluation.evaluate import Evaluation, plain_json
+from rsna.evaluation.evaluate import Evaluation
 from rsna.evaluation.metrics import METRICS, score
-from rsna.evaluation.tables import number, text_table
+from rsna.evaluation.tables import Result, number, plain_json, text_table
 
 Calibrator = Literal["as given", "temperature", "Platt", "isotonic"]
 """What was done to the probabilities: nothing; logits divided by one number; logits along a line; rising steps."""
@@ -53,9 +54,10 @@ class Platt:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Calibration(Result):
     """Probabilities after one calibrator, each fitted on the other folds, and how well they agree with the labels."""
 
+    left_out = ("probability",)
     calibrator: Calibrator
     probability: Floats = field(repr=False)
     """(n,) in the order of the evaluated breasts; NaN nowhere."""
@@ -70,13 +72,7 @@ class Calibration:
 
     def to_dict(self) -> dict[str, object]:
         """Plain JSON types, without the probabilities."""
-        return {
-            "calibrator": self.calibrator,
-            "metrics": plain_json(self.metrics),
-            "temperatures": plain_json(self.temperatures),
-            "lines": plain_json({fold: asdict(line) for fold, line in self.lines.items()}),
-            "reliability": plain_json(self.reliability.to_dict(orient="list")),
-        }
+        return {**super().to_dict(), "reliability": plain_json(self.reliability.to_dict(orient="list"))}
 
 
 def calibrate(evaluation: Evaluation) -> list[Calibration]:
@@ -169,9 +165,7 @@ def logit(probabilities: ArrayLike) -> Floats:
 
 def sigmoid(logits: ArrayLike) -> Floats:
     """1 / (1 + e^-z), without overflow."""
-    z = np.asarray(logits, dtype=np.float64)
-    small = np.exp(-np.abs(z))
-    return np.where(z >= 0, 1 / (1 + small), small / (1 + small))
+    return np.asarray(expit(np.asarray(logits, dtype=np.float64)))
 
 
 def with_temperature(probabilities: ArrayLike, temperature: float) -> Floats:

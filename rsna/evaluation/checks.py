@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,9 +34,7 @@ def as_labels(labels: ArrayLike) -> Bools:
     if values.ndim != 1:
         raise ValueError(f"labels must have one dimension, not shape {values.shape}")
     positive = np.asarray(values == 1, dtype=np.bool_)
-    wrong = np.flatnonzero(~(positive | (values == 0)))
-    if wrong.size:
-        raise ValueError(f"labels must be 0 or 1: {wrong.size} are not, first {values[wrong[0]]} at row {wrong[0]}")
+    _require("labels must be 0 or 1", values, positive | (values == 0))
     return positive
 
 
@@ -44,9 +43,7 @@ def as_scores(scores: ArrayLike, rows: int, name: str = "probabilities") -> Floa
     values = np.asarray(scores, dtype=np.float64)
     if values.shape != (rows,):
         raise ValueError(f"{name} must have shape ({rows},) like the labels, not {values.shape}")
-    wrong = np.flatnonzero(~np.isfinite(values))
-    if wrong.size:
-        raise ValueError(f"{name} must be finite: {wrong.size} are not, first {values[wrong[0]]} at row {wrong[0]}")
+    _require(f"{name} must be finite", values, np.isfinite(values))
     return values
 
 
@@ -55,7 +52,11 @@ def as_weights(weights: ArrayLike | None, rows: int) -> Floats:
     if weights is None:
         return np.ones(rows)
     values = as_scores(weights, rows, "weights")
-    wrong = np.flatnonzero(values < 0)
-    if wrong.size:
-        raise ValueError(f"weights must be ≥ 0: {wrong.size} are not, first {values[wrong[0]]} at row {wrong[0]}")
+    _require("weights must be ≥ 0", values, values >= 0)
     return values
+
+
+def _require(rule: str, values: NDArray[Any], right: Bools) -> None:
+    wrong = np.flatnonzero(~right)
+    if wrong.size:
+        raise ValueError(f"{rule}: {wrong.size} are not, first {values[wrong[0]]} at row {wrong[0]}")

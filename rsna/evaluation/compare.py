@@ -1,19 +1,19 @@
 """Two runs on the same breasts: is one better, or is it noise?"""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
 from rsna.evaluation.bootstrap import LEVEL, RESAMPLES, Difference, difference, resample
 from rsna.evaluation.checks import PredictionError, offenders
-from rsna.evaluation.evaluate import Evaluation, plain_json, sorted_breasts
+from rsna.evaluation.evaluate import Evaluation, sorted_breasts
 from rsna.evaluation.metrics import METRICS
-from rsna.evaluation.tables import Rows, Tables, interval_text, number
+from rsna.evaluation.tables import Result, Rows, interval_text, number
 
 
 @dataclass(frozen=True)
-class Comparison(Tables):
+class Comparison(Result):
     """Every metric that both have of a first run less that of a second, from paired resamples."""
 
     differences: Mapping[str, Difference]
@@ -23,10 +23,6 @@ class Comparison(Tables):
     """Resamples drawn again because they held no positive breast."""
     level: float = LEVEL
     """Nominal coverage of the intervals."""
-
-    def to_dict(self) -> dict[str, object]:
-        """Plain JSON types; NaN becomes null."""
-        return {name: plain_json(value) for name, value in asdict(self).items()}
 
     def parts(self) -> list[Rows | str]:
         """The differences."""

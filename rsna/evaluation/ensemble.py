@@ -18,7 +18,7 @@ from rsna.evaluation.compare import Comparison, compare, same_breasts
 from rsna.evaluation.counts import OperatingPoints
 from rsna.evaluation.evaluate import Evaluation, evaluate, no_probabilities
 from rsna.evaluation.metrics import METRICS
-from rsna.evaluation.tables import Rows, Tables, interval_text, number
+from rsna.evaluation.tables import Result, Rows, interval_text, number
 
 Method = Literal["mean", "logit_mean", "rank_mean", "weights"]
 """How members become one: mean of probabilities; of logits; of ranks within the set; weighted mean of logits."""
@@ -28,7 +28,7 @@ STEPS = 20
 
 
 @dataclass(frozen=True)
-class Ensemble(Tables):
+class Ensemble(Result):
     """Members, and what they are together."""
 
     method: Method
@@ -42,17 +42,6 @@ class Ensemble(Tables):
     weights: pd.DataFrame | None = field(default=None, repr=False)
     """One row a fold, one column a member: fitted on the other folds. A last row `all` is fitted on every breast, for
     new cases; no metric here rests on it. None unless the method is `weights`."""
-
-    def to_dict(self) -> dict[str, object]:
-        """Plain JSON types; NaN becomes null."""
-        return {
-            "method": self.method,
-            "joint": self.joint.to_dict(),
-            "members": {name: member.to_dict() for name, member in self.members.items()},
-            "correlation": self.correlation.to_dict(),
-            "gains": {name: gain.to_dict() for name, gain in self.gains.items()},
-            "weights": None if self.weights is None else {str(k): row.to_dict() for k, row in self.weights.iterrows()},
-        }
 
     def parts(self) -> list[Rows | str]:
         """Members and what they are together, what joining gained, correlations and weights."""
@@ -172,11 +161,11 @@ def ensemble(
     for other in others:
         same_breasts(first, other)
     scores = np.stack([member.breasts["probability"].to_numpy() for member in single.values()])  # (m, n)
-    weights = None
-    if method == "weights":
-        joint_scores, weights = _nested_weights(first.breasts, scores, list(members))
-    else:
-        joint_scores = combine(scores, method)
+    joint_scores, weights = (
+        _nested_weights(first.breasts, scores, list(members))
+        if method == "weights"
+        else (combine(scores, method), None)
+    )
     frame = next(iter(breasts.values())).assign(probability=joint_scores)
     joint = score(frame, probabilities=method != "rank_mean" and not ranks)
     correlation = pd.DataFrame(scores.T, columns=list(members)).corr(method="spearman")
@@ -204,10 +193,9 @@ def _with_common_folds(members: dict[str, pd.DataFrame]) -> dict[str, pd.DataFra
     """Each member's breasts with the folds that all members that have any agree on, or with none."""
     known = [frame.set_index("prediction_id")["fold"] for frame in members.values() if "fold" in frame]
     common = known[0] if known and all(folds.equals(known[0]) for folds in known) else None
-    bare = {name: frame.drop(columns="fold", errors="ignore") for name, frame in members.items()}
     if common is None:
-        return bare
-    return {name: frame.assign(fold=frame["prediction_id"].map(common)) for name, frame in bare.items()}
+        return {name: frame.drop(columns="fold", errors="ignore") for name, frame in members.items()}
+    return {name: frame.assign(fold=frame["prediction_id"].map(common)) for name, frame in members.items()}
 
 
 def _rows(title: str, frame: pd.DataFrame) -> Rows:

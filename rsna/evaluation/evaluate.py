@@ -1,18 +1,18 @@
 """All metrics of one run, at breast level, with patient-level intervals."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from rsna.evaluation.bootstrap import LEVEL, RESAMPLES, Interval, resample
+from rsna.evaluation.bootstrap import LEVEL, RESAMPLES, Interval, Resamples, score_breasts
 from rsna.evaluation.breasts import Aggregate, Sampling, check_prevalence, prevalence_weights, to_breasts
 from rsna.evaluation.checks import Ints, PredictionError
 from rsna.evaluation.counts import Counts, OperatingPoints, SortedBreasts
-from rsna.evaluation.metrics import METRICS, metrics_of_data, pf1_of_ones
-from rsna.evaluation.tables import Rows, Tables, interval_text, number
+from rsna.evaluation.metrics import METRICS, pf1_of_ones
+from rsna.evaluation.tables import Result, Rows, interval_text, number, plain_json
 from rsna.evaluation.threshold import Threshold, best_threshold, crossfit_folds, recalled
 
 BY_FOLD = ("pf1_raw", "pf1_nested", "pf1_optimistic", "optimism_gap", "auroc", "auprc")
@@ -46,15 +46,15 @@ class Metrics:
 
     def to_dict(self) -> dict[str, object]:
         """Plain JSON types, metrics beside the counts; NaN becomes null."""
-        plain = asdict(self)
-        values, intervals = plain.pop("values"), plain.pop("intervals")
-        return {name: plain_json(value) for name, value in (plain | values | {"intervals": intervals}).items()}
+        counts = {name: value for name, value in self.__dict__.items() if name not in ("values", "intervals")}
+        return {name: plain_json(v) for name, v in (counts | {**self.values, "intervals": self.intervals}).items()}
 
 
 @dataclass(frozen=True)
-class Evaluation(Tables):
+class Evaluation(Result):
     """What `evaluate` found."""
 
+    left_out = ("breasts",)
     pooled: Metrics
     folds: tuple[Metrics, ...]
     """One entry a fold; empty where the predictions bring fewer than two."""
@@ -83,17 +83,6 @@ class Evaluation(Tables):
     def metrics(self) -> tuple[str, ...]:
         """Names in METRICS of those that these predictions have."""
         return meaningful(self.probabilities)
-
-    def to_dict(self) -> dict[str, object]:
-        """Plain JSON types for metrics.json, without the breasts; NaN becomes null."""
-        plain = {name: value for name, value in self.__dict__.items() if name != "breasts"}
-        plain |= {
-            "pooled": self.pooled.to_dict(),
-            "folds": [fold.to_dict() for fold in self.folds],
-            "threshold": asdict(self.threshold),
-            "points": asdict(self.points),
-        }
-        return {name: plain_json(value) for name, value in plain.items()}
 
     def parts(self) -> list[Rows | str]:
         """Metrics by fold and pooled, all pooled ones with intervals, thresholds and remarks."""
@@ -172,9 +161,7 @@ def evaluate(
 
     names = meaningful(probabilities)
     whole = sorted_breasts(breasts, points, prevalence)
-    drawn = resample([whole], resamples, seed, names)[0] if resamples else None
-    values = drawn.data if drawn else metrics_of_data(whole, names)
-    intervals = {name: drawn.interval(name) for name in names} if drawn else {}
+    scored = score_breasts(whole, resamples, seed, names)
     counts = Counts(whole, np.ones((whole.n_patients, 1)))
     nested = {fold: float(threshold[0]) for fold, threshold in counts.nested_thresholds.items()}
     breasts["threshold"] = breasts["part"].map(nested)
@@ -183,10 +170,10 @@ def evaluate(
     for fold in [] if crossfitted else folds:
         rows = breasts[breasts["fold"] == fold]
         at_nested = rows["recalled"].where(rows["threshold"].notna())  # held fixed: its threshold saw other folds only
-        of_fold = metrics_of_data(sorted_breasts(rows, points, prevalence, at_nested), names)
+        of_fold = score_breasts(sorted_breasts(rows, points, prevalence, at_nested), 0, seed, names)
         single.append(_metrics(f"fold {fold}", rows, points, of_fold))
     return Evaluation(
-        pooled=_metrics(f"fold {folds[0]}" if len(folds) == 1 else "pooled", breasts, points, values, intervals),
+        pooled=_metrics(f"fold {folds[0]}" if len(folds) == 1 else "pooled", breasts, points, scored),
         folds=tuple(single),
         threshold=best_threshold(breasts["cancer"], breasts["probability"], points.beta, breasts["weight"]),
         nested=nested,
@@ -198,18 +185,12 @@ def evaluate(
         probabilities=probabilities,
         level=LEVEL,
         resamples=resamples,
-        redrawn=drawn.redrawn if drawn else 0,
+        redrawn=scored.redrawn,
         breasts=breasts,
     )
 
 
-def _metrics(
-    name: str,
-    rows: pd.DataFrame,
-    points: OperatingPoints,
-    values: Mapping[str, float],
-    intervals: Mapping[str, Interval] | None = None,
-) -> Metrics:
+def _metrics(name: str, rows: pd.DataFrame, points: OperatingPoints, scored: Resamples) -> Metrics:
     prevalence = float(np.average(rows["cancer"], weights=rows["weight"]))
     return Metrics(
         name=name,
@@ -218,8 +199,8 @@ def _metrics(
         patients=rows["patient_id"].nunique(),
         prevalence=prevalence,
         baseline=pf1_of_ones(prevalence, points.beta),
-        values={metric: values.get(metric, float("nan")) for metric in METRICS},
-        intervals=intervals or {},
+        values={metric: scored.data.get(metric, float("nan")) for metric in METRICS},
+        intervals=scored.intervals,
     )
 
 
@@ -296,21 +277,6 @@ def score_at(evaluation: Evaluation, threshold: float, resamples: int = RESAMPLE
     at = recalled(rows["probability"], threshold)
     fixed = sorted_breasts(rows, evaluation.points, evaluation.prevalence, at)
     name = "pf1_nested"  # of what is held fixed
-    interval = resample([fixed], resamples, seed, [name])[0].interval(name) if resamples else None
-    value = metrics_of_data(fixed, [name])[name]
-    return AtThreshold(threshold, value, interval, float(np.average(at, weights=rows["weight"])))
-
-
-def plain_json(value: object) -> object:
-    """Nested mappings, sequences and NumPy numbers → plain JSON types; NaN and infinities become null."""
-    if isinstance(value, Mapping):
-        return {str(key): plain_json(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain_json(entry) for entry in value]
-    if isinstance(value, (bool, np.bool_)):
-        return bool(value)
-    if isinstance(value, (int, np.integer)):
-        return int(value)
-    if isinstance(value, (float, np.floating)):
-        return float(value) if np.isfinite(value) else None
-    return value
+    scored = score_breasts(fixed, resamples, seed, [name])
+    share = float(np.average(at, weights=rows["weight"]))
+    return AtThreshold(threshold, scored.data[name], scored.intervals.get(name), share)

@@ -1,6 +1,5 @@
 """Anybody's predictions and labels, as CSV or Parquet → the frame that `evaluate` takes."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -135,16 +134,11 @@ def _labels(table: pd.DataFrame, key: Key, where: Path) -> pd.DataFrame:
 
 
 def _must_match(given: "pd.Series[str]", known: "pd.Series[str]", key: Key, predictions: Path, labels: Path) -> None:
-    unknown = _only_in(given, known)
-    if unknown:
+    unknown, lacking = given[~given.isin(known)], known[~known.isin(given)]
+    if len(unknown):
         raise PredictionError(f"{predictions}: {offenders(unknown, len(given))} {key} are not in {labels}")
-    lacking = _only_in(known, given)
-    if lacking:
+    if len(lacking):
         raise PredictionError(f"{predictions}: {offenders(lacking, len(known))} {key} of {labels} have no prediction")
-
-
-def _only_in(first: "pd.Series[str]", second: "pd.Series[str]") -> Sequence[str]:
-    return first[~first.isin(second)].tolist()
 
 
 def _refuse(table: pd.DataFrame, wrong: "pd.Series[bool]", what: str, where: Path) -> None:

@@ -1,17 +1,17 @@
 """A run on parts of the breasts: by site, machine, views, density, age, implant, BIRADS, difficult negatives."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
-from rsna.evaluation.bootstrap import LEVEL, Interval, resample
+from rsna.evaluation.bootstrap import LEVEL, Interval, score_breasts
 from rsna.evaluation.checks import PredictionError, offenders
-from rsna.evaluation.evaluate import Evaluation, plain_json, sorted_breasts
-from rsna.evaluation.metrics import METRICS, metrics_of_data
-from rsna.evaluation.tables import Rows, Tables, interval_text, number
+from rsna.evaluation.evaluate import Evaluation, sorted_breasts
+from rsna.evaluation.metrics import METRICS
+from rsna.evaluation.tables import Result, Rows, interval_text, number
 
 FEWEST = 10
 """Positives, and negatives, that a slice needs before a metric of it is shown."""
@@ -26,20 +26,14 @@ AGE_EDGES = (40, 50, 60, 70, 80)
 """Years at which age bands begin."""
 
 _TITLES = {
-    "site_id": "site",
-    "machine_id": "machine",
-    "views": "views",
-    "density": "density",
-    "age": "age",
-    "implant": "implant",
-    "BIRADS": "BIRADS",
-    "difficult_negative_case": "negatives",
-}
+    "site_id": "site", "machine_id": "machine", "views": "views", "density": "density", "age": "age",
+    "implant": "implant", "BIRADS": "BIRADS", "difficult_negative_case": "negatives",
+}  # fmt: skip
 """Column of the breasts → the name of the slices that it makes, in the order of the table."""
 
 
 @dataclass(frozen=True)
-class Slice:
+class Slice(Result):
     """One part of the breasts, cut at the thresholds of the whole."""
 
     by: str
@@ -62,10 +56,10 @@ class Slice:
 
     def to_dict(self) -> dict[str, object]:
         """Plain JSON types; NaN becomes null."""
-        return {name: plain_json(value) for name, value in (asdict(self) | {"too_few": self.too_few}).items()}
+        return {**super().to_dict(), "too_few": self.too_few}
 
 
-class Slices(list[Slice], Tables):
+class Slices(list[Slice], Result):
     """Every slice of a run, in the order of the table."""
 
     def parts(self) -> list[Rows | str]:
@@ -110,10 +104,9 @@ def slices(evaluation: Evaluation, resamples: int = SLICE_RESAMPLES, seed: int =
                 # Thresholds are those of the whole run: a slice is judged as it would be treated.
                 at_nested = rows["recalled"].where(rows["threshold"].notna())
                 breasts = sorted_breasts(rows, evaluation.points, evaluation.prevalence, at_nested)
-                values = dict.fromkeys(SLICE_METRICS, float("nan")) | metrics_of_data(breasts, names)
-                drawn = resample([breasts], resamples, seed, names)[0] if resamples else None
-                intervals = {name: drawn.interval(name) for name in names} if drawn else {}
-                part = replace(part, metrics=values, intervals=intervals)
+                scored = score_breasts(breasts, resamples, seed, names)
+                values = dict.fromkeys(SLICE_METRICS, float("nan")) | scored.data
+                part = replace(part, metrics=values, intervals=scored.intervals)
             found.append(part)
     return found
 
@@ -149,15 +142,11 @@ def _age_bands(ages: pd.Series, breasts: "pd.Series[str]") -> pd.Series:
     years = pd.to_numeric(ages, errors="coerce")
     odd = years.isna() & ages.notna()
     if odd.any():
-        named = offenders(breasts[odd], len(ages))
-        raise PredictionError(
-            f"{named} breasts have an age that is no number of years, first {ages[odd].iloc[0]!r}; write 76"
-        )
-    edges = [-np.inf, *AGE_EDGES, np.inf]
+        which, first = offenders(breasts[odd], len(ages)), ages[odd].iloc[0]
+        raise PredictionError(f"{which} breasts have an age that is no number of years, first {first!r}; write 76")
     between = [f"{low} to {high - 1}" for low, high in pairwise(AGE_EDGES)]
     names = [f"under {AGE_EDGES[0]}", *between, f"{AGE_EDGES[-1]} and over"]
-    bands = pd.cut(years, edges, right=False, labels=names)
-    return bands.astype(object)
+    return pd.cut(years, [-np.inf, *AGE_EDGES, np.inf], right=False, labels=names).astype(object)
 
 
 def _name(value: object) -> str:

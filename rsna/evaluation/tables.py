@@ -1,9 +1,12 @@
-"""Results as text for a terminal and as HTML for a notebook."""
+"""Results as text for a terminal, as HTML for a notebook, and as plain JSON types for programs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
 from html import escape
+from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 
 from rsna.evaluation.bootstrap import Interval
 
@@ -11,8 +14,15 @@ Rows = Sequence[Sequence[str]]
 """Cells of a table: the first row its header, the first column its names."""
 
 
-class Tables:
-    """A result that is shown as tables with remarks between them."""
+class Result:
+    """A dataclass of results: plain JSON, and tables with remarks between them."""
+
+    left_out: ClassVar[tuple[str, ...]] = ()
+    """Fields that JSON does without."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain JSON types; NaN becomes null."""
+        return {name: plain_json(value) for name, value in self.__dict__.items() if name not in self.left_out}
 
     def parts(self) -> list[Rows | str]:
         """Tables and remarks, in order."""
@@ -60,3 +70,22 @@ def interval_text(interval: Interval | None) -> str:
     if interval is None or np.isnan(interval.low):
         return "–"
     return f"{interval.low:.4f} to {interval.high:.4f}"
+
+
+def plain_json(value: object) -> object:
+    """Nested mappings, sequences, dataclasses, frames (by row), NumPy numbers → plain JSON; null for NaN, infinity."""
+    if isinstance(value, Mapping):
+        return {str(key): plain_json(entry) for key, entry in value.items()}
+    if isinstance(value, pd.DataFrame):
+        return plain_json(value.to_dict(orient="index"))
+    if is_dataclass(value):
+        return value.to_dict() if hasattr(value, "to_dict") else plain_json(value.__dict__)
+    if isinstance(value, (list, tuple)):
+        return [plain_json(entry) for entry in value]
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        return float(value) if np.isfinite(value) else None
+    return value

@@ -7,15 +7,14 @@ import numpy as np
 import pandas as pd
 
 from rsna.dataset.targets import Target
-from rsna.evaluation.bootstrap import Interval, resample
+from rsna.evaluation.bootstrap import Interval, score_breasts
 from rsna.evaluation.counts import SortedBreasts
-from rsna.evaluation.evaluate import patient_numbers, plain_json
-from rsna.evaluation.metrics import metrics_of_data
-from rsna.evaluation.tables import interval_text, number, text_table
+from rsna.evaluation.evaluate import patient_numbers
+from rsna.evaluation.tables import Result, interval_text, number, text_table
 
 
 @dataclass(frozen=True)
-class TargetScore:
+class TargetScore(Result):
     """AUROC of one class against the others, by image."""
 
     images: int
@@ -25,11 +24,6 @@ class TargetScore:
     auroc: float
     interval: Interval | None
     """Patient-level."""
-
-    def to_dict(self) -> dict[str, object]:
-        """Plain JSON types."""
-        interval = None if self.interval is None else plain_json(self.interval.__dict__)
-        return {**self.__dict__, "interval": interval}
 
 
 def score_targets(images: pd.DataFrame, targets: Sequence[Target], resamples: int) -> dict[str, TargetScore]:
@@ -56,9 +50,9 @@ def score_targets(images: pd.DataFrame, targets: Sequence[Target], resamples: in
             probabilities = images.loc[known, f"p_{name}"].to_numpy(dtype=np.float64)
             one_fold = np.zeros(positive.size, dtype=np.int64)  # nothing here is nested
             rows = SortedBreasts(positive, probabilities, patient_numbers(images.loc[known, "patient_id"]), one_fold)
-            interval = resample([rows], resamples, names=["auroc"])[0].interval("auroc") if resamples else None
-            value = metrics_of_data(rows, ["auroc"])["auroc"]
-            scores[name] = TargetScore(positive.size, int(positive.sum()), value, interval)
+            scored = score_breasts(rows, resamples, 0, ["auroc"])
+            interval = scored.intervals.get("auroc")
+            scores[name] = TargetScore(positive.size, int(positive.sum()), scored.data["auroc"], interval)
     return scores
 
 

@@ -89,8 +89,8 @@ def test_one_positive_breast_leaves_nested_metrics_undefined():
     lone = SortedBreasts(np.array([True, False, False]), np.array([0.9, 0.1, 0.2]), np.arange(3), np.arange(3), POINTS)
     drawn = resample([lone], 30)[0]
     assert np.isnan(drawn.data["pf1_nested"])
-    assert drawn.interval("pf1_nested").undefined == 30
-    assert drawn.interval("pf1_optimistic").high == 1.0
+    assert drawn.intervals["pf1_nested"].undefined == 30
+    assert drawn.intervals["pf1_optimistic"].high == 1.0
 
 
 def test_chosen_metrics_are_centred_on_the_data():
@@ -125,7 +125,7 @@ def test_a_clear_difference_is_seen_although_single_intervals_overlap():
     one, two = resample([good, bad], 500)
     gap = difference("auroc", one, two)
     assert gap.value == pytest.approx(roc_auc_score(positive, scores) - roc_auc_score(positive, worse))
-    assert one.interval("auroc").low < two.interval("auroc").high  # apart, they say nothing
+    assert one.intervals["auroc"].low < two.intervals["auroc"].high  # apart, they say nothing
     assert 0 < gap.interval.low < gap.value < gap.interval.high
     assert gap.p < 0.05
     mirrored = difference("auroc", two, one)
@@ -144,7 +144,7 @@ def coverage():
     for seed in range(800):
         positive, scores, numbers = screening(rng, 300, 0.12, 1.5)
         drawn = resample([SortedBreasts(positive, scores, numbers, numbers % 4, POINTS)], 250, seed)[0]
-        intervals = [drawn.interval(name) for name in METRICS]
+        intervals = [drawn.intervals[name] for name in METRICS]
         values.append([drawn.data[name] for name in METRICS])
         lows.append([interval.low for interval in intervals])
         highs.append([interval.high for interval in intervals])

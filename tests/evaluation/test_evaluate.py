@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from rsna.evaluation.calibration import logit, sigmoid
 from rsna.evaluation.checks import PredictionError
 from rsna.evaluation.counts import OperatingPoints
-from rsna.evaluation.evaluate import evaluate, plain_json, score_at
+from rsna.evaluation.evaluate import evaluate, score_at
 from rsna.evaluation.metrics import METRICS, pf1
 from rsna.evaluation.threshold import best_threshold
 from tests.evaluation.simulate import simulate_images
@@ -151,11 +151,6 @@ def test_the_dictionary_is_json_without_nan(images):
     assert back["threshold"].keys() == {"value", "pf1", "plateau", "recalled"}
     assert back["nested"].keys() == {"0", "1", "2", "3"}
     assert "breasts" not in back
-
-
-def test_numpy_values_become_plain():
-    given = {1: np.int64(2), "b": (np.float64("nan"), np.bool_(True)), "c": [None, "x", float("inf")]}
-    assert plain_json(given) == {"1": 2, "b": [None, True], "c": [None, "x", None]}
 
 
 def test_one_breast_has_what_metrics_it_can():

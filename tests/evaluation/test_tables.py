@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 
 from rsna.evaluation.bootstrap import Interval
-from rsna.evaluation.tables import html_table, interval_text, number, text_table
+from rsna.evaluation.tables import html_table, interval_text, number, plain_json, text_table
 
 
 def test_columns_are_aligned_first_to_the_left_others_to_the_right():
@@ -24,3 +25,8 @@ def test_numbers_have_four_decimals():
 def test_html_is_escaped_and_has_the_first_row_and_column_as_headers():
     html = html_table([["", "a & b"], ["<run>", "0.5"]])
     assert html == ("<table><tr><th></th><th>a &amp; b</th></tr><tr><th>&lt;run&gt;</th><td>0.5</td></tr></table>")
+
+
+def test_numpy_values_become_plain():
+    given = {1: np.int64(2), "b": (np.float64("nan"), np.bool_(True)), "c": [None, "x", float("inf")]}
+    assert plain_json(given) == {"1": 2, "b": [None, True], "c": [None, "x", None]}
