@@ -75,23 +75,21 @@ def check_images(images: pd.DataFrame) -> None:
     if images.empty:
         raise PredictionError("predictions have no rows")
     key = "image_id" if "image_id" in images else "prediction_id"
-    _refuse(images, key, images[key].duplicated(), f"are duplicate {key}")
     probability = images["probability"].to_numpy(dtype=np.float64, na_value=np.nan)
-    _refuse(images, key, np.isnan(probability), "have no probability (NaN)")
-    _refuse(images, key, (probability < 0) | (probability > 1), "have a probability outside [0, 1]")
-    for column in ("prediction_id", "patient_id", *(["fold"] if "fold" in images else [])):
-        _refuse(images, key, images[column].isna(), f"have no {column}")
-    _refuse(images, key, ~images["cancer"].isin([0, 1, False, True]), "have a label other than 0 or 1")
+    wrong = {
+        f"are duplicate {key}": images[key].duplicated(),
+        "have no probability (NaN)": np.isnan(probability),
+        "have a probability outside [0, 1]": (probability < 0) | (probability > 1),
+        "have no prediction_id": images["prediction_id"].isna(),
+        "have no patient_id": images["patient_id"].isna(),
+        "have a label other than 0 or 1": ~images["cancer"].isin([0, 1, False, True]),
+    }
     if "fold" in images:
-        _refuse(
-            images, key, pd.to_numeric(images["fold"], errors="coerce") % 1 != 0, "have a fold that is no whole number"
-        )
-
-
-def _refuse(images: pd.DataFrame, key: str, wrong: "pd.Series[bool] | np.ndarray", what: str) -> None:
-    mask = np.asarray(wrong, dtype=np.bool_)
-    if mask.any():
-        raise PredictionError(f"{offenders(images.loc[mask, key], len(images))} rows {what}")
+        wrong["have no fold"] = images["fold"].isna()
+        wrong["have a fold that is no whole number"] = pd.to_numeric(images["fold"], errors="coerce") % 1 != 0
+    for what, rows in wrong.items():
+        if rows.any():
+            raise PredictionError(f"{offenders(images.loc[rows, key], len(images))} rows {what}")
 
 
 def must_agree(images: pd.DataFrame, unit: str, columns: list[str]) -> None:

@@ -8,7 +8,7 @@ has as many entries as there are distinct scores among positives (492 at most in
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -82,6 +82,11 @@ class SortedBreasts:
         return int(self.scores.size + 2 * (self.fold_names.size + 4) * self.cuts.size)
 
     @cached_property
+    def fold_rows(self) -> "list[_FoldRows]":
+        """One entry a fold."""
+        return [_FoldRows(self, int(fold)) for fold in self.fold_names]
+
+    @cached_property
     def bin_starts(self) -> Ints:
         """(bins,) first row of each of the `mass_bins` of the whole set, which every resample shares."""
         return np.flatnonzero(np.append(True, np.diff(mass_bins(self.scores, self.points.bins)) != 0))
@@ -123,12 +128,12 @@ class Counts:
     @cached_property
     def tp(self) -> Floats:
         """(cuts, R) positives at or above each cut."""
-        return np.asarray(np.sum([fold.tp for fold in self._folds], axis=0))
+        return reduce(np.add, [fold.tp for fold in self._folds])
 
     @cached_property
     def fp(self) -> Floats:
         """(cuts, R) negatives at or above each cut."""
-        return np.asarray(np.sum([fold.fp for fold in self._folds], axis=0) * self.weight)
+        return self._unweighted_fp * self.weight
 
     @cached_property
     def hits(self) -> Floats:
@@ -138,7 +143,7 @@ class Counts:
     @cached_property
     def tied(self) -> Floats:
         """(cuts, R) negatives at each cut's very score."""
-        return np.asarray(self.fp - np.sum([fold.fp_above for fold in self._folds], axis=0) * self.weight)
+        return self.fp - reduce(np.add, [fold.fp_above for fold in self._folds]) * self.weight
 
     def pf1(self, tp: Floats, fp: Floats) -> Floats:
         """(…, R) pF1 of (…, R) true and false positives; NaN without a positive, or where these are NaN."""
@@ -160,13 +165,17 @@ class Counts:
         return tp, fp
 
     @cached_property
+    def _unweighted_fp(self) -> Floats:
+        return reduce(np.add, [fold.fp for fold in self._folds])
+
+    @cached_property
     def _folds(self) -> "list[_FoldCounts]":
-        return [_FoldCounts(self.breasts, int(fold), self._times) for fold in self.breasts.fold_names]
+        return [_FoldCounts(rows, self._times) for rows in self.breasts.fold_rows]
 
     def _best_outside(self, fold: "_FoldCounts") -> Floats:
         # Weighted last: on whole counts equal cuts stay equal, and argmax takes the one that recalls fewest.
         tp = self.tp - fold.tp
-        fp = (np.sum([one.fp for one in self._folds], axis=0) - fold.fp) * self.weight
+        fp = (self._unweighted_fp - fold.fp) * self.weight
         cut = np.argmax(f_beta(tp, fp, tp[-1], self.points.beta), axis=0)  # (R,)
         # The threshold lies midway to the next lower score that is present outside the fold in this very resample.
         scores, n = self.breasts.scores, self.breasts.scores.size
@@ -183,25 +192,36 @@ class Counts:
         return np.where(tp[-1] > 0, between(lower, self.breasts.cuts[cut]), np.nan)
 
 
-class _FoldCounts:
-    """Counts of one fold at the cuts of all, negatives unweighted."""
+class _FoldRows:
+    """Where the breasts of one fold lie among the cuts of all, which no resample changes."""
 
-    def __init__(self, breasts: SortedBreasts, fold: int, times: Floats) -> None:
+    def __init__(self, breasts: SortedBreasts, fold: int) -> None:
         self.name = fold
         positive = (breasts.folds == fold) & breasts.positive
         negative = (breasts.folds == fold) & ~breasts.positive
-        self._positive_falling, self._negative_falling = -breasts.scores[positive], -breasts.scores[negative]
-        self._positives = _running(times[breasts.patients[positive]])  # (positives + 1, R)
-        self._negatives = _running(times[breasts.patients[negative]])  # (negatives + 1, R)
-        self.tp = self._positives[np.searchsorted(self._positive_falling, -breasts.cuts, side="right")]  # (cuts, R)
-        self.fp = self._negatives[np.searchsorted(self._negative_falling, -breasts.cuts, side="right")]
-        self.fp_above = self._negatives[np.searchsorted(self._negative_falling, -breasts.cuts, side="left")]
+        self.positives, self.negatives = breasts.patients[positive], breasts.patients[negative]
+        self.positive_falling, self.negative_falling = -breasts.scores[positive], -breasts.scores[negative]
+        self.positives_at = np.searchsorted(self.positive_falling, -breasts.cuts, side="right")  # (cuts,)
+        self.negatives_at = np.searchsorted(self.negative_falling, -breasts.cuts, side="right")
+        self.negatives_above = np.searchsorted(self.negative_falling, -breasts.cuts, side="left")
+
+
+class _FoldCounts:
+    """Counts of one fold at the cuts of all, negatives unweighted."""
+
+    def __init__(self, rows: _FoldRows, times: Floats) -> None:
+        self.name, self._rows = rows.name, rows
+        self._positives = _running(times[rows.positives])  # (positives + 1, R)
+        self._negatives = _running(times[rows.negatives])  # (negatives + 1, R)
+        self.tp = self._positives[rows.positives_at]  # (cuts, R)
+        self.fp = self._negatives[rows.negatives_at]
+        self.fp_above = self._negatives[rows.negatives_above]
 
     def at(self, threshold: Floats) -> tuple[Floats, Floats]:
         """(R,) thresholds → (R,) true and (R,) false positives of the fold."""
         column = np.arange(threshold.size)
-        tp = self._positives[np.searchsorted(self._positive_falling, -threshold, side="right"), column]
-        fp = self._negatives[np.searchsorted(self._negative_falling, -threshold, side="right"), column]
+        tp = self._positives[np.searchsorted(self._rows.positive_falling, -threshold, side="right"), column]
+        fp = self._negatives[np.searchsorted(self._rows.negative_falling, -threshold, side="right"), column]
         return tp, fp
 
 
