@@ -82,7 +82,7 @@ class Evaluation(Result):
     @property
     def metrics(self) -> tuple[str, ...]:
         """Names in METRICS of those that these predictions have."""
-        return meaningful(self.probabilities)
+        return metric_names(self.probabilities)
 
     def parts(self) -> list[Rows | str]:
         """Metrics by fold and pooled, all pooled ones with intervals, thresholds and remarks."""
@@ -159,7 +159,7 @@ def evaluate(
     crossfitted = len(folds) < 2
     breasts["part"] = crossfit_folds(breasts["patient_id"], breasts["cancer"]) if crossfitted else breasts["fold"]
 
-    names = meaningful(probabilities)
+    names = metric_names(probabilities)
     whole = sorted_breasts(breasts, points, prevalence)
     scored = score_breasts(whole, resamples, seed, names)
     counts = Counts(whole, np.ones((whole.n_patients, 1)))
@@ -204,7 +204,7 @@ def _metrics(name: str, rows: pd.DataFrame, points: OperatingPoints, scored: Res
     )
 
 
-def meaningful(probabilities: bool) -> tuple[str, ...]:
+def metric_names(probabilities: bool) -> tuple[str, ...]:
     """Names in METRICS: all, or those that an order of breasts alone defines."""
     return tuple(name for name, metric in METRICS.items() if probabilities or not metric.needs_probabilities)
 
