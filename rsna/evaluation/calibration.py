@@ -21,7 +21,7 @@ from rsna.evaluation.checks import Floats, PredictionError, as_labels, as_scores
 from rsna.evaluation.counts import mass_bins
 from rsna.evaluation.evaluate import Evaluation
 from rsna.evaluation.metrics import METRICS, score
-from rsna.evaluation.tables import Result, number, plain_json, text_table
+from rsna.evaluation.tables import Plain, number, plain_json, text_table
 
 Calibrator = Literal["as given", "temperature", "Platt", "isotonic"]
 """What was done to the probabilities: nothing; logits divided by one number; logits along a line; rising steps."""
@@ -54,7 +54,7 @@ class Platt:
 
 
 @dataclass(frozen=True)
-class Calibration(Result):
+class Calibration(Plain):
     """Probabilities after one calibrator, each fitted on the other folds, and how well they agree with the labels."""
 
     left_out = ("probability",)

@@ -9,11 +9,11 @@ from rsna.evaluation.bootstrap import LEVEL, RESAMPLES, Difference, difference, 
 from rsna.evaluation.checks import PredictionError, offenders
 from rsna.evaluation.evaluate import Evaluation, sorted_breasts
 from rsna.evaluation.metrics import METRICS
-from rsna.evaluation.tables import Result, Rows, interval_text, number
+from rsna.evaluation.tables import Plain, Rows, Tables, interval_text, number
 
 
 @dataclass(frozen=True)
-class Comparison(Result):
+class Comparison(Plain, Tables):
     """Every metric that both have of a first run less that of a second, from paired resamples."""
 
     differences: Mapping[str, Difference]

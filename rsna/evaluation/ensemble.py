@@ -18,7 +18,7 @@ from rsna.evaluation.compare import Comparison, compare, same_breasts
 from rsna.evaluation.counts import OperatingPoints
 from rsna.evaluation.evaluate import Evaluation, evaluate, no_probabilities
 from rsna.evaluation.metrics import METRICS
-from rsna.evaluation.tables import Result, Rows, interval_text, number
+from rsna.evaluation.tables import Plain, Rows, Tables, interval_text, number
 
 Method = Literal["mean", "logit_mean", "rank_mean", "weights"]
 """How members become one: mean of probabilities; of logits; of ranks within the set; weighted mean of logits."""
@@ -28,7 +28,7 @@ STEPS = 20
 
 
 @dataclass(frozen=True)
-class Ensemble(Result):
+class Ensemble(Plain, Tables):
     """Members, and what they are together."""
 
     method: Method

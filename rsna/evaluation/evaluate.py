@@ -12,7 +12,7 @@ from rsna.evaluation.breasts import Aggregate, Sampling, check_prevalence, preva
 from rsna.evaluation.checks import Ints, PredictionError
 from rsna.evaluation.counts import Counts, OperatingPoints, SortedBreasts
 from rsna.evaluation.metrics import METRICS, pf1_of_ones
-from rsna.evaluation.tables import Result, Rows, interval_text, number, plain_json
+from rsna.evaluation.tables import Plain, Rows, Tables, interval_text, number, plain_json
 from rsna.evaluation.threshold import Threshold, best_threshold, crossfit_folds, recalled
 
 BY_FOLD = ("pf1_raw", "pf1_nested", "pf1_optimistic", "optimism_gap", "auroc", "auprc")
@@ -51,7 +51,7 @@ class Metrics:
 
 
 @dataclass(frozen=True)
-class Evaluation(Result):
+class Evaluation(Plain, Tables):
     """What `evaluate` found."""
 
     left_out = ("breasts",)

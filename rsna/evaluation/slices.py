@@ -11,7 +11,7 @@ from rsna.evaluation.bootstrap import LEVEL, Interval, score_breasts
 from rsna.evaluation.checks import PredictionError, offenders
 from rsna.evaluation.evaluate import Evaluation, sorted_breasts
 from rsna.evaluation.metrics import METRICS
-from rsna.evaluation.tables import Result, Rows, interval_text, number
+from rsna.evaluation.tables import Plain, Rows, Tables, interval_text, number
 
 FEWEST = 10
 """Positives, and negatives, that a slice needs before a metric of it is shown."""
@@ -33,7 +33,7 @@ _TITLES = {
 
 
 @dataclass(frozen=True)
-class Slice(Result):
+class Slice(Plain):
     """One part of the breasts, cut at the thresholds of the whole."""
 
     by: str
@@ -59,7 +59,7 @@ class Slice(Result):
         return {**super().to_dict(), "too_few": self.too_few}
 
 
-class Slices(list[Slice], Result):
+class Slices(list[Slice], Tables):
     """Every slice of a run, in the order of the table."""
 
     def parts(self) -> list[Rows | str]:

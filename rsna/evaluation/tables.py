@@ -14,8 +14,8 @@ Rows = Sequence[Sequence[str]]
 """Cells of a table: the first row its header, the first column its names."""
 
 
-class Result:
-    """A dataclass of results: plain JSON, and tables with remarks between them."""
+class Plain:
+    """A dataclass of results that becomes JSON."""
 
     left_out: ClassVar[tuple[str, ...]] = ()
     """Fields that JSON does without."""
@@ -23,6 +23,10 @@ class Result:
     def to_dict(self) -> dict[str, object]:
         """Plain JSON types; NaN becomes null."""
         return {name: plain_json(value) for name, value in self.__dict__.items() if name not in self.left_out}
+
+
+class Tables:
+    """A result that is shown as tables with remarks between them, in a terminal and in a notebook."""
 
     def parts(self) -> list[Rows | str]:
         """Tables and remarks, in order."""

@@ -10,11 +10,11 @@ from rsna.dataset.targets import Target
 from rsna.evaluation.bootstrap import Interval, score_breasts
 from rsna.evaluation.counts import SortedBreasts
 from rsna.evaluation.evaluate import patient_numbers
-from rsna.evaluation.tables import Result, interval_text, number, text_table
+from rsna.evaluation.tables import Plain, interval_text, number, text_table
 
 
 @dataclass(frozen=True)
-class TargetScore(Result):
+class TargetScore(Plain):
     """AUROC of one class against the others, by image."""
 
     images: int
