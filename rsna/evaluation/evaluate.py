@@ -212,7 +212,7 @@ def metric_names(probabilities: bool) -> tuple[str, ...]:
 def no_probabilities(which: str) -> str:
     """The line that says why metrics are missing."""
     titles = ", ".join(metric.title for metric in METRICS.values() if metric.needs_probabilities)
-    return f"{which} order breasts and are no probabilities, without which there is no {titles}"
+    return f"{which}: an order of breasts, no probabilities, so without {titles}"
 
 
 def sorted_breasts(

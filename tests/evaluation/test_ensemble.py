@@ -171,7 +171,7 @@ def test_an_ensemble_of_ranks_has_no_metric_that_needs_probabilities_and_says_wh
     table = found.table()
     line = next(line for line in table.splitlines() if line.startswith("together (rank_mean)"))
     assert line.split()[2] == "–"
-    assert "together (rank_mean) order breasts and are no probabilities" in table
+    assert "together (rank_mean): an order of breasts, no probabilities" in table
     assert "no probabilities" not in ensemble(runs, "mean", resamples=0).table()
 
 
@@ -184,7 +184,7 @@ def test_a_member_of_ranks_makes_what_is_joined_with_it_no_probability(method):
     for name in NEED_PROBABILITIES:
         assert np.isnan(found.members["two"].pooled.values[name])
         assert np.isnan(found.joint.pooled.values[name])
-    assert f"two, together ({method}) order breasts" in found.table()
+    assert f"two, together ({method}): an order of breasts" in found.table()
 
 
 def test_ranks_of_no_member_are_refused():

@@ -252,7 +252,7 @@ def test_ranks_have_no_metric_that_needs_probabilities_and_the_table_says_why(im
             assert found.pooled.values[name] == whole.pooled.values[name]
             assert found.pooled.intervals[name] == whole.pooled.intervals[name]
     assert {name for name, value in found.to_dict()["pooled"].items() if value is None} == missing
-    assert "no probabilities, without which there is no pF1 raw, Brier score, calibration error" in found.table()
+    assert "an order of breasts, no probabilities, so without pF1 raw, Brier score, calibration error" in found.table()
     assert f"{whole.pooled.pf1_raw:.4f}" not in found.table()
     assert "no probabilities" not in whole.table()
 
