@@ -29,9 +29,9 @@ PATIENTS, POSITIVES = 11_913, 492
 
 
 def main() -> None:
-    """Measures, prints, and writes them where asked."""
+    """Measures, prints, and writes the times where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="write them to this file")
+    parser.add_argument("--json", type=Path, help="write the times to this file")
     target = parser.parse_args().json
 
     rng = np.random.default_rng(0)
