@@ -101,7 +101,7 @@ VERBS: tuple[Verb | ConfiguredVerb, ...] = (
     ),
     Verb(
         "validate",
-        "Score any run or bundle on any labelled folder, in the table of out-of-fold figures.",
+        "Score any run or bundle on any labelled folder, in the table of out-of-fold metrics.",
         ValidateOptions,
         _validate,
         ("rsna validate run=runs/demo input=/other/site", "rsna validate bundle=b3.zip input=/other/site flip=true"),

@@ -13,7 +13,7 @@ from rsna.config.training import AugmentSettings, LossSettings, OptimSettings, S
 
 @settings
 class EvaluationSettings:
-    """How image probabilities become the breasts' and their figures."""
+    """How image probabilities become the breasts', and their metrics."""
 
     aggregate: Literal["mean", "max", "top2"] = "mean"
     """Breast probability from its images'."""
@@ -86,7 +86,7 @@ class Config:
     trainer: TrainerSettings = Field(default_factory=TrainerSettings)
     """Length and hardware."""
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
-    """Breast level figures."""
+    """Breast level metrics."""
 
     def __post_init__(self) -> None:
         require(bool(self.targets), f"targets: name at least one of {', '.join(get_args(TargetName))}")

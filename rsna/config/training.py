@@ -133,7 +133,7 @@ class TrainerSettings:
     ema: BelowOne = 0.0
     """Decay per step of an exponential moving average of the weights, which is then what counts; 0 keeps none."""
     patience: NonNegativeInt = 0
-    """Epochs without a better validation figure after which training stops; 0 never stops early."""
+    """Epochs without a better validation metric after which training stops; 0 never stops early."""
     checkpoint_every_steps: NonNegativeInt = 0
     """Optimiser steps between checkpoints within an epoch; 0 saves at the end of each epoch only."""
     progress: Literal["auto", "rich", "plain", "none"] = "auto"
