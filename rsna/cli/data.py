@@ -70,11 +70,9 @@ def _audit(options: AuditOptions) -> int:
 
 
 def _folds_make(options: FoldsMakeOptions) -> int:
-    from rsna.config.data import FoldSettings
     from rsna.dataset.folds import folds_hash, make_folds, summarise, write_folds
     from rsna.dataset.table import REQUIRED, check_frame, read_csv
 
-    FoldSettings(options.n_folds, options.seed)
     frame = check_frame(read_csv(options.labels, REQUIRED), options.labels)
     folds = make_folds(frame, options.n_folds, options.seed)
     write_folds(folds, options.out)
