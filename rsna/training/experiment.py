@@ -74,8 +74,6 @@ def resolve(config: Config) -> Experiment:
     """
     hardware = choose_hardware(config)
     plan = plan_batch(config.global_batch_size, config.batch_size_per_device, hardware.devices)
-    if not config.data.demo:
-        require_data(config.data.root)  # ahead of the weights, which may have to be fetched
     _check_network(config, hardware)
     _check_files(config)
     table = load_data(config.data)
@@ -83,22 +81,22 @@ def resolve(config: Config) -> Experiment:
     experiment = Experiment(config, hardware, plan, table, folds, kept_targets(config.targets, table))
     _check_folds(experiment)
     check_run(experiment.run, config, experiment.hashes)
+    if config.model.pretrained or config.model.weights:
+        # By the code that training starts with, since every other check would miss something of it: a hub that cannot
+        # be reached, a file that is torn, keys that do not fit. It takes a second, or that of a download: hence last.
+        build_model(config.model, n_outputs=1)
     return experiment
 
 
 def _check_network(config: Config, hardware: Hardware) -> None:
-    """Name, options, image sizes and weights of the network.
+    """Name, options and image sizes of the network.
 
     Raises:
-        ConfigError: See :func:`rsna.model.network.build_model` and :func:`rsna.model.network.check_sizes`.
+        ConfigError: See :func:`rsna.model.network.check_sizes`.
     """
     if config.model.norm == "sync" and hardware.accelerator != "cuda":
         raise ConfigError(f"model.norm: sync works between GPUs, and this run uses {hardware.accelerator}; use batch")
     check_sizes(config.model, config.preprocess.size, config.augment.crop)  # on the meta device
-    if config.model.pretrained or config.model.weights:
-        # By the code that training starts with, since every other check would miss something of it: a hub that cannot
-        # be reached, a file that is torn, keys that do not fit. It takes about a second.
-        build_model(config.model, n_outputs=1)
 
 
 def _check_files(config: Config) -> None:
