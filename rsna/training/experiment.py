@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rsna.config.data import require_data
 from rsna.config.schema import Config
 from rsna.config.settings import ConfigError
 from rsna.dataset.folds import folds_for, folds_hash
