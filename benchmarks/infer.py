@@ -55,7 +55,7 @@ def pipeline(paths: list[str], networks: list[MammogramNet]) -> tuple[float, dic
     """Images per second of this project, and seconds an exam by stage."""
     device = TorchNetworks(networks, torch.device("cpu"))
     stream = Stream([device], PreprocessSettings(size=SIZE), PassPlan(len(networks), False), batch_size=BATCH)
-    failed = [one.failure for one in stream.predict(paths) if one.failure]
+    failed = [one.failure for one in stream.predict((path,) for path in paths) if one.failure]
     if failed:
         raise SystemExit(f"{len(failed)} images failed: {failed[0]}")
     stages = stream.stages

@@ -1,9 +1,9 @@
-"""Networks that look at the same batch: one transfer, one prediction each."""
+"""The folds' networks on one device: a batch is moved there once and predicted by each."""
 
 import copy
 import logging
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +16,6 @@ from rsna.model.heap import keep_freed_memory
 from rsna.model.network import MammogramNet, to_unit
 
 log = logging.getLogger(__name__)
-
-
-class Networks(Protocol):
-    """Anything that turns a batch into logits: networks on one device."""
-
-    def logits(self, images: npt.NDArray[Any], plan: PassPlan | None = None) -> npt.NDArray[np.float32]:
-        """See :meth:`TorchNetworks.logits`."""
 
 
 class TorchNetworks:
@@ -45,12 +38,16 @@ class TorchNetworks:
         if compiled:
             self.networks = [torch.compile(network, dynamic=True) for network in self.networks]
 
-    def logits(self, images: npt.NDArray[Any], plan: PassPlan | None = None) -> npt.NDArray[np.float32]:
-        """Networks one batch with the networks of a plan, every one where none is given.
+    def logits(
+        self, images: npt.NDArray[Any], plan: PassPlan | None = None, example: npt.NDArray[np.int64] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Predicts one batch with the networks of a plan, with every one where none is given.
 
         Args:
-            images: (B, H, W) uint8 or uint16, as the cache holds them.
+            images: (N, H, W) uint8 or uint16, as the cache holds them.
             plan: How many of the networks, and whether mirrored, too.
+            example: (N,) the number of the example that each image belongs to, 0 to B - 1, ascending; None where each
+                is its own.
 
         Returns:
             (passes, B, outputs) float32: every network on the images, then every network on the mirrored ones.
@@ -59,20 +56,26 @@ class TorchNetworks:
         batch = torch.from_numpy(np.ascontiguousarray(images)).to(self.device, non_blocking=True)[:, None]
         # To [0, 1] once for all networks: they take floats as they are.
         batch = to_unit(batch)
-        logits = self._passes(batch, plan, self.precision)
+        n_examples = len(images) if example is None else int(example[-1]) + 1
+        # Where each example has one image there is nothing to join.
+        numbers = None if n_examples == len(images) else torch.from_numpy(example).to(self.device)
+        logits = self._passes(batch, numbers, plan, self.precision)[:, :n_examples]
         if self.precision == "fp16" and not torch.isfinite(logits).all():
             # fp16 ends at 65,504, and networks that were trained in bf16 or 32 bits may go beyond.
             log.warning("fp16 overflows in this batch, which is predicted in 32 bits instead")
-            logits = self._passes(batch, plan, "32")
+            logits = self._passes(batch, numbers, plan, "32")[:, :n_examples]
         return logits.cpu().numpy()
 
-    def _passes(self, batch: torch.Tensor, plan: PassPlan, precision: Precision) -> torch.Tensor:
+    def _passes(
+        self, batch: torch.Tensor, example: torch.Tensor | None, plan: PassPlan, precision: Precision
+    ) -> torch.Tensor:
+        """(N, 1, H, W) float in [0, 1] → (passes, N, outputs), of which rows from B on mean nothing."""
         half = torch.bfloat16 if precision == "bf16" else torch.float16
         predicted = []
         with torch.inference_mode(), torch.autocast(self.device.type, dtype=half, enabled=precision != "32"):
             for view in (batch, batch.flip(3)) if plan.flip else (batch,):
                 view = view.contiguous(memory_format=torch.channels_last)
-                predicted += [network(view).float() for network in self.networks[: plan.networks]]
+                predicted += [network(view, example).float() for network in self.networks[: plan.networks]]
         return torch.stack(predicted)
 
 

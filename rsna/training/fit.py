@@ -21,7 +21,7 @@ from rsna.training.callbacks.progress import progress_callbacks
 from rsna.training.callbacks.watch import LossWatch
 from rsna.training.data.batch import BatchPlan, plan_batch
 from rsna.training.data.fold import FoldData
-from rsna.training.data.module import MammogramData, PreparedImages
+from rsna.training.data.module import MammogramData
 from rsna.training.loop import make_trainer
 from rsna.training.module import MammogramModule
 
@@ -111,12 +111,10 @@ def prepare_network(config: Config, network: MammogramNet, accelerator: str, pla
 def data_module(config: Config, data: FoldData, plan: BatchPlan, accelerator: str) -> MammogramData:
     """Batches of a fold for this rank."""
     return MammogramData(
-        PreparedImages(data.training, data.cache, data.targets, config.augment),
-        PreparedImages(data.validation, data.cache, data.targets, None),
+        config,
+        data,
         plan,
-        config.sampler,
         rank=ranks.rank(),
-        seed=config.seed,
         workers=hardware.choose_workers(config.trainer, accelerator, plan.devices),
         pin_memory=accelerator == "cuda",
     )
@@ -127,7 +125,7 @@ def _say(config: Config, fold: int, data: FoldData, plan: BatchPlan, steps: int,
     height, width = config.preprocess.size
     targets = ", ".join(target.name for target in data.targets)
     print(
-        f"fold {fold}: trains on {len(data.training):,} images, validates on {len(data.validation):,}; "
+        f"fold {fold}: trains on {len(data.training.images):,} images, validates on {len(data.validation.images):,}; "
         f"{config.model.backbone} from {start} at {height}×{width}, targets {targets}\n"
         f"fold {fold}: {plan}, {steps:,} steps an epoch, {config.trainer.epochs} epochs, {trainer.precision}, "
         f"{hardware.describe(hardware.choose_accelerator(config.trainer), plan.devices)}",

@@ -319,15 +319,15 @@ def test_a_killed_run_goes_on(run, tmp_path):
 class Slow(TorchNetworks):
     """Networks of a machine that is too slow for its budget."""
 
-    def logits(self, images, plan=None):
+    def logits(self, images, plan=None, example=None):
         time.sleep(0.4 * plan.passes * len(images))
-        return super().logits(images, plan)
+        return super().logits(images, plan, example)
 
 
 def test_a_budget_drops_mirrored_images_and_folds(run, tmp_path, monkeypatch, capsys):
     write_exams(tmp_path / "exams", 4)
     monkeypatch.setattr("rsna.inference.infer.WARM_UP", 1)
-    monkeypatch.setattr("rsna.inference.infer._SAY_S", 0.0)
+    monkeypatch.setattr("rsna.inference.infer.PROGRESS_EVERY_S", 0.0)
     monkeypatch.setattr(
         "rsna.inference.infer.load_networks", lambda trained, *_: [Slow(trained.networks(), torch.device("cpu"))]
     )

@@ -35,7 +35,7 @@ class Device:
     sizes: list[int] = field(default_factory=list)
     delay: float = 0.0
 
-    def logits(self, images, plan=None):
+    def logits(self, images, plan=None, example=None):
         self.sizes.append(len(images))
         time.sleep(self.delay)
         if len(images) > self.memory:
@@ -50,23 +50,28 @@ def stream(devices, **options):
     return Stream(devices, PreprocessSettings(size=SIZE), PassPlan(2, False), workers=1, **options)
 
 
+def singly(paths):
+    """Every file as an example of its own."""
+    return [(path,) for path in paths]
+
+
 def test_every_source_has_one_outcome(paths):
-    found = list(stream([Device()], batch_size=3).predict(paths))
+    found = list(stream([Device()], batch_size=3).predict(singly(paths)))
     assert sorted(one.index for one in found) == list(range(8))
     for one in found:
         assert one.logits.shape == (2, 2)
-        assert one.logits[0, 0] == pytest.approx(one.prepared.pixels.mean())
+        assert one.logits[0, 0] == pytest.approx(one.images[0].pixels.mean())
 
 
 def test_batches_are_halved_where_memory_runs_out(paths):
     device = Device(memory=2)
-    found = list(stream([device], batch_size=8).predict(paths))
+    found = list(stream([device], batch_size=8).predict(singly(paths)))
     assert all(one.logits is not None for one in found)
     assert device.sizes == [8, 4, 2, 2, 2, 2]
 
 
 def test_an_image_that_does_not_fit_alone_fails_alone(paths):
-    found = list(stream([Device(memory=0)], batch_size=4).predict(paths))
+    found = list(stream([Device(memory=0)], batch_size=4).predict(singly(paths)))
     assert len(found) == 8
     assert all("OutOfMemoryError" in one.failure for one in found)
 
@@ -74,7 +79,7 @@ def test_an_image_that_does_not_fit_alone_fails_alone(paths):
 def test_a_device_that_breaks_costs_no_image(paths):
     slow, broken = Device(delay=0.05), Device(broken=True)
     running = stream([slow, broken], batch_size=1)
-    found = list(running.predict(paths))
+    found = list(running.predict(singly(paths)))
     assert sorted(one.index for one in found) == list(range(8))
     assert all(one.logits is not None for one in found)
     assert len(broken.sizes) == 1, "a device that failed gets no more"
@@ -83,7 +88,7 @@ def test_a_device_that_breaks_costs_no_image(paths):
 
 
 def test_without_another_device_a_broken_one_fails_its_images_not_the_run(paths):
-    found = list(stream([Device(broken=True), Device(broken=True)], batch_size=2).predict(paths))
+    found = list(stream([Device(broken=True), Device(broken=True)], batch_size=2).predict(singly(paths)))
     assert sorted(one.index for one in found) == list(range(8))
     assert all("launch failure" in one.failure for one in found)
 
@@ -103,13 +108,13 @@ def test_where_fp16_overflows_a_batch_is_predicted_in_32_bits(caplog):
 
 def test_every_device_is_used(paths):
     devices = [Device(delay=0.3), Device(delay=0.3)]
-    list(stream(devices, batch_size=1).predict(paths))
+    list(stream(devices, batch_size=1).predict(singly(paths)))
     assert all(device.sizes for device in devices)
     assert sum(len(device.sizes) for device in devices) == 8
 
 
 def test_a_stream_that_is_left_ends_its_threads(paths):
-    running = stream([Device()], batch_size=1).predict(paths)
+    running = stream([Device()], batch_size=1).predict(singly(paths))
     next(running)
     running.close()
     with pytest.raises(StopIteration):
@@ -120,7 +125,7 @@ def test_a_plan_changes_while_the_stream_runs(paths):
     device = Device()
     one = stream([device], batch_size=1)
     shapes = []
-    for number, predicted in enumerate(one.predict(paths)):
+    for number, predicted in enumerate(one.predict(singly(paths))):
         shapes.append(len(predicted.logits))
         if number == 2:
             one.plan = PassPlan(1, False)
@@ -131,12 +136,12 @@ def test_a_plan_changes_while_the_stream_runs(paths):
 
 def test_the_pace_leaves_the_first_batch_out(paths):
     class Compiled(Device):
-        def logits(self, images, plan=None):
+        def logits(self, images, plan=None, example=None):
             self.delay = 1.0 if not self.sizes else 0.0
-            return super().logits(images, plan)
+            return super().logits(images, plan, example)
 
     one = stream([Compiled()], batch_size=2)
-    list(one.predict(paths))
+    list(one.predict(singly(paths)))
     assert one.stages.network > 1.0
     assert one.pace().network < 0.05
     assert one.pace().prepare > 0
@@ -149,7 +154,7 @@ def test_memory_is_bounded(paths):
     def sources():
         for n in range(200):
             taken.append(n)
-            yield paths[n % len(paths)]
+            yield (paths[n % len(paths)],)
 
     running = stream([Device(delay=10.0)], batch_size=1).predict(sources())
     watched = iter(running)
