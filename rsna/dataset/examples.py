@@ -59,7 +59,7 @@ def examples_of(unit: Unit, *frames: pd.DataFrame) -> Examples:
         rows = tuple(np.arange(len(images), dtype=np.int64)[:, None])
         return Examples(unit, images, images, tuple(images["image_id"]), rows)
     number_of_set = np.repeat(np.arange(len(frames)), [len(frame) for frame in frames])
-    breasts = images.drop(columns=PER_IMAGE, errors="ignore").groupby([number_of_set, "prediction_id"], sort=False)
+    breasts = images.drop(columns=[*PER_IMAGE], errors="ignore").groupby([number_of_set, "prediction_id"], sort=False)
     views = breasts.size().to_numpy()
     table = breasts.first().reset_index("prediction_id").reset_index(drop=True).assign(views=views)
     order = np.argsort(breasts.ngroup().to_numpy(), kind="stable")

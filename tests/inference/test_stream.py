@@ -27,7 +27,7 @@ def paths(tmp_path_factory):
 
 @dataclass
 class Device:
-    """A device of its own making: logits are each image's mean and maximum."""
+    """A device of its own making: logits are the mean and the maximum of each example's images."""
 
     memory: int = 100
     """Images that fit."""
@@ -42,7 +42,8 @@ class Device:
             raise torch.OutOfMemoryError("CUDA out of memory")
         if self.broken:
             raise RuntimeError("CUDA error: unspecified launch failure")
-        values = np.stack([images.mean(axis=(1, 2)), images.max(axis=(1, 2))], axis=1)
+        parts = [images] if example is None else np.split(images, np.flatnonzero(np.diff(example)) + 1)
+        values = np.array([(part.mean(), part.max()) for part in parts])
         return np.repeat(values[None], plan.passes, axis=0).astype(np.float32)
 
 
@@ -176,3 +177,71 @@ def test_the_ensemble_mirrors_and_counts_passes(run):
     np.testing.assert_array_equal(networks.logits(images, PassPlan(1, False)), networks.logits(images)[:1])
     deep = images.astype(np.uint16) * 257
     np.testing.assert_allclose(networks.logits(deep), networks.logits(images), atol=1e-3)
+
+
+def pairs(paths):
+    """Two files an example."""
+    return [tuple(paths[start : start + 2]) for start in range(0, len(paths), 2)]
+
+
+def test_an_example_is_predicted_from_all_its_files_in_their_order(paths):
+    device = Device()
+    found = {one.index: one for one in stream([device], batch_size=3).predict(pairs(paths))}
+    assert sorted(found) == [0, 1, 2, 3]
+    for index, one in found.items():
+        alone = stream([Device()]).predict(singly(pairs(paths)[index]))
+        expected = {single.index: single.images[0].pixels for single in alone}
+        assert [image.sop_instance_uid for image in one.images] == [p.sop_instance_uid for p in one.prepared]
+        np.testing.assert_array_equal(one.images[1].pixels, expected[1])
+        assert one.logits[0, 0] == pytest.approx(np.mean([expected[0], expected[1]]))
+        assert (one.failure, one.failures) == ("", ["", ""])
+    assert device.sizes == [2, 2, 2, 2]  # of three images, one would have to leave its example
+
+
+def test_a_batch_is_filled_by_images_and_no_example_is_split(paths):
+    device = Device()
+    one_four_two_one = [(paths[0],), tuple(paths[1:5]), tuple(paths[5:7]), (paths[7],)]
+    found = list(stream([device], batch_size=3).predict(one_four_two_one))
+    assert sorted(one.index for one in found) == [0, 1, 2, 3]
+    assert sorted(device.sizes) == [1, 3, 4]
+
+
+def test_what_failed_is_left_out_and_an_example_fails_when_nothing_is_left(paths, tmp_path):
+    broken = tmp_path / "broken.dcm"
+    broken.write_bytes(b"no dicom")
+    gone = str(tmp_path / "gone.dcm")
+    examples = [(str(broken), paths[0]), (str(broken), gone), (paths[1], paths[2])]
+    half, none, whole = sorted(stream([Device()], batch_size=4).predict(examples), key=lambda one: one.index)
+    assert half.logits[0, 0] == pytest.approx(half.prepared[1].pixels.mean())
+    assert half.prepared[0] is None
+    assert half.failures[0].startswith("NotDicom")
+    assert (half.failures[1], half.failure) == ("", "")
+    assert none.logits is None
+    assert none.images == []
+    assert "NotDicom" in none.failure
+    assert "FileNotFoundError" in none.failure
+    assert (whole.failures, whole.failure) == (["", ""], "")
+
+
+def test_where_memory_runs_out_batches_are_halved_without_splitting_an_example(paths):
+    device = Device(memory=2)
+    found = list(stream([device], batch_size=8).predict(pairs(paths)))
+    assert all(one.logits is not None for one in found)
+    assert device.sizes == [8, 4, 2, 2, 2, 2]
+    (alone,) = stream([Device(memory=3)], batch_size=4).predict([tuple(paths[:4])])
+    assert alone.logits is None
+    assert all("OutOfMemoryError" in failure for failure in alone.failures)
+
+
+def test_a_device_that_breaks_costs_no_example(paths):
+    slow, broken = Device(delay=0.05), Device(broken=True)
+    running = stream([slow, broken], batch_size=2)
+    found = list(running.predict(pairs(paths)))
+    assert sorted(one.index for one in found) == [0, 1, 2, 3]
+    assert all(one.logits is not None and not any(one.failures) for one in found)
+    assert running.stages.passes <= 2 * 8
+
+
+def test_an_example_without_a_file_is_refused(paths):
+    with pytest.raises(ValueError, match="example 1 has no source"):
+        list(stream([Device()]).predict([(paths[0],), ()]))
