@@ -1,6 +1,8 @@
 """The run directory: an experiment's configuration, folds, hashes and results. It is the truth; all else mirrors it."""
 
 import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -11,17 +13,16 @@ import yaml
 
 from rsna.config.schema import Config
 from rsna.config.settings import ConfigError, differences, flatten, from_mapping, to_mapping
-from rsna.dataset.folds import folds_hash, write_folds
+from rsna.dataset.folds import write_folds
 from rsna.dataset.table import ImageTable
-from rsna.dataset.targets import kept_targets
+from rsna.dataset.targets import Target
 from rsna.files import read_json, write_atomic, write_json
-from rsna.prepare.image import preprocessing_hash
 from rsna.runs.errors import RunError
 
 CONFIG, FOLDS, RUN = "config.yaml", "folds.csv", "run.json"
 
 _FREE = (
-    "fold", "run", "tracking", "cache_dir", "batch_size_per_device", "data.root", "data.demo", "data.extra",
+    "fold", "run", "objective", "tracking", "cache_dir", "batch_size_per_device", "data.root", "data.demo", "data.extra",
     "evaluation.resamples", "preprocess.boxes", "prepare", "folds", "trainer.accelerator", "trainer.devices",
     "trainer.workers", "trainer.progress", "trainer.checkpoint_every_steps",
     "trainer.compile", "model.gradient_checkpointing",
@@ -29,43 +30,54 @@ _FREE = (
 """Keys that may change between two starts of the same run: where it runs, and what the three hashes hold instead."""
 
 
-def hashes_of(config: Config, table: ImageTable, folds: pd.DataFrame) -> dict[str, str]:
-    """The three hashes that travel in cache, run and bundle."""
-    return {
-        "preprocessing": preprocessing_hash(config.preprocess),
-        "folds": folds_hash(folds),
-        "dataset": table.hash,
-    }
+@dataclass(frozen=True)
+class RunRecord:
+    """run.json."""
+
+    name: str
+    data: dict[str, Any]
+    hashes: dict[str, str]
+    targets: list[str]
+    n_folds: int
+    created: str
+    commit: dict[str, Any]
+    versions: dict[str, str]
+
+    @classmethod
+    def of(cls, config: Config, table: ImageTable, hashes: Mapping[str, str], targets: Sequence[Target]) -> "RunRecord":
+        """Of an experiment that starts now."""
+        return cls(
+            name=config.name,
+            data={"name": table.name, "sampling": table.sampling, "images": len(table.frame)},
+            hashes=dict(hashes),
+            targets=[target.name for target in targets],
+            n_folds=0,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            commit=commit(),
+            versions={name: version(name) for name in ("rsna-mammography", "torch", "timm", "pytorch-lightning")},
+        )
 
 
-def open_run(config: Config, table: ImageTable, folds: pd.DataFrame) -> Path:
-    """Creates the run folder, or checks that the one that is there belongs to this configuration and these data.
+def check_run(folder: Path, config: Config, hashes: Mapping[str, str]) -> None:
+    """Refuses a run folder that belongs to another experiment; writes nothing.
 
     Raises:
         RunError: It belongs to others; the message shows every difference.
     """
-    folder = config.run_dir
-    hashes = hashes_of(config, table, folds)
     if (folder / CONFIG).exists():
-        _check_same(folder, config, hashes)
-        return folder
-    if folder.exists() and any(folder.iterdir()):
+        _check_same(folder, config, dict(hashes))
+    elif folder.exists() and any(not entry.name.startswith("fold") for entry in folder.iterdir()):
         raise RunError(f"{folder}: holds files but no {CONFIG}, so it is no run; choose another with run=FOLDER")
+
+
+def bind_run(folder: Path, config: Config, folds: pd.DataFrame, record: RunRecord) -> None:
+    """Writes folds.csv, run.json and, last, config.yaml, whose presence says that the folder is a run's."""
+    if (folder / CONFIG).exists():
+        return
     folder.mkdir(parents=True, exist_ok=True)
     write_folds(folds, folder / FOLDS)
-    record = {
-        "name": config.name,
-        "data": {"name": table.name, "sampling": table.sampling, "images": len(table.frame)},
-        "hashes": hashes,
-        "targets": [target.name for target in kept_targets(config.targets, table)],
-        "n_folds": int(folds["fold"].nunique()),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
-        "versions": {name: version(name) for name in ("rsna-mammography", "torch", "timm", "pytorch-lightning")},
-    }
-    write_json(folder / RUN, record)
-    write_config(config, folder / CONFIG)  # last: its presence says that the folder is whole
-    return folder
+    write_json(folder / RUN, asdict(record) | {"n_folds": int(folds["fold"].nunique())})
+    write_config(config, folder / CONFIG)
 
 
 def write_config(config: Config, file: Path) -> None:

@@ -23,9 +23,9 @@ def track_fold(config: Config, run: Path, fold: int) -> None:
     def log(mlflow: Any) -> None:
         history = pd.read_csv(folder / "history.csv")
         for row in history.to_dict("records"):
-            figures = {str(k): float(v) for k, v in row.items() if k not in ("epoch", "step") and pd.notna(v)}
-            mlflow.log_metrics(figures, step=int(row["epoch"]))
-        _log_figures(mlflow, read_json(folder / "metrics.json"))
+            metrics = {str(k): float(v) for k, v in row.items() if k not in ("epoch", "step") and pd.notna(v)}
+            mlflow.log_metrics(metrics, step=int(row["epoch"]))
+        _log_metrics(mlflow, read_json(folder / "metrics.json"))
         for name in ("history.csv", "history.png", "metrics.json", "oof.parquet"):
             mlflow.log_artifact(str(folder / name))
 
@@ -36,7 +36,7 @@ def track_cv(config: Config, run: Path) -> None:
     """Mirrors the pooled figures of a whole cross-validation."""
 
     def log(mlflow: Any) -> None:
-        _log_figures(mlflow, read_json(run / "cv" / "metrics.json"))
+        _log_metrics(mlflow, read_json(run / "cv" / "metrics.json"))
         mlflow.log_artifact(str(run / "cv" / "metrics.json"))
 
     _mirror(config, run, f"{run.name}/cv", log)
@@ -46,12 +46,10 @@ def _mirror(config: Config, run: Path, name: str, log: Callable[[Any], None]) ->
     """Logs to MLflow. A store that refuses costs the mirror alone: figures and files are in the run folder."""
     if config.tracking == "none":
         return
-    from mlflow.exceptions import MlflowException
-
     try:
         with _mlflow_run(config, run, name) as mlflow:
             log(mlflow)
-    except (MlflowException, OSError) as error:
+    except Exception as error:  # MLflow's, sqlalchemy's, OSError, RuntimeError without a HOME: nothing may end training
         print(f"note: {name} is not mirrored to MLflow ({first_line(error)}); everything is in {run}", flush=True)
 
 
@@ -81,7 +79,7 @@ def _mlflow_run(config: Config, run: Path, name: str) -> Iterator[Any]:
         yield mlflow
 
 
-def _log_figures(mlflow: Any, metrics: Mapping[str, Any]) -> None:
+def _log_metrics(mlflow: Any, metrics: Mapping[str, Any]) -> None:
     pooled = metrics.get("breasts", {}).get("pooled", {})
     mlflow.log_metrics({name: float(v) for name, v in pooled.items() if isinstance(v, (int, float))})
     for name, score in metrics.get("targets", {}).items():

@@ -7,12 +7,10 @@ import pandas as pd
 import pytest
 
 from rsna.config.verbs import ExportOptions, InferOptions
-from rsna.dataset.folds import folds_for
-from rsna.dataset.source import load_data
 from rsna.evaluation.metrics import evaluate
 from rsna.inference.infer import infer
-from rsna.runs.run_directory import open_run
-from rsna.training.data.fold import cache_for, fold_data
+from rsna.training.data.fold import fold_data
+from rsna.training.experiment import resolve
 from rsna.training.fit import fit_fold
 from rsna.training.oof import predict_fold
 from rsna.training.run import prepare
@@ -30,15 +28,12 @@ def trained(tmp_path_factory):
         folder, targets=["cancer", "view"], global_batch_size=4, batch_size_per_device=2, trainer__epochs=3,
         trainer__ema=0.5, augment__mixup=0.2, sampler__kind="balanced",
     )  # fmt: skip
-    table = load_data(config.data)
-    folds = folds_for(table.frame, config.folds)
-    run, cache = open_run(config, table, folds), cache_for(config, table)
-    prepare(config, table, cache)
-    data = fold_data(config, table, folds, 0, cache, "breast")
-    fold = run / "fold0"
-    fold.mkdir()
-    fit_fold(config, 0, fold, data)
-    return run, data, predict_fold(config, 0, fold, data)
+    experiment = resolve(config)
+    data = fold_data(experiment.table, experiment.folds, 0, prepare(experiment), experiment.targets, "breast")
+    fold = experiment.run / "fold0"
+    fold.mkdir(parents=True)
+    fit_fold(experiment, 0, fold, data)
+    return experiment.run, data, predict_fold(config, 0, fold, data)
 
 
 def predict(run, root, out, **options):

@@ -4,21 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from rsna.dataset.examples import examples_of
-from rsna.dataset.folds import folds_for
-from rsna.dataset.source import load_data
 from rsna.training.data.batch import plan_batch
-from rsna.training.data.fold import cache_for, fold_data
+from rsna.training.data.fold import fold_data
 from rsna.training.data.module import MammogramData, as_grey, collate
 from rsna.training.data.sampler import Draw, image_seed
-from tests.training.tiny import tiny_config
+from rsna.training.experiment import resolve
+from tests.training.tiny import first_fold, tiny_config
 
 
 def batches(folder, unit, **options):
     config = tiny_config(folder, targets=["cancer", "view", "density"], **options)
-    table = load_data(config.data)
-    folds = folds_for(table.frame, config.folds)
-    data = fold_data(config, table, folds, 0, cache_for(config, table), unit)
+    data = first_fold(config, unit)
     plan = plan_batch(config.global_batch_size, config.batch_size_per_device, 1)
     return data, MammogramData(config, data, plan)
 
@@ -84,15 +80,15 @@ def test_examples_of_unequal_numbers_of_images_make_one_batch():
     assert (batch["labels"][:, 0].tolist(), batch["index"].tolist()) == ([2, 1, 3], [20, 10, 30])
 
 
-def test_a_fold_without_some_images_keeps_their_breasts(prepared, tmp_path):
+def test_a_fold_without_some_images_keeps_their_breasts(prepared):
     """An image that could not be prepared is missing from its breast, not the breast from the fold."""
-    config = tiny_config(prepared)
-    table = load_data(config.data)
-    whole = examples_of("breast", table.frame)
-    data = fold_data(
-        config, table, folds_for(table.frame, config.folds), 0, set(table.frame["image_id"]) - {"3CC"}, "breast"
-    )
-    views = dict(zip(data.training.ids + data.validation.ids, [len(r) for r in data.training.rows] + [
-        len(r) for r in data.validation.rows], strict=True))  # fmt: skip
-    assert views.keys() == set(whole.ids)
+    experiment = resolve(tiny_config(prepared))
+    there = set(experiment.table.frame["image_id"]) - {"3CC"}
+    data = fold_data(experiment.table, experiment.folds, 0, there, experiment.targets, "breast")
+    views = {
+        name: len(rows)
+        for side in (data.training, data.validation)
+        for name, rows in zip(side.ids, side.rows, strict=True)
+    }
+    assert views.keys() == set(experiment.table.frame["prediction_id"])
     assert [name for name, n in views.items() if n == 1] == ["3_L"]
