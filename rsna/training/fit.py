@@ -1,11 +1,15 @@
 """Trains one fold on one rank; every rank of every machine runs this."""
 
-from collections.abc import Iterator
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import RichProgressBar
 from timm.layers import convert_sync_batchnorm
 
 from rsna.config.schema import Config
@@ -70,8 +74,8 @@ def fit_fold(experiment: Experiment, fold: int, folder: Path, data: FoldData) ->
         start = config.model.weights or ("ImageNet weights" if config.model.pretrained else "scratch")
         height, width = config.preprocess.size
         print(
-            f"fold {fold}: trains on {len(data.training.images):,} images, validates on {len(data.validation.images):,}; "
-            f"{config.model.backbone} from {start} at {height}×{width}, "
+            f"fold {fold}: trains on {len(data.training.images):,} images, "
+            f"validates on {len(data.validation.images):,}; {config.model.backbone} from {start} at {height}×{width}, "
             f"targets {', '.join(target.name for target in data.targets)}\n"
             f"fold {fold}: {plan}, {steps:,} steps an epoch, {config.trainer.epochs} epochs, {trainer.precision}, "
             f"{hardware}",
@@ -113,6 +117,45 @@ def data_module(config: Config, data: FoldData, plan: BatchPlan, hardware: Hardw
         rank=ranks.rank(),
         workers=hardware.workers,
         pin_memory=hardware.accelerator == "cuda",
+    )
+
+
+def make_trainer(
+    config: Config, folder: Path, plan: BatchPlan, hardware: Hardware, callbacks: Sequence[pl.Callback]
+) -> pl.Trainer:
+    """A Trainer that does what the configuration says and writes nothing of its own.
+
+    Args:
+        config: The experiment's.
+        folder: ``<run>/fold<k>``.
+        plan: How a step is made up.
+        hardware: What it runs on.
+        callbacks: In the order in which they are called.
+    """
+    # Lightning's advice on loaders, loggers and devices is for other set-ups; what matters here this project says.
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric|torch\.utils\._pytree")
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return pl.Trainer(
+        accelerator="gpu" if hardware.accelerator == "cuda" else hardware.accelerator,
+        devices=local,
+        num_nodes=plan.devices // local,
+        strategy="ddp" if plan.devices > 1 else "auto",
+        precision=_LIGHTNING_PRECISION[hardware.precision],  # type: ignore[arg-type]
+        max_epochs=config.trainer.epochs,
+        accumulate_grad_batches=plan.accumulate,
+        gradient_clip_val=config.optim.clip_norm or None,
+        deterministic=config.deterministic,
+        benchmark=not config.deterministic,
+        callbacks=list(callbacks),
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=any(isinstance(callback, RichProgressBar) for callback in callbacks),
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        default_root_dir=folder,
     )
 
 
