@@ -30,8 +30,8 @@ from rsna.config.settings import from_mapping
 from rsna.dataset.examples import examples_of
 from rsna.dataset.source import load_data
 from rsna.dataset.targets import kept_targets
+from rsna.inference.devices import keep_freed_memory
 from rsna.model.heads import output_count
-from rsna.model.heap import keep_freed_memory
 from rsna.model.network import build_model
 from rsna.prepare.cache import Cache
 from rsna.prepare.table import prepare_table

@@ -52,7 +52,7 @@ def _is_override(argument: str) -> bool:
 
 
 def _models(options: ModelsOptions) -> int:
-    from rsna.model.listing import list_models
+    from rsna.model.catalogue import list_models
 
     print(list_models(options))
     return 0

@@ -10,9 +10,8 @@ import numpy.typing as npt
 import torch
 
 from rsna.config.training import Precision, WantedPrecision
-from rsna.inference.devices import choose_device, choose_devices, choose_precision
+from rsna.inference.devices import choose_device, choose_devices, choose_precision, keep_freed_memory
 from rsna.inference.pass_plan import PassPlan
-from rsna.model.heap import keep_freed_memory
 from rsna.model.network import MammogramNet, to_unit
 
 log = logging.getLogger(__name__)

@@ -12,9 +12,8 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from rsna.config.model import ModelSettings
-from rsna.model.features import FeatureMap, Features, check_size, find_features
+from rsna.model.backbone import FeatureMap, Features, check_size, find_features, resolve_name
 from rsna.model.fusion import MeanFusion
-from rsna.model.names import resolve_name
 from rsna.model.pooling import POOLINGS
 from rsna.model.weights import load_backbone_weights, pretrained_backbone
 
@@ -159,7 +158,7 @@ def check_sizes(settings: ModelSettings, size: tuple[int, int], train_crop: int)
         train_crop: Side of the crops that it trains on; 0 for whole images.
 
     Raises:
-        ConfigError: See :func:`rsna.model.features.check_size`.
+        ConfigError: See :func:`rsna.model.backbone.check_size`.
     """
     seen = evaluation_view(torch.empty(1, 1, *size, device="meta"), settings.resize, settings.crop)
     name = resolve_name(settings.backbone)

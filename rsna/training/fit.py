@@ -14,8 +14,8 @@ from timm.layers import convert_sync_batchnorm
 
 from rsna.config.schema import Config
 from rsna.config.settings import ConfigError
+from rsna.inference.devices import keep_freed_memory
 from rsna.model.heads import output_count
-from rsna.model.heap import keep_freed_memory
 from rsna.model.network import MammogramNet, build_model
 from rsna.prepare.cache import CacheError
 from rsna.runs.run_directory import RunRecord, bind_run
