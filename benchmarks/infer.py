@@ -21,9 +21,9 @@ from pydicom.pixels import apply_voi_lut
 
 from rsna.config.data import PreprocessSettings
 from rsna.config.model import ModelSettings
+from rsna.inference.networks import TorchNetworks
 from rsna.inference.pass_plan import PassPlan
 from rsna.inference.stream import Stream
-from rsna.inference.torch_networks import TorchNetworks
 from rsna.model.network import MammogramNet, build_model
 
 SIZE = (256, 128)

@@ -19,7 +19,7 @@ FOLDER, INDEX = "onnx", "export.json"
 
 
 class OnnxNetworks:
-    """The folds of a trained model; as :class:`rsna.inference.torch_networks.TorchNetworks`, without torch."""
+    """The folds of a trained model; as :class:`rsna.inference.networks.TorchNetworks`, without torch."""
 
     def __init__(self, trained: TrainedModel) -> None:
         """Opens every fold's export.
@@ -46,7 +46,7 @@ class OnnxNetworks:
     def logits(
         self, images: npt.NDArray[Any], plan: PassPlan | None = None, example: npt.NDArray[np.int64] | None = None
     ) -> npt.NDArray[np.float32]:
-        """See :meth:`rsna.inference.torch_networks.TorchNetworks.logits`."""
+        """See :meth:`rsna.inference.networks.Networks.logits`."""
         plan = plan or PassPlan(len(self._sessions), False)
         batch = to_unit(images)
         predicted = []

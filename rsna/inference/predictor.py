@@ -98,9 +98,9 @@ class Predictor:
         notes: list[str] = []
         for place, one in enumerate(given):
             if isinstance(one, (str, Path)) and Path(one).expanduser().is_dir():
-                found, said = _of_folder(Path(one))
+                found, lines = _of_folder(Path(one))
                 items += found
-                notes += said
+                notes += lines
             else:
                 items.append(_item(one, place))
         self._prepare(items)

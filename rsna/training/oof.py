@@ -15,9 +15,8 @@ from rsna.dataset.examples import Examples
 from rsna.dataset.targets import Target
 from rsna.evaluation.breasts import ATTRIBUTES
 from rsna.files import atomic_path
-from rsna.inference.networks import stack_examples
+from rsna.inference.networks import TorchNetworks, stack_examples
 from rsna.inference.pass_plan import PassPlan
-from rsna.inference.torch_networks import TorchNetworks
 from rsna.model.heads import output_count, probabilities
 from rsna.model.network import build_model
 from rsna.prepare.cache import Cache

@@ -12,9 +12,9 @@ import rsna
 from rsna.cli import main
 from rsna.config.verbs import ExportOptions
 from rsna.inference.export import export
+from rsna.inference.networks import TorchNetworks
 from rsna.inference.onnx_networks import OnnxNetworks
 from rsna.inference.pass_plan import PassPlan
-from rsna.inference.torch_networks import TorchNetworks
 from rsna.runs.errors import RunError
 from rsna.runs.trained_model import load_trained
 from tests.inference.runs import SIZE, write_exams, write_run

@@ -20,8 +20,8 @@ from rsna.dataset.table import TableError
 from rsna.evaluation.metrics import evaluate
 from rsna.inference.devices import choose_devices, choose_precision
 from rsna.inference.infer import StrictError, infer
+from rsna.inference.networks import TorchNetworks
 from rsna.inference.submission import write_submission
-from rsna.inference.torch_networks import TorchNetworks
 from rsna.prepare.cache import Cache
 from rsna.prepare.table import prepare_table
 from rsna.runs.errors import RunError

@@ -10,9 +10,9 @@ import torch
 
 from rsna.config.data import PreprocessSettings
 from rsna.config.model import ModelSettings
+from rsna.inference.networks import TorchNetworks
 from rsna.inference.pass_plan import PassPlan
 from rsna.inference.stream import Stream
-from rsna.inference.torch_networks import TorchNetworks
 from rsna.model.network import build_model
 from rsna.runs.trained_model import load_trained
 from tests.inference.runs import SIZE, write_exams

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from rsna.evaluation.metrics import evaluate
+from rsna.inference.networks import TorchNetworks
 from rsna.inference.pass_plan import PassPlan
-from rsna.inference.torch_networks import TorchNetworks
 from rsna.model.heads import output_count
 from rsna.model.network import build_model
 from rsna.training.oof import predict_cached, with_probabilities
