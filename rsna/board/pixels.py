@@ -12,7 +12,8 @@ import pandas as pd
 
 from rsna.config.data import PreprocessSettings
 from rsna.config.settings import from_mapping
-from rsna.dataset.table import TableError, load_table
+from rsna.dataset.source import load_table
+from rsna.dataset.table import TableError
 from rsna.dicom.errors import DicomError
 from rsna.files import read_json
 from rsna.inference.explain import Grey, Heat, grey_original, heat_on_original

@@ -22,7 +22,8 @@ from rsna.runs.errors import RunError
 CONFIG, FOLDS, RUN = "config.yaml", "folds.csv", "run.json"
 
 _FREE = (
-    "fold", "run", "objective", "tracking", "cache_dir", "batch_size_per_device", "data.root", "data.demo", "data.extra",
+    "fold", "run", "objective", "tracking", "cache_dir", "batch_size_per_device", "data.root", "data.demo",
+    "data.extra",
     "evaluation.resamples", "preprocess.boxes", "prepare", "folds", "trainer.accelerator", "trainer.devices",
     "trainer.workers", "trainer.progress", "trainer.checkpoint_every_steps",
     "trainer.compile", "model.gradient_checkpointing",

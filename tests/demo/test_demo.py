@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from rsna.config.data import PreprocessSettings
 from rsna.config.settings import ConfigError
-from rsna.dataset.table import load_table
+from rsna.dataset.source import load_table
 from rsna.demo import DemoSettings, anatomy, files, lesions, machines, plan, scene, write_demo
 from rsna.demo.writer import TEST_COLUMNS, TRAIN_COLUMNS
 from rsna.dicom import read_mammogram
