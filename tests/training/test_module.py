@@ -11,13 +11,13 @@ from tests.training.tiny import tiny_config
 
 
 @pytest.fixture
-def breasts(prepared):
+def breasts(cached):
     """A module and its data, of breasts."""
-    data, loader = batches(prepared, "breast", augment__affine=0)
+    data, loader = batches(cached, "breast", augment__affine=0)
     torch.manual_seed(0)
-    network = build_model(tiny_config(prepared, model__drop_rate=0.0).model, output_count(data.targets))
+    network = build_model(tiny_config(cached, model__drop_rate=0.0).model, output_count(data.targets))
     torch.nn.init.normal_(network.classifier.weight, std=0.1)
-    return MammogramModule(network, data.targets, data.validation, tiny_config(prepared), 3), loader
+    return MammogramModule(network, data.targets, data.validation, tiny_config(cached), 3), loader
 
 
 def test_the_loss_of_a_step_is_over_examples(breasts):

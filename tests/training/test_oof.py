@@ -15,19 +15,19 @@ from tests.training.tiny import tiny_config
 
 
 @pytest.fixture
-def networks(prepared):
-    data, _ = batches(prepared, "breast")
+def networks(cached):
+    data, _ = batches(cached, "breast")
     torch.manual_seed(0)
-    network = build_model(tiny_config(prepared).model, output_count(data.targets))
+    network = build_model(tiny_config(cached).model, output_count(data.targets))
     torch.nn.init.normal_(network.classifier.weight, std=0.1)
     return TorchNetworks([network], torch.device("cpu"), "32")
 
 
 @pytest.mark.parametrize("flip", [False, True])
-def test_a_breast_is_predicted_from_all_its_images(prepared, networks, flip):
+def test_a_breast_is_predicted_from_all_its_images(cached, networks, flip):
     plan = PassPlan(1, flip)
-    data, _ = batches(prepared, "breast")
-    images, _ = batches(prepared, "image")
+    data, _ = batches(cached, "breast")
+    images, _ = batches(cached, "image")
     together = predict_cached(networks, data.cache, data.validation, 5, plan)
     alone = predict_cached(networks, data.cache, images.validation, 5, plan)
     assert together.shape == (plan.passes, len(data.validation), 5)
@@ -36,8 +36,8 @@ def test_a_breast_is_predicted_from_all_its_images(prepared, networks, flip):
     np.testing.assert_allclose(together, expected, atol=1e-5)
 
 
-def test_breasts_have_a_row_each_that_can_be_scored(prepared, networks):
-    data, _ = batches(prepared, "breast")
+def test_breasts_have_a_row_each_that_can_be_scored(cached, networks):
+    data, _ = batches(cached, "breast")
     logits = predict_cached(networks, data.cache, data.validation, 16, PassPlan(1, False))[0]
     frame = with_probabilities(data.validation.table, logits, data.targets).assign(fold=0)
     assert frame["prediction_id"].tolist() == list(data.validation.ids)

@@ -50,5 +50,5 @@ def fold_data(
     if not len(examples) or validation.empty:
         raise TableError(f"fold {fold}: {len(examples.images)} images to train on and {len(validation)} to validate on")
     # A breast has no view, so that there is none to be learnt.
-    learnt = tuple(target for target in targets if target.column in examples.table)
+    learnt = tuple(target for target in targets if target.name in examples.table)
     return FoldData(examples, examples_of(unit, validation), cache, learnt)

@@ -24,8 +24,8 @@ def unit(request):
     return request.param
 
 
-def test_images_are_those_of_their_example_in_order(prepared, unit):
-    data, loader = batches(prepared, unit)
+def test_images_are_those_of_their_example_in_order(cached, unit):
+    data, loader = batches(cached, unit)
     seen = []
     for batch in loader.val_dataloader():
         assert batch["images"].shape[1:] == (1, 48, 32)
@@ -40,25 +40,25 @@ def test_images_are_those_of_their_example_in_order(prepared, unit):
     assert seen == list(range(len(data.validation)))
 
 
-def test_a_batch_counts_examples(prepared, unit):
-    _, loader = batches(prepared, unit, global_batch_size=4, batch_size_per_device=4)
+def test_a_batch_counts_examples(cached, unit):
+    _, loader = batches(cached, unit, global_batch_size=4, batch_size_per_device=4)
     batch = next(iter(loader.train_dataloader()))
     assert len(batch["labels"]) == 4
     assert len(batch["images"]) == (4 if unit == "image" else 8)
 
 
-def test_breasts_have_no_view_to_learn_and_one_label_each(prepared):
-    data, loader = batches(prepared, "breast")
+def test_breasts_have_no_view_to_learn_and_one_label_each(cached):
+    data, loader = batches(cached, "breast")
     assert [target.name for target in data.targets] == ["cancer", "density"]
     assert len(data.training) * 2 == len(data.training.images)
     cancer = data.training.images.groupby("prediction_id")["cancer"].first()
     assert loader.training.labels[:, 0].tolist() == cancer[list(data.training.ids)].tolist()
 
 
-def test_each_image_of_an_example_is_changed_by_draws_of_its_own(prepared):
+def test_each_image_of_an_example_is_changed_by_draws_of_its_own(cached):
     options = {"augment__affine": 0, "augment__gamma": 0, "augment__noise": 1.0}
-    images, of_images = batches(prepared, "image", **options)
-    breasts, of_breasts = batches(prepared, "breast", **options)
+    images, of_images = batches(cached, "image", **options)
+    breasts, of_breasts = batches(cached, "breast", **options)
     draw = Draw(3, 77)
     first, second = of_breasts.training[draw]["images"]
     row, other = breasts.training.rows[3].tolist()
@@ -80,9 +80,9 @@ def test_examples_of_unequal_numbers_of_images_make_one_batch():
     assert (batch["labels"][:, 0].tolist(), batch["index"].tolist()) == ([2, 1, 3], [20, 10, 30])
 
 
-def test_a_fold_without_some_images_keeps_their_breasts(prepared):
+def test_a_fold_without_some_images_keeps_their_breasts(cached):
     """An image that could not be prepared is missing from its breast, not the breast from the fold."""
-    experiment = resolve(tiny_config(prepared))
+    experiment = resolve(tiny_config(cached))
     there = set(experiment.table.frame["image_id"]) - {"3CC"}
     data = fold_data(experiment.table, experiment.folds, 0, there, experiment.targets, "breast")
     views = {
