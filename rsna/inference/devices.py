@@ -15,11 +15,6 @@ log = logging.getLogger(__name__)
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 
 
-def choose_device() -> torch.device:
-    """The first GPU where there is one, else the CPU."""
-    return choose_devices()[0]
-
-
 def choose_devices() -> list[torch.device]:
     """Every GPU that works, else the CPU."""
     gpus = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()

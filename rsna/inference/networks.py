@@ -12,7 +12,7 @@ import torch
 from rsna.config.settings import ConfigError
 from rsna.config.training import Precision, WantedPrecision
 from rsna.config.verbs import Backend
-from rsna.inference.devices import choose_device, choose_devices, choose_precision, keep_freed_memory
+from rsna.inference.devices import choose_devices, choose_precision, keep_freed_memory
 from rsna.inference.pass_plan import PassPlan
 from rsna.model.network import MammogramNet, to_unit
 from rsna.runs.trained_model import TrainedModel
@@ -49,7 +49,7 @@ class TorchNetworks:
         trained: WantedPrecision = "auto",
         compiled: bool = False,
     ) -> None:
-        self.device = device or choose_device()
+        self.device = device or choose_devices()[0]
         self.precision = choose_precision(self.device, trained)
         if self.device.type == "cpu":
             keep_freed_memory()

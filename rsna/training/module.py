@@ -85,7 +85,8 @@ class MammogramModule(LightningModule):
         share = float(torch.distributions.Beta(*2 * (torch.tensor(self.config.augment.mixup),)).sample())
         other = torch.randperm(len(labels)).to(labels.device)  # (B,)
         images = to_unit(images)
-        images = share * images + (1 - share) * images[partner_images(batch["example"], other)]
+        partner = other if example is None else partner_images(example, other)  # (N,)
+        images = share * images + (1 - share) * images[partner]
         logits = self(images, example)[: len(labels)]
         return mixed_loss(logits, labels, labels[other], share, self.targets, settings)
 
