@@ -57,11 +57,11 @@ class LossWatch(Callback):
             copied.synchronize()
         self.last = float(loss)
         if not math.isfinite(self.last):
-            ids = trainer.datamodule.training.examples.ids  # type: ignore[attr-defined]
-            named = ", ".join(ids[i] for i in index[:_SHOWN].tolist())
+            examples = trainer.datamodule.training.examples  # type: ignore[attr-defined]
+            named = ", ".join(examples.ids[i] for i in index[:_SHOWN].tolist())
             raise DivergedError(
-                f"fold {self.fold}: the loss is {self.last} after {trainer.global_step} steps, in the batch of images "
-                f"{named}. The last checkpoint is from before and loads; try a lower optim.lr, a longer "
+                f"fold {self.fold}: the loss is {self.last} after {trainer.global_step} steps, in the batch of "
+                f"{examples.unit}s {named}. The last checkpoint is from before and loads; try a lower optim.lr, a longer "
                 "optim.warmup_epochs, trainer.precision=32, and look at these images with `rsna browse`"
             )
         self._sum += self.last
