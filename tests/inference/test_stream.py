@@ -186,7 +186,9 @@ def pairs(paths):
 
 def test_an_example_is_predicted_from_all_its_files_in_their_order(paths):
     device = Device()
-    found = {one.index: one for one in stream([device], batch_size=3).predict(pairs(paths))}
+    running = stream([device], batch_size=3)
+    found = {one.index: one for one in running.predict(pairs(paths))}
+    assert (running.stages.prepared, running.stages.passes) == (8, 2 * 8)  # which are counted in images
     assert sorted(found) == [0, 1, 2, 3]
     for index, one in found.items():
         alone = stream([Device()]).predict(singly(pairs(paths)[index]))

@@ -48,3 +48,12 @@ def test_every_image_of_an_example_has_its_share_and_its_gradient(network):
     (gradient,) = torch.autograd.grad(logits[0].sum(), images)
     assert gradient[:2].flatten(1).abs().sum(1).gt(0).all()
     assert gradient[2].eq(0).all()
+
+
+def test_a_compiled_network_joins_any_number_of_images_in_one_graph(network):
+    """No shape depends on values, which would break the graph in two."""
+    compiled = torch.compile(network, backend="aot_eager", fullgraph=True, dynamic=True)
+    for example in ([0, 0, 1], [0, 1, 1, 1, 2], [0, 0]):
+        images, numbers = torch.rand(len(example), 1, 32, 32), torch.tensor(example)
+        with torch.no_grad():
+            torch.testing.assert_close(compiled(images, numbers), network(images, numbers))

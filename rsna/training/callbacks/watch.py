@@ -61,8 +61,8 @@ class LossWatch(Callback):
             named = ", ".join(examples.ids[i] for i in index[:_SHOWN].tolist())
             raise DivergedError(
                 f"fold {self.fold}: the loss is {self.last} after {trainer.global_step} steps, in the batch of "
-                f"{examples.unit}s {named}. The last checkpoint is from before and loads; try a lower optim.lr, a longer "
-                "optim.warmup_epochs, trainer.precision=32, and look at these images with `rsna browse`"
+                f"{examples.unit}s {named}. The last checkpoint is from before and loads; try a lower optim.lr, "
+                "a longer optim.warmup_epochs, trainer.precision=32, and look at these images with `rsna browse`"
             )
         self._sum += self.last
         self._count += 1
