@@ -46,6 +46,11 @@ class Examples:
         return np.stack([target.read(self.table) for target in targets], axis=1)
 
 
+def learnable(unit: Unit, targets: tuple[Target, ...]) -> tuple[Target, ...]:
+    """Those targets that an example of this unit has labels for: a breast has no view."""
+    return tuple(target for target in targets if unit == "image" or target.name not in PER_IMAGE)
+
+
 def examples_of(unit: Unit, *frames: pd.DataFrame) -> Examples:
     """Groups the images of one or several sets, in the order in which each example first comes.
 

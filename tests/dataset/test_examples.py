@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from rsna.dataset.examples import examples_of
+from rsna.dataset.examples import examples_of, learnable
 from rsna.dataset.targets import get_targets
 
 TABLE = pd.DataFrame(
@@ -64,3 +64,8 @@ def test_of_no_image_there_is_no_example():
 
 def test_without_labels_nothing_is_positive():
     assert examples_of("breast", TABLE.drop(columns="cancer")).positive.tolist() == [False] * 3
+
+
+def test_a_view_can_be_learnt_of_an_image_alone():
+    assert [target.name for target in learnable("image", TARGETS)] == ["cancer", "density", "view"]
+    assert [target.name for target in learnable("breast", TARGETS)] == ["cancer", "density"]

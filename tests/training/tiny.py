@@ -94,9 +94,9 @@ def train_here(config: Config) -> Path:
 
 def first_fold(config: Config, unit: Unit = "image") -> FoldData:
     """Fold 0 of a set whose images are prepared already."""
-    experiment = resolve(config)
+    experiment = resolve(config, unit)
     cache = Cache.create(config.cache_dir, experiment.table.name, config.preprocess)
-    return fold_data(experiment.table, experiment.folds, 0, cache, experiment.targets, unit)
+    return fold_data(experiment, 0, cache)
 
 
 def die_at_step(config: Config, step: int) -> int | None:

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-import pandas as pd
-
-from rsna.dataset.examples import Examples, Unit, examples_of
-from rsna.dataset.table import ImageTable, TableError
+from rsna.dataset.examples import Examples, examples_of
+from rsna.dataset.table import TableError
 from rsna.dataset.targets import Target
 from rsna.prepare.cache import Cache
+from rsna.training.experiment import Experiment
 
 
 @dataclass(frozen=True)
@@ -21,22 +20,16 @@ class FoldData:
     cache: Cache
     """Prepared images of both."""
     targets: tuple[Target, ...]
-    """Those that have labels to learn from."""
+    """In the order of the network's outputs."""
 
 
-def fold_data(
-    table: ImageTable,
-    folds: pd.DataFrame,
-    fold: int,
-    cache: Cache,
-    targets: tuple[Target, ...],
-    unit: Unit = "image",
-) -> FoldData:
-    """Splits a table; images that could not be prepared are on neither side.
+def fold_data(experiment: Experiment, fold: int, cache: Cache) -> FoldData:
+    """Splits the table of an experiment; images that could not be prepared are on neither side.
 
     Raises:
         TableError: A side of the fold is empty.
     """
+    table, folds, unit = experiment.table, experiment.folds, experiment.unit
     valid_ids = set(folds.loc[folds["fold"] == fold, "image_id"])
     prepared = set(cache)
     frame = table.frame[table.frame["image_id"].isin(prepared)]
@@ -49,6 +42,4 @@ def fold_data(
     examples = examples_of(unit, *training)
     if not len(examples) or validation.empty:
         raise TableError(f"fold {fold}: {len(examples.images)} images to train on and {len(validation)} to validate on")
-    # A breast has no view, so that there is none to be learnt.
-    learnt = tuple(target for target in targets if target.name in examples.table)
-    return FoldData(examples, examples_of(unit, validation), cache, learnt)
+    return FoldData(examples, examples_of(unit, validation), cache, experiment.targets)

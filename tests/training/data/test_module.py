@@ -82,9 +82,9 @@ def test_examples_of_unequal_numbers_of_images_make_one_batch():
 
 def test_a_fold_without_some_images_keeps_their_breasts(cached):
     """An image that could not be prepared is missing from its breast, not the breast from the fold."""
-    experiment = resolve(tiny_config(cached))
+    experiment = resolve(tiny_config(cached), "breast")
     there = set(experiment.table.frame["image_id"]) - {"3CC"}
-    data = fold_data(experiment.table, experiment.folds, 0, there, experiment.targets, "breast")
+    data = fold_data(experiment, 0, there)
     views = {
         name: len(rows)
         for side in (data.training, data.validation)
