@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from rsna.evaluation.metrics import Evaluation, evaluate
+from rsna.evaluation.evaluate import Evaluation, evaluate
 from rsna.evaluation.predictions import read_predictions
 from rsna.files import FileError, read_json, read_yaml
 from rsna.runs.errors import RunError

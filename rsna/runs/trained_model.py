@@ -16,7 +16,7 @@ from rsna.config.training import WantedPrecision
 from rsna.dataset.targets import Target, get_targets
 from rsna.evaluation.breasts import to_breasts
 from rsna.evaluation.calibration import Platt, fit_platt
-from rsna.evaluation.metrics import evaluate
+from rsna.evaluation.evaluate import evaluate
 from rsna.files import read_json, read_yaml, sha256
 from rsna.model.heads import output_count, output_slices
 from rsna.model.network import MammogramNet, build_model

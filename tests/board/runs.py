@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from rsna.config.schema import Config
 from rsna.config.settings import from_mapping
 from rsna.dataset.folds import write_folds
-from rsna.evaluation.metrics import evaluate
+from rsna.evaluation.evaluate import evaluate
 from rsna.files import write_json
 from rsna.model.network import build_model
 from rsna.prepare.image import preprocessing_hash
@@ -83,14 +83,14 @@ def write_run(
         (folder / f"fold{fold}").mkdir()
         part = oof[oof["fold"] == fold]
         part.to_parquet(folder / f"fold{fold}" / "oof.parquet")
-        about = {**_figures(part), "hardware": "2 × T4", "seconds": 1800.0, "fold": fold}
+        about = {**_metrics(part), "hardware": "2 × T4", "seconds": 1800.0, "fold": fold}
         write_json(folder / f"fold{fold}" / "metrics.json", about)
         if networks:
             save_file(random_network(settings, fold).state_dict(), folder / f"fold{fold}" / "model.safetensors")
     if len(trained) == 2:
         (folder / "cv").mkdir()
         oof.to_parquet(folder / "cv" / "oof.parquet")
-        write_json(folder / "cv" / "metrics.json", {**_figures(oof), "hashes": hashes})
+        write_json(folder / "cv" / "metrics.json", {**_metrics(oof), "hashes": hashes})
     write_config(settings, folder / CONFIG)
     return folder
 
@@ -103,7 +103,7 @@ def random_network(settings: Config, seed: int):
     return network
 
 
-def _figures(oof: pd.DataFrame) -> dict:
+def _metrics(oof: pd.DataFrame) -> dict:
     if not oof["cancer"].any():
         return {}
     return {"breasts": evaluate(oof, "mean", sampling="enriched", resamples=100).to_dict()}

@@ -17,12 +17,12 @@ def test_a_run_tells_what_it_is(ranked):
     assert read_run(ranked / "twin").selected
 
 
-def test_figures_of_the_evaluation_are_those_on_disk(ranked):
+def test_metrics_of_the_evaluation_are_those_on_disk(ranked):
     run = read_run(ranked / "good")
     assert run.evaluate().pooled.pf1_nested == run.figures["pf1_nested"]
 
 
-def test_an_incomplete_run_has_no_pooled_figures_but_predictions(ranked):
+def test_an_incomplete_run_has_no_pooled_metrics_but_predictions(ranked):
     run = read_run(ranked / "begun")
     assert run.figures is None
     assert set(run.out_of_fold()["fold"]) == {0}

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from rsna.config.schema import Config
 from rsna.config.settings import from_mapping
 from rsna.dataset.folds import folds_hash, write_folds
-from rsna.evaluation.metrics import evaluate
+from rsna.evaluation.evaluate import evaluate
 from rsna.files import write_json
 from rsna.model.network import build_model
 from rsna.prepare.image import preprocessing_hash
