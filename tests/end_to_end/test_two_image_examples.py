@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from rsna.config.verbs import ExportOptions, InferOptions
-from rsna.evaluation.metrics import evaluate
+from rsna.evaluation.evaluate import evaluate
 from rsna.inference.infer import infer
 from rsna.training.experiment import resolve
 from rsna.training.run import pool, prepare, train_fold
@@ -22,7 +22,7 @@ def folder(tmp_path_factory):
     (root / "test_images").symlink_to("train_images")
     pd.read_csv(root / "train.csv").drop(columns=["cancer", "biopsy"]).to_csv(root / "test.csv", index=False)
     config = tiny_config(
-        folder, targets=["cancer", "view"], global_batch_size=4, batch_size_per_device=2,
+        folder, targets=["cancer", "view", "density"], global_batch_size=4, batch_size_per_device=2,
         trainer__epochs=3, trainer__ema=0.5, augment__mixup=0.2, sampler__kind="balanced",
     )  # fmt: skip
     experiment = resolve(config, "breast")
@@ -50,7 +50,7 @@ def test_every_breast_is_predicted_out_of_fold_once_and_scored(folder, oof):
     pooled = pd.read_parquet(folder / "run" / "cv" / "oof.parquet")
     assert sorted(pooled["prediction_id"]) == sorted(f"{patient}_L" for patient in range(24))
     assert pooled["views"].tolist() == [2] * 24
-    assert "p_cancer" in pooled
+    assert {"p_cancer", "p_density_A"} <= set(pooled)
     assert not {"p_view", "image_id"} & set(pooled)  # a breast has no view
     history = pd.read_csv(folder / "run" / "fold0" / "history.csv")
     last = evaluate(oof.reset_index(drop=True), resamples=0).pooled

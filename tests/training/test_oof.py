@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rsna.evaluation.metrics import evaluate
+from rsna.evaluation.evaluate import evaluate
 from rsna.inference.networks import TorchNetworks
 from rsna.inference.pass_plan import PassPlan
 from rsna.model.heads import output_count

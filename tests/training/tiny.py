@@ -6,6 +6,7 @@ Positives carry a bright disc. Runs in processes of their own come from a server
 import multiprocessing
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -93,8 +94,8 @@ def train_here(config: Config) -> Path:
 
 
 def first_fold(config: Config, unit: Unit = "image") -> FoldData:
-    """Fold 0 of a set whose images are prepared already."""
-    experiment = resolve(config, unit)
+    """Fold 0 of a set whose images are prepared already; a run that is there may be of another configuration."""
+    experiment = resolve(replace(config, run=f"{config.run}-of-no-one"), unit)
     cache = Cache.create(config.cache_dir, experiment.table.name, config.preprocess)
     return fold_data(experiment, 0, cache)
 
