@@ -42,7 +42,7 @@ def _browse(overrides: Sequence[str], options: BrowseOptions) -> int:
         if config.fold == "all":
             raise ConfigError("fold: batches are those of one fold; give its number")
         experiment = resolve(config)
-        data = fold_data(experiment.table, experiment.folds, config.fold, prepare(experiment), experiment.targets)
+        data = fold_data(experiment, config.fold, prepare(experiment))
         print(augmented_sheet(config, data, Path(options.out) / f"batches-fold{config.fold}.png", options.batches))
     else:
         from rsna.audit.browse import browse

@@ -72,7 +72,7 @@ def _train_help() -> str:
 
 
 def _models(options: ModelsOptions) -> int:
-    from rsna.model.listing import list_models
+    from rsna.model.catalogue import list_models
 
     print(list_models(options))
     return 0

@@ -10,6 +10,7 @@ import pandas as pd
 
 from rsna.config.schema import Config
 from rsna.config.settings import ConfigError
+from rsna.dataset.examples import Unit, learnable
 from rsna.dataset.folds import folds_for, folds_hash
 from rsna.dataset.source import load_data
 from rsna.dataset.table import ImageTable, TableError
@@ -35,6 +36,8 @@ class Experiment:
     """patient_id, image_id, fold: in which fold each image of the table is validated."""
     targets: tuple[Target, ...]
     """Those of the configuration that the table has labels for."""
+    unit: Unit
+    """What one label belongs to and one prediction is made for."""
 
     @property
     def run(self) -> Path:
@@ -61,7 +64,7 @@ class Experiment:
         return self.all_folds if self.config.fold == "all" else [self.config.fold]
 
 
-def resolve(config: Config) -> Experiment:
+def resolve(config: Config, unit: Unit = "image") -> Experiment:
     """Reads and refuses: no image is decoded, and nothing is written but the embedded sample, where it is asked for.
 
     What needs no data comes first, so that a misspelt backbone is said before a table of 54,706 rows is read.
@@ -77,7 +80,8 @@ def resolve(config: Config) -> Experiment:
     _check_files(config)
     table = load_data(config.data)
     folds = folds_for(table.frame, config.folds)
-    experiment = Experiment(config, hardware, plan, table, folds, kept_targets(config.targets, table))
+    targets = learnable(unit, kept_targets(config.targets, table))
+    experiment = Experiment(config, hardware, plan, table, folds, targets, unit)
     _check_folds(experiment)
     check_run(experiment.run, config, experiment.hashes)
     if config.model.pretrained or config.model.weights:

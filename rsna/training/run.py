@@ -86,7 +86,7 @@ def train_fold(experiment: Experiment, fold: int, cache: Cache) -> None:
     if (folder / METRICS).exists():
         _print(f"fold {fold}: finished before, kept ({folder / METRICS})")
         return
-    data = fold_data(experiment.table, experiment.folds, fold, cache, experiment.targets)
+    data = fold_data(experiment, fold, cache)
     started = time.monotonic()
     if not (folder / WEIGHTS).exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -119,9 +119,10 @@ def pool(experiment: Experiment) -> float | None:
         return _objective(experiment, run / f"fold{experiment.config.fold}")
     oof = pd.concat([pd.read_parquet(run / f"fold{fold}" / OOF) for fold in experiment.all_folds], ignore_index=True)
     frame = experiment.table.frame
-    lost = frame.loc[~frame["image_id"].isin(oof["image_id"]), "image_id"]
+    key = "image_id" if experiment.unit == "image" else "prediction_id"
+    lost = frame.loc[~frame[key].isin(oof[key]), key].drop_duplicates()
     if len(lost):
-        _print(f"{len(lost)} images have no prediction: they could not be prepared, see failures.csv in the cache")
+        _print(f"{len(lost)} {experiment.unit}s have no prediction: see failures.csv in the cache for why")
     metrics = _score(experiment, oof) | {"hashes": experiment.hashes, "missing": lost.tolist()}
     with atomic_path(run / "cv" / OOF) as temporary:
         oof.to_parquet(temporary, index=False)
