@@ -1,6 +1,9 @@
 import pytest
 
 from tests.inference.runs import write_run
+from tests.training.conftest import cached, prepared
+
+__all__ = ["cached", "prepared", "run"]
 
 
 @pytest.fixture(scope="session")
