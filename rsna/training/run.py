@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from rsna.config.schema import Config
-from rsna.dataset.folds import folds_for
+from rsna.dataset.folds import folds_for, folds_hash
 from rsna.dataset.source import load_data
 from rsna.dataset.table import ImageTable
 from rsna.dataset.targets import kept_targets
@@ -17,8 +17,10 @@ from rsna.evaluation.metrics import evaluate
 from rsna.evaluation.targets import score_targets, targets_table
 from rsna.files import atomic_path, write_json
 from rsna.prepare.cache import Cache
+from rsna.prepare.image import preprocessing_hash
 from rsna.prepare.table import PrepareReport, prepare_table
-from rsna.runs.run_directory import hashes_of, open_run
+from rsna.runs.run_directory import bind_run, check_run
+from rsna.runs.schema import RunRecord
 from rsna.training import hardware, ranks
 from rsna.training.data.fold import FoldData, cache_for, fold_data
 from rsna.training.fit import WEIGHTS
@@ -47,7 +49,13 @@ def _train(config: Config) -> Path:
     table = load_data(config.data)
     _say_set(config, table)
     folds = folds_for(table.frame, config.folds)
-    run = open_run(config, table, folds)
+    run, hashes = config.run_dir, hashes_of(config, table, folds)
+    check_run(run, config, hashes)
+    targets = [target.name for target in kept_targets(config.targets, table)]
+    record = RunRecord.of(
+        config, table.name, table.sampling, len(table.frame), hashes, targets, int(folds["fold"].nunique())
+    )
+    bind_run(run, config, folds, record)
     cache = cache_for(config, table)
     if ranks.is_first_rank():
         prepare(config, table, cache)
@@ -59,6 +67,15 @@ def _train(config: Config) -> Path:
     if ranks.is_first_rank():
         _pool(config, table, folds, run, numbers)
     return run
+
+
+def hashes_of(config: Config, table: ImageTable, folds: pd.DataFrame) -> dict[str, str]:
+    """The three hashes that travel in cache, run and bundle."""
+    return {
+        "preprocessing": preprocessing_hash(config.preprocess),
+        "folds": folds_hash(folds),
+        "dataset": table.hash,
+    }
 
 
 def prepare(config: Config, table: ImageTable, cache: Cache) -> PrepareReport:

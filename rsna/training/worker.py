@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rsna.dataset.folds import load_folds
 from rsna.dataset.source import load_data
-from rsna.runs.run_directory import FOLDS, read_config
+from rsna.runs.run_directory import read_config
+from rsna.runs.schema import FOLDS
 from rsna.training import ranks
 from rsna.training.data.fold import cache_for, fold_data
 from rsna.training.fit import fit_fold
