@@ -17,7 +17,7 @@ class InferOptions:
     """Options of `infer.py`."""
 
     run: str
-    """Run folder with trained folds, or a bundle."""
+    """Run folder, or bundle (folder, .zip or .tar)."""
     input: str
     """Folder with test.csv and test_images (or a column path in test.csv), or any folder of DICOM files."""
     out: str = "submission.csv"
@@ -70,8 +70,8 @@ class PredictOptions:
 
     input: str
     """A DICOM file, or a folder of them, with test.csv or without; a file of it that cannot be read is a failure."""
-    bundle: str
-    """Bundle (folder, .zip or .tar), or a run folder."""
+    run: str
+    """Run folder, or bundle (folder, .zip or .tar)."""
     format: Literal["table", "json"] = "table"
     """Text for people, or JSON for programs."""
     backend: Backend = "torch"
@@ -92,13 +92,13 @@ class BundleMakeOptions:
     """Folds to take; every trained one where empty."""
     precision: Literal["fp16", "fp32"] = "fp16"
     """Of the stored weights: fp16 is half the size; the networks compute as everywhere else."""
-    target: str = "kaggle"
+    host: str = "kaggle"
     """Where it will run: kaggle, a file with one name==version a line that is installed there, or none for no wheels
     of others."""
     python: str = "3.12"
-    """Python of the target."""
+    """Python of the host."""
     platform: str = "manylinux_2_28_x86_64"
-    """Platform of the target, as wheels name it."""
+    """Platform of the host, as wheels name it."""
     owner: str = "INSERT_KAGGLE_USER"
     """User name in the metadata for upload."""
     title: str = ""
@@ -115,8 +115,8 @@ class BundleMakeOptions:
 class BundleVerifyOptions:
     """Options of `rsna bundle verify`."""
 
-    bundle: str
-    """Bundle to verify."""
+    run: str
+    """Bundle to verify: folder, .zip or .tar."""
     install: bool = True
     """Install it into a new environment and predict there with the network cut; false checks files and predicts
     here."""
@@ -127,7 +127,7 @@ class ExportOptions:
     """Options of `rsna export`."""
 
     run: str
-    """Run folder, or bundle."""
+    """Run folder, or bundle (folder, .zip or .tar)."""
     format: Literal["onnx"] = "onnx"
     """What to write."""
     folds: tuple[int, ...] = ()
@@ -139,6 +139,12 @@ class ExportOptions:
 
     def __post_init__(self) -> None:
         require(self.tolerance > 0, f"tolerance: {self.tolerance} is not above 0")
+
+
+def _require_distinct(run: tuple[str, ...]) -> None:
+    files = [Path(name).expanduser().resolve() for name in run]
+    twice = [name for i, name in enumerate(run) if files[i] in files[:i]]
+    require(not twice, f"run: {twice and twice[0]} is there twice; name each run or file once")
 
 
 def _bad_budget(text: str) -> str:
@@ -233,8 +239,8 @@ class FoldsCheckOptions:
 class EvaluateOptions:
     """Options of `rsna evaluate`."""
 
-    run: str = ""
-    """Run folder whose out-of-fold predictions to score; or else"""
+    run: tuple[str, ...] = ()
+    """Run folders whose out-of-fold predictions to score, one or several; or else"""
     predictions: str = ""
     """anybody's CSV or Parquet with image_id or prediction_id and probability;"""
     labels: str = ""
@@ -256,6 +262,7 @@ class EvaluateOptions:
 
     def __post_init__(self) -> None:
         require(bool(self.run) != bool(self.predictions), "run: give run=FOLDER or predictions=FILE, one of them")
+        _require_distinct(self.run)
         require(not (self.run and self.labels), "labels: a run brings its own; they go with predictions=FILE")
         require(self.resamples >= 0, f"resamples: {self.resamples} is below 0")
 
@@ -264,10 +271,10 @@ class EvaluateOptions:
 class EnsembleOptions:
     """Options of `rsna ensemble`."""
 
-    members: tuple[str, ...]
+    run: tuple[str, ...]
     """Run folders, or CSV and Parquet files of predictions, two at least."""
     labels: str = ""
-    """CSV with the labels, where members are files without them."""
+    """CSV with the labels, where some are files without them."""
     method: Literal["mean", "logit_mean", "rank_mean", "weights"] = "logit_mean"
     """Mean of probabilities, of logits, of ranks, or weights fitted on the other folds."""
     aggregate: Literal["mean", "max", "top2"] | None = None
@@ -282,10 +289,8 @@ class EnsembleOptions:
     """JSON file to write the figures to."""
 
     def __post_init__(self) -> None:
-        require(len(self.members) >= 2, f"members: two at least, not {len(self.members)}")
-        files = [Path(name).expanduser().resolve() for name in self.members]
-        twice = [name for i, name in enumerate(self.members) if files[i] in files[:i]]
-        require(not twice, f"members: {twice and twice[0]} is there twice; name each run or file once")
+        require(len(self.run) >= 2, f"run: two at least, not {len(self.run)}")
+        _require_distinct(self.run)
         require(self.resamples >= 0, f"resamples: {self.resamples} is below 0")
 
 
@@ -308,10 +313,8 @@ class ValidateOptions:
 
     input: str
     """Folder with train.csv, labels included, and train_images; never the one that was trained on."""
-    run: str = ""
-    """Run folder whose folds are averaged."""
-    bundle: str = ""
-    """Bundle instead of a run folder."""
+    run: str
+    """Run folder, or bundle (folder, .zip or .tar), whose folds are averaged."""
     folds: tuple[int, ...] = ()
     """Folds to average; empty takes every one."""
     sampling: Literal["population", "enriched"] = "population"
@@ -330,7 +333,6 @@ class ValidateOptions:
     """Predictions, a row an image, as .csv or .parquet; empty writes none."""
 
     def __post_init__(self) -> None:
-        require(bool(self.run) != bool(self.bundle), "run: give run=FOLDER or bundle=FILE, one of them")
         require(self.resamples >= 100, f"resamples: {self.resamples} is below 100, too few for an interval")
         require(self.batch_size >= 1, f"batch_size: {self.batch_size} is below 1")
         require(self.workers is None or self.workers >= 1, f"workers: {self.workers} is below 1")
@@ -358,8 +360,8 @@ class LeaderboardOptions:
 class SubmitOptions:
     """Options of `rsna leaderboard submit`."""
 
-    run: str = ""
-    """Run folder that the scores belong to; with submissions=FILE empty takes every run in runs=."""
+    run: tuple[str, ...] = ()
+    """Run folder that the scores belong to; with submissions=FILE one or several, and empty takes every run in runs=."""
     public: float | None = None
     """Score on the public part of the hidden test set."""
     private: float | None = None
@@ -372,15 +374,15 @@ class SubmitOptions:
     def __post_init__(self) -> None:
         typed = self.public is not None or self.private is not None
         require(typed != bool(self.submissions), "public: give public= and private=, or submissions=FILE, one of them")
-        require(not typed or bool(self.run), "run: name the run folder that the scores belong to")
+        require(not typed or len(self.run) == 1, "run: name the one run folder that the scores belong to")
 
 
 @dataclass(frozen=True)
 class ReportOptions:
     """Options of `rsna report`."""
 
-    run: str = ""
-    """Run folder to report on; empty takes every run in runs=."""
+    run: tuple[str, ...] = ()
+    """Run folders to report on, one or several; empty takes every run in runs=."""
     runs: str = "runs"
     """Folder that holds run folders."""
     out: str = "report.html"
@@ -393,6 +395,7 @@ class ReportOptions:
     """Patient-level resamples behind the intervals of slices and the comparison with the leader."""
 
     def __post_init__(self) -> None:
+        _require_distinct(self.run)
         require(self.images >= 0, f"images: {self.images} is below 0")
         require(self.resamples >= 0, f"resamples: {self.resamples} is below 0")
 
@@ -402,7 +405,7 @@ class ExplainOptions:
     """Options of `rsna explain`."""
 
     run: str
-    """Run folder, or bundle."""
+    """Run folder, or bundle (folder, .zip or .tar)."""
     image: str
     """DICOM, PNG or JPEG file, or an image_id of the run's set."""
     out: str = "explain"
