@@ -16,7 +16,7 @@ from rsna.evaluation.metrics import Evaluation
 from rsna.inference.explain import Heat, grad_cam, heat_colours
 from rsna.model.network import MammogramNet
 from rsna.runs.errors import RunError
-from rsna.runs.run_folder import RunFolder
+from rsna.runs.run import Run
 from rsna.runs.trained_model import load_trained
 
 HEIGHT = 520
@@ -78,7 +78,7 @@ class Gallery:
     """Why there is no heat; empty where there is."""
 
 
-def gallery(run: RunFolder, evaluation: Evaluation, pixels: Pixels, most: int) -> Gallery:
+def gallery(run: Run, evaluation: Evaluation, pixels: Pixels, most: int) -> Gallery:
     """The wrong calls at nested thresholds, those furthest on the wrong side first.
 
     Args:
@@ -114,7 +114,7 @@ def data_uri(pixels: npt.NDArray[np.uint8], suffix: Literal[".jpg", ".png"]) -> 
 class _Painter:
     """Pictures and heat of breasts; loads the network of each fold once."""
 
-    def __init__(self, run: RunFolder, pixels: Pixels) -> None:
+    def __init__(self, run: Run, pixels: Pixels) -> None:
         self._run, self._pixels = run, pixels
         self._networks: dict[int, tuple[MammogramNet, int]] = {}
         self.note = ""

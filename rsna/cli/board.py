@@ -1,5 +1,7 @@
 """Verbs on finished runs: leaderboard, leaderboard submit, report, explain."""
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,18 +10,16 @@ from rsna.config.settings import ConfigError
 from rsna.config.verbs import ExplainOptions, LeaderboardOptions, ReportOptions, SubmitOptions
 
 if TYPE_CHECKING:
-    from rsna.runs.run_folder import RunFolder
+    from rsna.runs.run import Run
 
 
 def _leaderboard(options: LeaderboardOptions) -> int:
     from rsna.board import ranking
     from rsna.board.leaderboard import leaderboard
-    from rsna.runs.run_folder import find_runs
 
-    runs, left_out = find_runs(Path(options.runs))
+    runs = _runs((), options.runs)
     show = {"text": ranking.to_text, "json": ranking.to_json, "csv": ranking.to_csv}[options.format]
     print(show(leaderboard(runs, options.resamples)))
-    _say_left_out(left_out)
     return 0
 
 
@@ -39,23 +39,19 @@ def _submit(options: SubmitOptions) -> int:
                 f"submissions={options.submissions}: no description names a run "
                 f"({', '.join(run.name for run in runs)}); there are: {seen or 'none'}"
             )
-    for run in runs:
-        if not found[run]:
-            continue
-        fresh = record_scores(run, found[run])
-        mirror_scores(run)
-        print(f"{run}: {len(fresh)} of {len(found[run])} submissions are new")
+    for run, submissions in found.items():
+        if submissions:
+            fresh = record_scores(run.path, submissions)
+            mirror_scores(run.path)
+            print(f"{run.path}: {len(fresh)} of {len(submissions)} submissions are new")
     return 0
 
 
 def _report(options: ReportOptions) -> int:
     from rsna.board.report import write_report
-    from rsna.runs.run_folder import find_runs, read_run
 
     left_out: list[str] = []
-    runs: list[RunFolder] = [read_run(Path(options.run))] if options.run else []
-    if not options.run:
-        runs, left_out = find_runs(Path(options.runs))
+    runs = _runs(options.run, options.runs, left_out)
     out = Path(options.out)
     write_report(
         runs,
@@ -66,7 +62,6 @@ def _report(options: ReportOptions) -> int:
         left_out=left_out,
     )
     print(f"{out}: {len(runs)} {'run' if len(runs) == 1 else 'runs'}, {out.stat().st_size / 1e6:.1f} MB")
-    _say_left_out(left_out)
     return 0
 
 
@@ -76,11 +71,12 @@ def _explain(options: ExplainOptions) -> int:
     from rsna.board.pixels import find_image
     from rsna.files import write_atomic
     from rsna.inference.explain import explain
-    from rsna.runs.trained_model import load_trained
+    from rsna.runs.run import Run
+    from rsna.runs.trained_model import open_any, trained_of
 
-    source = Path(options.run)
-    file, own = find_image(source, options.image, options.data)
-    found = explain(load_trained(source, options.folds or own), file, options.height)
+    source = open_any(options.run)
+    file, own = find_image(source if isinstance(source, Run) else None, options.image, options.data)
+    found = explain(trained_of(source, options.folds or own), file, options.height)
     folder = Path(options.out)
     for name, pixels in (("original", found.original), ("heat", found.picture()[..., ::-1])):
         encoded, content = cv2.imencode(".png", pixels)
@@ -94,17 +90,18 @@ def _explain(options: ExplainOptions) -> int:
     return 0
 
 
-def _runs(run: str, folder: str) -> list[Path]:
-    from rsna.runs.run_folder import find_runs, read_run
+def _runs(named: Sequence[str], folder: str, left_out: list[str] | None = None) -> "list[Run]":
+    """The runs that are named, or else all in a folder; says which are left out, and adds these lines to a list."""
+    from rsna.runs.run import find_runs, open_run
 
-    return [read_run(Path(run)).path] if run else [found.path for found in find_runs(Path(folder))[0]]
-
-
-def _say_left_out(lines: list[str]) -> None:
-    import sys
-
+    if named:
+        return [open_run(path) for path in named]
+    runs, lines = find_runs(Path(folder))
     for line in lines:
         print(f"left out: {line}", file=sys.stderr)
+    if left_out is not None:
+        left_out += lines
+    return runs
 
 
 VERBS = (
@@ -130,7 +127,7 @@ VERBS = (
         "One self-contained HTML page: ranking, curves, slices, and what each run gets wrong.",
         ReportOptions,
         _report,
-        ("rsna report", "rsna report run=runs/demo out=demo.html"),
+        ("rsna report", "rsna report run=runs/demo out=demo.html", "rsna report run=[runs/a,runs/b]"),
     ),
     Verb(
         "explain",

@@ -1,4 +1,4 @@
-"""Scores that the competition gave a run's submissions, kept in the run folder as cv/lb.json."""
+"""Scores that the competition gave a run's submissions, kept in the run folder."""
 
 import csv
 import fcntl
@@ -10,13 +10,14 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rsna.files import read_json, write_json
+from rsna.files import write_json
+from rsna.runs.errors import RunError
+from rsna.runs.schema import CV, LB, Record, read_record
 
-SCORES = Path("cv") / "lb.json"
 _COLUMNS = {"fileName", "date", "description", "status", "publicScore", "privateScore"}
 
 
-class ScoreError(ValueError):
+class ScoreError(RunError):
     """Scores that cannot be recorded; the message says which and how to mend them."""
 
 
@@ -38,11 +39,11 @@ class Submission:
                 raise ScoreError(f"{name}: {value} is no pF1; it lies in [0, 1]")
 
 
-@dataclass(frozen=True)
-class LbScores:
-    """Every submission of a run, oldest first."""
+class LbScores(Record):
+    """cv/lb.json: what the competition said of a run."""
 
     submissions: tuple[Submission, ...] = ()
+    """Oldest first."""
 
     @property
     def public(self) -> float | None:
@@ -59,10 +60,10 @@ def read_scores(run: Path) -> LbScores:
     """Scores of a run; none where nothing was recorded.
 
     Raises:
-        ValueError: The file is damaged.
+        RunError: The file is torn.
     """
-    file = run / SCORES
-    return LbScores(tuple(Submission(**entry) for entry in read_json(file))) if file.is_file() else LbScores()
+    file = run / CV / LB
+    return read_record(LbScores, file) if file.exists() else LbScores()
 
 
 def record_scores(run: Path, new: list[Submission]) -> list[Submission]:
@@ -75,7 +76,7 @@ def record_scores(run: Path, new: list[Submission]) -> list[Submission]:
         known = read_scores(run).submissions
         fresh = [submission for submission in dict.fromkeys(new) if submission not in known]
         ordered = sorted([*known, *fresh], key=_moment)
-        write_json(run / SCORES, [asdict(submission) for submission in ordered])
+        write_json(run / CV / LB, {"submissions": [asdict(submission) for submission in ordered]})
     return fresh
 
 
@@ -147,7 +148,7 @@ def _score(text: str | None, where: str) -> float | None:
 
 @contextmanager
 def _locked(run: Path) -> Iterator[None]:
-    folder = (run / SCORES).parent
+    folder = run / CV
     folder.mkdir(exist_ok=True)
     with (folder / ".lb.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

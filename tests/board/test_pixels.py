@@ -6,7 +6,7 @@ from rsna.dataset.table import load_table
 from rsna.prepare.cache import Cache
 from rsna.prepare.table import prepare_table
 from rsna.runs.errors import RunError
-from rsna.runs.run_folder import read_run
+from rsna.runs.run import open_run
 
 
 def _first(pictured):
@@ -15,7 +15,7 @@ def _first(pictured):
 
 def test_originals_are_shown_with_the_crop_of_the_network(pictured):
     image = _first(pictured)
-    shown = Pixels(read_run(pictured)).show(image["image_id"], 200)
+    shown = Pixels(open_run(pictured)).show(image["image_id"], 200)
     x0, y0, x1, y1 = shown.geometry.box
     assert shown.original
     assert shown.pixels.dtype == np.uint8
@@ -26,7 +26,7 @@ def test_originals_are_shown_with_the_crop_of_the_network(pictured):
 def test_heat_lands_where_the_same_pixels_are(pictured):
     """The prepared image itself, laid over the original as if it were heat, is the original."""
     for image_id in load_table(pictured.parents[1] / "set").frame["image_id"][:6]:
-        shown = Pixels(read_run(pictured)).show(image_id, 200)
+        shown = Pixels(open_run(pictured)).show(image_id, 200)
         again = shown.heat(shown.prepared.astype(np.float32))
         assert again.shape == shown.pixels.shape
         assert np.corrcoef(again.ravel(), shown.pixels.ravel())[0, 1] > 0.9
@@ -35,7 +35,7 @@ def test_heat_lands_where_the_same_pixels_are(pictured):
 
 
 def test_without_originals_the_cache_is_shown(pictured, tmp_path):
-    run = read_run(pictured)
+    run = open_run(pictured)
     table = load_table(pictured.parents[1] / "set").frame
     run.config["cache_dir"] = str(tmp_path)
     pixels = Pixels(run, data=str(tmp_path / "gone"))

@@ -4,14 +4,14 @@ import pytest
 
 from rsna.board.report import write_report
 from rsna.runs.errors import RunError
-from rsna.runs.run_folder import find_runs, read_run
+from rsna.runs.run import find_runs, open_run
 
 
 @pytest.fixture(scope="module")
 def page(pictured, ranked, tmp_path_factory) -> str:
     out = tmp_path_factory.mktemp("page") / "report.html"
     write_report(
-        [read_run(pictured), *find_runs(ranked)[0]], out, images=2, resamples=50, left_out=["runs/bad: broken"]
+        [open_run(pictured), *find_runs(ranked)[0]], out, images=2, resamples=50, left_out=["runs/bad: broken"]
     )
     return out.read_text()
 
@@ -45,7 +45,7 @@ def test_what_is_left_out_and_what_is_incomplete_is_said(page):
 
 
 def test_words_from_run_folders_are_escaped(pictured, tmp_path):
-    run = read_run(pictured)
+    run = open_run(pictured)
     run.record["data"]["name"] = "<script>alert(1)</script>"
     write_report([run], tmp_path / "r.html", images=0, resamples=0)
     assert "<script>alert" not in (tmp_path / "r.html").read_text()

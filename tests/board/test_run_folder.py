@@ -3,28 +3,28 @@ import shutil
 import pytest
 
 from rsna.runs.errors import RunError
-from rsna.runs.run_folder import find_runs, read_run
+from rsna.runs.run import find_runs, open_run
 from tests.board.runs import drawn, write_run
 
 
 def test_a_run_tells_what_it_is(ranked):
-    run = read_run(ranked / "good")
+    run = open_run(ranked / "good")
     assert (run.name, run.backbone, run.input, run.n_folds) == ("good", "test_efficientnet", "64×32", 2)
     assert run.commit == "0123456+"
     assert run.hardware == "2 × T4"
     assert run.seconds == 3600
     assert not run.selected
-    assert read_run(ranked / "twin").selected
+    assert open_run(ranked / "twin").selected
 
 
 def test_figures_of_the_evaluation_are_those_on_disk(ranked):
-    run = read_run(ranked / "good")
-    assert run.evaluate().pooled.pf1_nested == run.figures["pf1_nested"]
+    run = open_run(ranked / "good")
+    assert run.evaluate().pooled.pf1_nested == run.metrics["pf1_nested"]
 
 
 def test_an_incomplete_run_has_no_pooled_figures_but_predictions(ranked):
-    run = read_run(ranked / "begun")
-    assert run.figures is None
+    run = open_run(ranked / "begun")
+    assert run.metrics is None
     assert set(run.out_of_fold()["fold"]) == {0}
 
 
@@ -46,7 +46,7 @@ def test_a_damaged_configuration_is_named_in_one_line(tmp_path):
     run = write_run(tmp_path / "bad", drawn(40))
     (run / "config.yaml").write_text("name: bad\nmodel: {backbone: x")
     with pytest.raises(RunError, match=r"config\.yaml, line 2: is not YAML") as error:
-        read_run(run)
+        open_run(run)
     assert "\n" not in str(error.value)
 
 
@@ -56,6 +56,6 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path):
 
 
 def test_a_run_without_predictions_says_so(tmp_path):
-    run = read_run(write_run(tmp_path / "new", drawn(40), trained=()))
+    run = open_run(write_run(tmp_path / "new", drawn(40), trained=()))
     with pytest.raises(RunError, match="no out-of-fold predictions"):
         run.out_of_fold()
