@@ -112,7 +112,7 @@ def summary(bundle: Path) -> str:
     sizes = {name: (bundle / name).stat().st_size / 1e6 for name in record.files}
     rows = "\n".join(f"  {name}  {size:.1f} MB" for name, size in sizes.items())
     metrics = record.metrics.pooled
-    nested, interval = (metrics.model_extra or {}).get("pf1_nested"), metrics.intervals.get("pf1_nested")
+    nested, interval = metrics.get("pf1_nested"), metrics.intervals.get("pf1_nested")
     said = "undefined" if nested is None else f"{nested:.3f}"
     if interval and interval.low is not None:
         said += f" ({interval.low:.3f} to {interval.high:.3f})"

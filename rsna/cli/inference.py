@@ -61,7 +61,7 @@ VERBS = (
     ),
     Verb(
         "predict",
-        "Predict a file or an exam with a run or a bundle; print probabilities by image and breast. Exit code 1 if any failed.",
+        "Predict a file or an exam; print probabilities by image and breast. Exit code 1 if any failed.",
         PredictOptions,
         _predict,
         ("rsna predict run=bundle input=/exams/10006", "rsna predict run=b3.zip input=image.dcm format=json"),

@@ -361,7 +361,7 @@ class SubmitOptions:
     """Options of `rsna leaderboard submit`."""
 
     run: tuple[str, ...] = ()
-    """Run folder that the scores belong to; with submissions=FILE one or several, and empty takes every run in runs=."""
+    """Run folder that the scores belong to; with submissions=FILE one or several, or every one in runs= where empty."""
     public: float | None = None
     """Score on the public part of the hidden test set."""
     private: float | None = None

@@ -157,6 +157,11 @@ class MetricValues(Record):
     intervals: dict[str, Interval]
     """Metric → its interval."""
 
+    def get(self, name: str) -> float | None:
+        """A metric by its name; None where it is undefined, or unknown."""
+        value: float | None = (self.model_extra or {}).get(name)
+        return value
+
 
 class ThresholdRecord(Record):
     """The threshold of a submission."""
