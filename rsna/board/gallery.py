@@ -91,7 +91,7 @@ def gallery(run: Run, evaluation: Evaluation, pixels: Pixels, most: int) -> Gall
     missed = breasts[(breasts["cancer"] == 1) & ~breasts["recalled"]].sort_values("probability", kind="stable")
     alarms = breasts[(breasts["cancer"] == 0) & breasts["recalled"]]
     alarms = alarms.sort_values("probability", ascending=False, kind="stable")
-    images = run.out_of_fold()
+    images = run.oof()
     painter = _Painter(run, pixels)
     cases = [
         tuple(_case(kind, row, images, painter) for row in table.head(most).to_dict("records"))

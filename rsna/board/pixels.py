@@ -131,5 +131,5 @@ def find_image(run: Run | None, image: str, data: str = "") -> tuple[Path, tuple
         if found is None:
             raise RunError(f"image={image}: neither a file nor an id of the run's set; data=FOLDER says where that is")
         file = found
-    folds = run.folds.set_index("image_id")["fold"] if run else {}
-    return file, (int(folds[file.stem]),) if file.stem in folds else ()
+    rows = run.folds.loc[run.folds["image_id"] == file.stem, "fold"].tolist() if run else []
+    return file, tuple(rows[:1])

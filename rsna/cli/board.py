@@ -17,7 +17,7 @@ def _leaderboard(options: LeaderboardOptions) -> int:
     from rsna.board import ranking
     from rsna.board.leaderboard import leaderboard
 
-    runs = _runs((), options.runs)
+    runs, _ = _runs((), options.runs)
     show = {"text": ranking.to_text, "json": ranking.to_json, "csv": ranking.to_csv}[options.format]
     print(show(leaderboard(runs, options.resamples)))
     return 0
@@ -27,7 +27,7 @@ def _submit(options: SubmitOptions) -> int:
     from rsna.board.mirror import mirror_scores
     from rsna.runs.lb_scores import read_submissions, record_scores, scored_now, submissions_of
 
-    runs = _runs(options.run, options.runs)
+    runs, _ = _runs(options.run, options.runs)
     if not options.submissions:
         found = {run: [scored_now(options.public, options.private)] for run in runs}
     else:
@@ -50,8 +50,7 @@ def _submit(options: SubmitOptions) -> int:
 def _report(options: ReportOptions) -> int:
     from rsna.board.report import write_report
 
-    left_out: list[str] = []
-    runs = _runs(options.run, options.runs, left_out)
+    runs, left_out = _runs(options.run, options.runs)
     out = Path(options.out)
     write_report(
         runs,
@@ -90,18 +89,16 @@ def _explain(options: ExplainOptions) -> int:
     return 0
 
 
-def _runs(named: Sequence[str], folder: str, left_out: list[str] | None = None) -> "list[Run]":
-    """The runs that are named, or else all in a folder; says which are left out, and adds these lines to a list."""
+def _runs(named: Sequence[str], folder: str) -> "tuple[list[Run], list[str]]":
+    """The runs that are named, or else all in a folder, and why some are left out, which is printed as well."""
     from rsna.runs.run import find_runs, open_run
 
     if named:
-        return [open_run(path) for path in named]
-    runs, lines = find_runs(Path(folder))
-    for line in lines:
+        return [open_run(path) for path in named], []
+    runs, left_out = find_runs(Path(folder))
+    for line in left_out:
         print(f"left out: {line}", file=sys.stderr)
-    if left_out is not None:
-        left_out += lines
-    return runs
+    return runs, left_out
 
 
 VERBS = (

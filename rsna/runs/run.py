@@ -3,7 +3,7 @@ it."""
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,26 +19,11 @@ from rsna.evaluation.errors import PredictionError
 from rsna.evaluation.metrics import Evaluation, evaluate
 from rsna.evaluation.predictions import read_predictions
 from rsna.evaluation.tables import html_table
+from rsna.runs import schema
 from rsna.runs.errors import RunError
 from rsna.runs.lb_scores import LbScores, read_scores
 from rsna.runs.run_directory import fold_folder, is_finished, read_config
-from rsna.runs.schema import (
-    BUNDLE,
-    CONFIG,
-    CV,
-    FOLDS,
-    METRICS,
-    OOF,
-    RECORD,
-    RUN_FORMAT,
-    WEIGHTS,
-    BreastMetrics,
-    Metrics,
-    RunRecord,
-    Sampling,
-    read_bytes,
-    read_record,
-)
+from rsna.runs.schema import BreastMetrics, Metrics, RunRecord, Sampling, read_bytes, read_record
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,9 +109,9 @@ class Run:
             RunError: There are none, or not of a fold that is asked for.
         """
         if folds or not self.pooled:
-            files = [fold_folder(self.path, fold) / OOF for fold in folds or self.fold_metrics]
+            files = [fold_folder(self.path, fold) / schema.OOF for fold in folds or self.fold_metrics]
         else:
-            files = [self.path / CV / OOF]
+            files = [self.path / schema.CV / schema.OOF]
         if not files:
             raise RunError(f"{self.path}: has no out-of-fold predictions yet; python train.py fold=all makes them")
         if missing := [str(file) for file in files if not file.is_file()]:
@@ -179,25 +164,29 @@ def open_run(path: str | Path) -> Run:
     """
     folder = Path(path).expanduser()
     _check_kind(folder)
-    record = read_record(RunRecord, folder / RECORD, RUN_FORMAT)
-    config = read_config(folder / CONFIG)
-    if hashlib.sha256(read_bytes(folder / CONFIG)).hexdigest() != record.config:
+    record = read_record(RunRecord, folder / schema.RECORD, schema.RUN_FORMAT)
+    file = folder / schema.CONFIG
+    config = read_config(file)
+    if hashlib.sha256(read_bytes(file)).hexdigest() != record.config:
         # A YAML file that was cut off is mostly still one, and the keys that it lost would get their defaults.
-        raise RunError(f"{folder / CONFIG}: is not the file that {RECORD} records: cut off, or changed; copy it again")
+        raise RunError(f"{file}: is not the file that run.json records: cut off, or changed; copy it again")
     finished = [fold for fold in range(record.n_folds) if is_finished(folder, fold)]
-    pooled = folder / CV / METRICS
-    weights = {k: fold_folder(folder, k) / WEIGHTS for k in range(record.n_folds)}
+    trained = {fold: fold_folder(folder, fold) / schema.WEIGHTS for fold in range(record.n_folds)}
+    pooled = folder / schema.CV / schema.METRICS
     run = Run(
         path=folder,
         config=config,
         record=record,
-        folds=_read_folds(folder / FOLDS, record.hashes.folds),
-        fold_metrics={fold: read_record(Metrics, fold_folder(folder, fold) / METRICS) for fold in finished},
+        folds=_read_folds(folder / schema.FOLDS, record.hashes.folds),
+        fold_metrics={fold: read_record(Metrics, fold_folder(folder, fold) / schema.METRICS) for fold in finished},
         pooled=read_record(Metrics, pooled) if pooled.exists() else None,
-        weights={fold: file for fold, file in weights.items() if file.exists()},
+        weights={fold: file for fold, file in trained.items() if file.exists()},
         lb=read_scores(folder),
     )
-    _check_tables([*(fold_folder(folder, k) / OOF for k in finished), *([folder / CV / OOF] if run.pooled else [])])
+    for fold in finished:
+        _check_oof(fold_folder(folder, fold) / schema.OOF)
+    if run.pooled:
+        _check_oof(folder / schema.CV / schema.OOF)
     for file in run.weights.values():
         try:
             with safe_open(file, "numpy"):
@@ -216,7 +205,7 @@ def find_runs(folder: Path) -> tuple[list[Run], list[str]]:
     if not folder.is_dir():
         raise RunError(f"runs={folder}: there is no such folder; train first, or name the folder of your runs")
     runs, left_out = [], []
-    for path in sorted({file.parent for name in (RECORD, CONFIG) for file in folder.glob(f"*/{name}")}):
+    for path in sorted({file.parent for name in (schema.RECORD, schema.CONFIG) for file in folder.glob(f"*/{name}")}):
         try:
             runs.append(open_run(path))
         except RunError as error:
@@ -227,15 +216,15 @@ def find_runs(folder: Path) -> tuple[list[Run], list[str]]:
 def _check_kind(folder: Path) -> None:
     if not folder.exists():
         raise RunError(f"run={folder}: there is no such folder; `rsna leaderboard` lists the runs")
-    if folder.is_file() or (folder / BUNDLE).is_file():
+    if folder.is_file() or (folder / schema.BUNDLE).is_file():
         raise RunError(
             f"run={folder}: is a {'file' if folder.is_file() else 'bundle'}, and this needs a run folder, which alone "
             "keeps out-of-fold predictions; name the one that it was made of"
         )
-    if not (folder / CONFIG).exists() and not (folder / RECORD).exists():
+    if not (folder / schema.CONFIG).exists() and not (folder / schema.RECORD).exists():
         raise RunError(
-            f"run={folder}: is no run folder: it holds neither {CONFIG} nor {RECORD}, nor {BUNDLE} as a bundle does; "
-            "`rsna leaderboard` lists the runs"
+            f"run={folder}: is no run folder: it holds neither config.yaml nor run.json, nor bundle.json as a bundle "
+            "does; `rsna leaderboard` lists the runs"
         )
 
 
@@ -247,19 +236,18 @@ def _read_folds(file: Path, recorded: str) -> pd.DataFrame:
     except (ValueError, OSError):  # what pandas raises for bytes that are no table
         whole = False
     if not whole:
-        raise RunError(f"{file}: is not the split that {RECORD} records: cut off, or changed; copy it again")
+        raise RunError(f"{file}: is not the split that run.json records: cut off, or changed; copy it again")
     return folds
 
 
-def _check_tables(files: Iterable[Path]) -> None:
-    """The footer, which stands at the end of a Parquet file: one that was cut off has none."""
-    for file in files:
-        try:
-            columns = set(pq.read_schema(file).names)
-        except FileNotFoundError as error:
-            raise RunError(f"{file}: is missing beside its {METRICS}; copy it again") from error
-        except (ArrowException, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise RunError(f"{file}: cannot be read: {reason}; copy it again, or train the fold again") from error
-        if lacking := {"patient_id", "prediction_id", "fold"} - columns:
-            raise RunError(f"{file}: holds no out-of-fold predictions: no column {', '.join(sorted(lacking))}")
+def _check_oof(file: Path) -> None:
+    """Reads the footer, which stands at the end of a Parquet file: one that was cut off has none."""
+    try:
+        columns = set(pq.read_schema(file).names)
+    except FileNotFoundError as error:
+        raise RunError(f"{file}: is missing beside metrics.json; copy it again") from error
+    except (ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise RunError(f"{file}: cannot be read: {reason}; copy it again, or train the fold again") from error
+    if lacking := {"patient_id", "prediction_id", "fold"} - columns:
+        raise RunError(f"{file}: holds no out-of-fold predictions: no column {', '.join(sorted(lacking))}")
