@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from rsna.config.schema import Config
 from rsna.config.settings import ConfigError, differences, flatten, from_mapping, to_mapping
 from rsna.dataset.folds import write_folds
-from rsna.files import atomic_path, write_atomic, write_json
+from rsna.files import FileError, atomic_path, read_yaml, write_atomic, write_json
 from rsna.runs.errors import RunError
 from rsna.runs.schema import (
     CONFIG,
@@ -92,11 +91,13 @@ def read_config(file: Path) -> Config:
     Raises:
         RunError: It is missing, torn, or does not fit this version's schema.
     """
+    read_bytes(file)  # says so where it is missing
     try:
-        return from_mapping(Config, yaml.safe_load(read_bytes(file)))
-    except (yaml.YAMLError, ConfigError, AttributeError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise RunError(f"{file}: is no configuration of this version: {reason}; copy it again") from error
+        return from_mapping(Config, read_yaml(file))
+    except FileError as error:
+        raise RunError(str(error)) from error
+    except ConfigError as error:
+        raise RunError(f"{file}: {error}; it was changed, or is of another version") from error
 
 
 def fold_folder(run_folder: Path, fold: int) -> Path:

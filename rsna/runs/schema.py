@@ -183,8 +183,8 @@ class BreastMetrics(Record):
     folds: tuple[MetricValues, ...]
     """One a fold; empty where there is one alone."""
     threshold: ThresholdRecord
-    nested: dict[str, float]
-    """Fold → threshold chosen on the other folds."""
+    nested: dict[str, float | None]
+    """Fold → threshold chosen on the other folds; null where these have no positive."""
     sampling: Sampling
     level: float
     """Nominal coverage of the intervals."""

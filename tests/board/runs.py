@@ -50,9 +50,10 @@ def write_run(
     trained: tuple[int, ...] = (0, 1),
     dataset: str = "d" * 12,
     networks: bool = False,
+    split: pd.DataFrame | None = None,
     **config,
 ) -> Path:
-    """A run folder in the files that training writes."""
+    """A run folder in the files that training writes; its split is that of the predictions, or of another table."""
     settings = from_mapping(
         Config,
         {
@@ -64,7 +65,7 @@ def write_run(
             **config,
         },
     )
-    folds = oof[["patient_id", "image_id", "fold"]]
+    folds = (oof if split is None else split)[["patient_id", "image_id", "fold"]]
     return bind_and_write(folder, settings, folds, oof, trained, dataset, networks)
 
 
@@ -79,15 +80,22 @@ def bind_and_write(folder, settings, folds, oof, trained, dataset="d" * 12, netw
     )
     record = record.model_copy(update={"commit": Commit(hash="0123456789ab", dirty=True)})
     bind_run(folder, settings, folds, record)
+    scored = "cancer" in settings.targets
     shared = {"checkpoint": settings.checkpoint, "data": settings.data_name, "hashes": hashes}
     for fold in trained:
         part = oof[oof["fold"] == fold]
-        metrics = {**_metrics(part), **shared, "hardware": "2 × T4", "seconds": 1800.0, "fold": fold}
+        metrics = {
+            **(_metrics(part) if scored else {}),
+            **shared,
+            "hardware": "2 × T4",
+            "seconds": 1800.0,
+            "fold": fold,
+        }
         write_fold_results(folder, fold, part, metrics)
         if networks:
             save_file((network or random_network)(settings, fold).state_dict(), fold_folder(folder, fold) / WEIGHTS)
     if len(trained) == n_folds:
-        write_pooled_results(folder, oof, {**_metrics(oof), **shared})
+        write_pooled_results(folder, oof, {**(_metrics(oof) if scored else {}), **shared})
     return folder
 
 

@@ -36,7 +36,7 @@ def test_misses_and_false_alarms_are_the_most_confident_ones(found):
 
 def test_every_view_of_the_breast_is_there_with_heat_of_the_same_shape(found):
     run, _, shown = found
-    images = run.out_of_fold()
+    images = run.oof()
     assert not shown.note
     for case in (*shown.misses, *shown.false_alarms):
         ids = images.loc[images["prediction_id"] == case.prediction_id, "image_id"]

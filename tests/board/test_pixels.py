@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -37,12 +39,12 @@ def test_heat_lands_where_the_same_pixels_are(pictured):
 def test_without_originals_the_cache_is_shown(pictured, tmp_path):
     run = open_run(pictured)
     table = load_table(pictured.parents[1] / "set").frame
-    run.config["cache_dir"] = str(tmp_path)
+    run = replace(run, config=replace(run.config, cache_dir=str(tmp_path)))
     pixels = Pixels(run, data=str(tmp_path / "gone"))
     with pytest.raises(FileNotFoundError, match="neither in"):
         pixels.show(table["image_id"][0], 200)
-    cache = Cache.create(tmp_path, "demo", pixels.settings)
-    prepare_table(table.head(1), pixels.settings, cache, workers=1)
+    cache = Cache.create(tmp_path, "demo", run.config.preprocess)
+    prepare_table(table.head(1), run.config.preprocess, cache, workers=1)
     shown = Pixels(run, data=str(tmp_path / "gone")).show(table["image_id"][0], 200)
     assert not shown.original
     assert shown.heat(np.ones((64, 32), np.float32)).shape == shown.pixels.shape == shown.geometry.fitted
@@ -50,9 +52,10 @@ def test_without_originals_the_cache_is_shown(pictured, tmp_path):
 
 def test_an_image_is_found_by_id_and_by_path_with_the_fold_that_has_not_seen_it(pictured):
     image = _first(pictured)
-    by_id = find_image(pictured, image["image_id"])
+    run = open_run(pictured)
+    by_id = find_image(run, image["image_id"])
     assert str(by_id[0]) == image["path"]
-    assert by_id == find_image(pictured, image["path"])
+    assert by_id == find_image(run, image["path"])
     assert len(by_id[1]) == 1
     with pytest.raises(RunError, match="neither a file nor an id"):
-        find_image(pictured, "nobody")
+        find_image(run, "nobody")

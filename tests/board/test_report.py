@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -46,7 +47,8 @@ def test_what_is_left_out_and_what_is_incomplete_is_said(page):
 
 def test_words_from_run_folders_are_escaped(pictured, tmp_path):
     run = open_run(pictured)
-    run.record["data"]["name"] = "<script>alert(1)</script>"
+    data = run.record.data.model_copy(update={"name": "<script>alert(1)</script>"})
+    run = replace(run, record=run.record.model_copy(update={"data": data}))
     write_report([run], tmp_path / "r.html", images=0, resamples=0)
     assert "<script>alert" not in (tmp_path / "r.html").read_text()
 
