@@ -48,7 +48,7 @@ def test_every_key_has_a_line_of_help():
         (["infer", "run=a", "input=b", "bach_size=3"], 2, "bach_size: there is no such key; did you mean batch_size"),
         (["infer", "run", "a"], 2, "write options as key=value"),
         (["infer", "run=nowhere", "input=b"], 1, "input=b: there is no such folder"),
-        (["predict", "bundle=a", "input=nowhere.dcm"], 1, "input=nowhere.dcm: there is no such file or folder"),
+        (["predict", "run=a", "input=nowhere.dcm"], 1, "input=nowhere.dcm: there is no such file or folder"),
         (["evaluate"], 2, "run: give run=FOLDER or predictions=FILE"),
         (["evaluate", "run=nowhere"], 2, "run=nowhere: has no out-of-fold predictions"),
         (["leaderboard", "runs=nowhere"], 1, "runs=nowhere: there is no such folder"),

@@ -44,7 +44,7 @@ def test_a_damaged_run_is_left_out_and_named(tmp_path):
     assert [run.name for run in runs] == ["good"]
     assert len(left_out) == 2
     assert "run.json: is not JSON" in left_out[0]
-    assert "config.yaml is missing" in left_out[1]
+    assert "config.yaml: is missing" in left_out[1]
 
 
 def test_a_damaged_configuration_is_named_in_one_line(tmp_path):
