@@ -32,14 +32,14 @@ from rsna.dataset.targets import kept_targets
 from rsna.model.heads import output_count
 from rsna.model.heap import keep_freed_memory
 from rsna.model.network import build_model
+from rsna.prepare.cache import Cache
 from rsna.prepare.table import prepare_table
-from rsna.training import hardware
 from rsna.training.callbacks.watch import LossWatch
 from rsna.training.data.batch import plan_batch
-from rsna.training.data.fold import FoldData, cache_for
+from rsna.training.data.fold import FoldData
 from rsna.training.data.module import Batch, MammogramData
-from rsna.training.fit import data_module, prepare_network
-from rsna.training.loop import make_trainer
+from rsna.training.fit import data_module, lay_out, make_trainer
+from rsna.training.hardware import Hardware, choose_hardware, choose_precision
 from rsna.training.losses import target_loss
 from rsna.training.module import MammogramModule
 from rsna.training.schedule import make_optimizer
@@ -90,32 +90,32 @@ def _measure_apart(part: str, folder: str) -> dict[str, Any]:
 
 
 def _about(config: Config) -> dict[str, Any]:
-    accelerator = hardware.choose_accelerator(config.trainer)
+    hardware = choose_hardware(config)
     return {
-        "device": hardware.describe(accelerator, 1),
+        "device": str(hardware),
         "backbone": config.model.backbone,
         "size": list(config.preprocess.size),
         "batch_size": config.batch_size_per_device,
-        "precision": hardware.choose_precision(config.trainer, accelerator),
+        "precision": hardware.precision,
         "compiled": config.trainer.compile,
-        "loader_processes": hardware.choose_workers(config.trainer, accelerator, 1),
+        "loader_processes": hardware.workers,
     }
 
 
 def _measure(part: str, config: Config, options: argparse.Namespace) -> dict[str, Any]:
-    accelerator = hardware.choose_accelerator(config.trainer)
-    device = torch.device(accelerator)
-    if accelerator == "cpu":
+    hardware = choose_hardware(config)
+    device = torch.device(hardware.accelerator)
+    if hardware.accelerator == "cpu":
         keep_freed_memory()  # as training does: the bare loop shall have it, too
     data = _read_set(config, options)
     plan = plan_batch(config.global_batch_size, config.batch_size_per_device, 1)
-    batches = data_module(config, data, plan, accelerator)
+    batches = data_module(config, data, plan, hardware)
     if part == "loader":
         return {PARTS[part]: _loader_rate(config, data, LOADED)}
     if part == "pipeline":
         rate = _fit_rate(config, data, batches, options, device)
     else:
-        loaded = next(iter(data_module(config, data, plan, "cpu").train_dataloader()))
+        loaded = next(iter(data_module(config, data, plan, replace(hardware, accelerator="cpu")).train_dataloader()))
         batch = {key: value.to(device) for key, value in loaded.items()}
         if part == "bare":
             rate = _bare_rate(config, data, batch, options, device)
@@ -123,7 +123,7 @@ def _measure(part: str, config: Config, options: argparse.Namespace) -> dict[str
             batches.__class__ = _Fixed
             batches.batch = batch  # type: ignore[attr-defined]
             rate = _fit_rate(config, data, batches, options, device)
-    memory = {"peak_memory_mb": int(torch.cuda.max_memory_allocated() / 2**20)} if accelerator == "cuda" else {}
+    memory = {"peak_memory_mb": int(torch.cuda.max_memory_allocated() / 2**20)} if device.type == "cuda" else {}
     return {PARTS[part]: rate, **memory}
 
 
@@ -192,7 +192,7 @@ def _write_set(config: Config, folder: Path, options: argparse.Namespace) -> Non
     frame["cancer"] = frame["cancer"].astype(int)
     frame.to_csv(folder / "set" / "train.csv", index=False)
     loaded = load_data(config.data)
-    prepare_table(loaded.images, config.preprocess, cache_for(config, loaded))
+    prepare_table(loaded.images, config.preprocess, Cache.create(config.cache_dir, loaded.name, config.preprocess))
 
 
 def _read_set(config: Config, options: argparse.Namespace) -> FoldData:
@@ -201,11 +201,16 @@ def _read_set(config: Config, options: argparse.Namespace) -> FoldData:
     rounds = -(-max((options.warm_up + options.steps + 1) * options.batch, LOADED + 64) // options.images)
     training = pd.concat([loaded.frame] * rounds, ignore_index=True)
     validation = loaded.frame.head(8).reset_index(drop=True)
-    return FoldData(training, validation, cache_for(config, loaded), kept_targets(config, loaded))
+    return FoldData(
+        training,
+        validation,
+        Cache.create(config.cache_dir, loaded.name, config.preprocess),
+        kept_targets(config.targets, loaded),
+    )
 
 
 def _autocast(config: Config, device: torch.device) -> torch.autocast:
-    precision = hardware.choose_precision(config.trainer, device.type)
+    precision = choose_precision(config.trainer, device.type)
     half = torch.bfloat16 if precision == "bf16" else torch.float16
     return torch.autocast(device.type, dtype=half, enabled=precision != "32")
 
@@ -230,7 +235,7 @@ def _bare_step(config: Config, data: FoldData, device: torch.device) -> Callable
 
 def _network(config: Config, data: FoldData, device: torch.device) -> Any:
     plan = plan_batch(config.global_batch_size, config.batch_size_per_device, 1)
-    return prepare_network(config, build_model(config.model, output_count(data.targets)).to(device), device.type, plan)
+    return lay_out(build_model(config.model, output_count(data.targets)).to(device), config, plan)
 
 
 class _Timer(Callback):
@@ -266,7 +271,7 @@ def _fit_rate(
     module = MammogramModule(_network(config, data, device), data.targets, data.validation, config, total)
     timer = _Timer(options.warm_up, options.steps)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = make_trainer(config, Path(folder), plan, device.type, [LossWatch(0), timer])
+        trainer = make_trainer(config, Path(folder), plan, choose_hardware(config), [LossWatch(0), timer])
         trainer.limit_val_batches = 0
         trainer.fit(module, datamodule=batches)
     return round(options.steps * options.batch / timer.seconds, 2)
@@ -287,8 +292,8 @@ def _loader_rate(config: Config, data: FoldData, images: int) -> float:
     """Images per second that one process reads, augments and collates."""
     torch.set_num_threads(1)
     plan = plan_batch(config.global_batch_size, config.batch_size_per_device, 1)
-    alone = replace(config, trainer=replace(config.trainer, workers=0))
-    loader = iter(data_module(alone, data, plan, "cpu").train_dataloader())
+    alone = Hardware("cpu", 1, "32", workers=0)
+    loader = iter(data_module(config, data, plan, alone).train_dataloader())
     next(loader)
     batches = max(images // config.batch_size_per_device, 1)
     started = time.perf_counter()

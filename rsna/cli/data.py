@@ -46,13 +46,10 @@ def _paths_for(out: Path, folder: Path, paths: Iterable[str]) -> list[str]:
 
 def _prepare(overrides: Sequence[str], _: None) -> int:
     from rsna.config.compose import compose
-    from rsna.dataset.source import load_data
-    from rsna.training.data.fold import cache_for
+    from rsna.training.experiment import resolve
     from rsna.training.run import prepare
 
-    config = compose(overrides)
-    table = load_data(config.data)
-    prepare(config, table, cache_for(config, table))
+    prepare(resolve(compose(overrides)))
     return 0
 
 
@@ -62,20 +59,20 @@ def _browse(overrides: Sequence[str], options: BrowseOptions) -> int:
     from rsna.dataset.source import load_data
 
     config = compose(overrides)
-    table = load_data(config.data)
     if options.batches:
-        from rsna.dataset.folds import folds_for
-        from rsna.training.data.fold import cache_for, fold_data
+        from rsna.training.data.fold import fold_data
+        from rsna.training.experiment import resolve
         from rsna.training.run import prepare
         from rsna.training.sheet import augmented_sheet
 
         require(config.fold != "all", "fold: batches are those of one fold; give its number")
         assert config.fold != "all"
-        cache = cache_for(config, table)
-        prepare(config, table, cache)
-        data = fold_data(config, table, folds_for(table.frame, config.folds), config.fold, cache)
+        experiment = resolve(config)
+        cache = prepare(experiment)
+        data = fold_data(experiment.table, experiment.folds, config.fold, cache, experiment.targets)
         print(augmented_sheet(config, data, Path(options.out) / f"batches-fold{config.fold}.png", options.batches))
         return 0
+    table = load_data(config.data)
     report = browse(table.frame, config.preprocess, options.out, n=options.n or None, seed=options.seed)
     for image_id, reason in report.failures:
         print(f"cannot be shown: {image_id}: {reason}")

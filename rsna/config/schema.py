@@ -62,6 +62,8 @@ class Config:
     """Weights that count: the last epoch's, or the best epoch's by pF1 on the fold that is reported."""
     soup: int = 1
     """Average the weights of this many epochs: the last ones, or with checkpoint=best the best ones."""
+    objective: Literal["nested_pf1", "raw_pf1", "auroc", "auprc"] = "nested_pf1"
+    """What a sweep optimises: of all folds pooled with fold=all, else of the fold."""
     seed: int = 0
     """Seed of sampling, augmentation, drop-out and initial weights."""
     deterministic: bool = False

@@ -30,8 +30,8 @@ from rsna.runs.schema import (
 )  # fmt: skip
 
 _FREE = (
-    "fold", "run", "tracking", "cache_dir", "batch_size_per_device", "data.root", "data.demo", "data.extra",
-    "evaluation.resamples", "preprocess.boxes", "prepare", "folds", "trainer.accelerator", "trainer.devices",
+    "fold", "run", "objective", "tracking", "cache_dir", "batch_size_per_device", "data.root", "data.demo",
+    "data.extra", "evaluation.resamples", "preprocess.boxes", "prepare", "folds", "trainer.accelerator", "trainer.devices",
     "trainer.workers", "trainer.progress", "trainer.checkpoint_every_steps",
     "trainer.compile", "model.gradient_checkpointing",
 )  # fmt: skip

@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from rsna.config.schema import Config
 from rsna.config.settings import to_mapping
 from rsna.config.training import WantedPrecision
+from rsna.dataset.table import ImageTable
+from rsna.dataset.targets import Target
 from rsna.evaluation.breasts import Aggregate
 from rsna.runs.errors import RunError
 
@@ -100,31 +102,29 @@ class RunRecord(Record):
     def of(
         cls,
         config: Config,
-        table_name: str,
-        sampling: Sampling,
-        images: int,
+        table: ImageTable,
         hashes: Mapping[str, str],
-        targets: Sequence[str],
+        targets: Sequence[Target],
         n_folds: int,
     ) -> Self:
-        """What a run of this configuration is bound to, when this checkout begins it now.
+        """What a run is bound to that this checkout begins now.
 
         Args:
             config: The experiment.
-            table_name: Name of the set.
-            sampling: Whether its share of positives means anything.
-            images: Images of the folds.
+            table: Its images.
             hashes: The three hashes by name.
-            targets: Names of the targets that the table has labels for.
+            targets: Those that the table has labels for.
             n_folds: Folds of the split.
         """
         return cls(
             format=RUN_FORMAT,
             name=config.name,
-            data=DataRecord(name=table_name, sampling=sampling, images=images, simulated=config.data.demo),
+            data=DataRecord(
+                name=table.name, sampling=table.sampling, images=len(table.frame), simulated=config.data.demo
+            ),
             hashes=Hashes(**hashes),
             config=hashlib.sha256(config_text(config).encode()).hexdigest(),
-            targets=tuple(targets),
+            targets=tuple(target.name for target in targets),
             n_folds=n_folds,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             commit=checkout_commit(),

@@ -1,16 +1,56 @@
 """Which devices, arithmetic and loaders a run uses where the configuration says auto."""
 
+import os
+from dataclasses import dataclass
+
 import torch
 
+from rsna.config.schema import Config
 from rsna.config.settings import ConfigError
 from rsna.config.training import Precision, TrainerSettings
 from rsna.inference.devices import choose_precision as device_precision
 from rsna.parallel.pool import available_cores
+from rsna.training.ranks import world_size
 
 LOADERS_PER_GPU = 8
 """Loader processes per GPU at most: enough for 100 prepared images a second and process."""
-LIGHTNING_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
-"""Lightning's names of the arithmetic."""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What a run computes with."""
+
+    accelerator: str
+    """cpu, cuda or mps."""
+    devices: int
+    """Ranks over all machines."""
+    precision: Precision
+    """Arithmetic of the forward and backward pass."""
+    workers: int
+    """Loader processes per device."""
+
+    def __str__(self) -> str:
+        """``2 × Tesla T4``, for the run's record."""
+        if self.accelerator == "cuda":
+            return f"{self.devices} × {torch.cuda.get_device_name(0)}"
+        return f"{self.devices} × {self.accelerator}, {available_cores()} cores"
+
+
+def choose_hardware(config: Config) -> Hardware:
+    """What this machine has of what is asked for; under the user's own torchrun, its ranks.
+
+    Raises:
+        ConfigError: A kind of device, a number of devices or an arithmetic that this machine lacks.
+    """
+    trainer = config.trainer
+    accelerator = choose_accelerator(trainer)
+    devices = choose_devices(trainer, accelerator, config.global_batch_size, config.batch_size_per_device)
+    if "RANK" in os.environ:
+        devices = world_size()
+    # On the CPU training itself uses every core.
+    loaders = 0 if accelerator == "cpu" else max(1, min(LOADERS_PER_GPU, available_cores() // devices))
+    workers = loaders if trainer.workers == "auto" else trainer.workers
+    return Hardware(accelerator, devices, choose_precision(trainer, accelerator), workers)
 
 
 def choose_accelerator(settings: TrainerSettings) -> str:
@@ -36,8 +76,8 @@ def choose_devices(settings: TrainerSettings, accelerator: str, global_batch_siz
     Args:
         settings: Which and how many are asked for.
         accelerator: cpu, cuda or mps.
-        global_batch_size: Images per optimiser step.
-        per_device: Images per device and forward pass.
+        global_batch_size: Examples per optimiser step.
+        per_device: Examples per device and forward pass.
 
     Raises:
         ConfigError: More devices than there are.
@@ -46,7 +86,8 @@ def choose_devices(settings: TrainerSettings, accelerator: str, global_batch_siz
     if settings.devices == "auto":
         micro = min(per_device, global_batch_size)
         return next((n for n in range(available, 1, -1) if global_batch_size % (n * micro) == 0), 1)
-    if accelerator == "cuda" and settings.devices > available:
+    # Several processes on one CPU are allowed: that is how distributed training is tried without GPUs.
+    if accelerator != "cpu" and settings.devices > available:
         raise ConfigError(f"trainer.devices: {settings.devices} asked for, torch finds {available}")
     return settings.devices
 
@@ -62,17 +103,3 @@ def choose_precision(settings: TrainerSettings, accelerator: str) -> Precision:
     if settings.precision == "fp16" and accelerator == "cpu":
         raise ConfigError("trainer.precision: fp16 needs a GPU; use auto, bf16 or 32")
     return settings.precision
-
-
-def choose_workers(settings: TrainerSettings, accelerator: str, devices: int) -> int:
-    """Loader processes per device. On the CPU training itself uses every core: none."""
-    if settings.workers != "auto":
-        return settings.workers
-    return 0 if accelerator == "cpu" else max(1, min(LOADERS_PER_GPU, available_cores() // devices))
-
-
-def describe(accelerator: str, devices: int) -> str:
-    """The hardware in words, for the run's record."""
-    if accelerator == "cuda":
-        return f"{devices} × {torch.cuda.get_device_name(0)}"
-    return f"{devices} × {accelerator}, {available_cores()} cores"

@@ -9,17 +9,18 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from rsna.config.schema import Config
 from rsna.parallel.pool import available_cores
 from rsna.runs.run_directory import write_config
-from rsna.training.data.batch import plan_batch
 from rsna.training.data.fold import FoldData
+from rsna.training.experiment import Experiment
 from rsna.training.fit import fit_fold
-from rsna.training.hardware import choose_accelerator, choose_devices
+
+RANKS = "ranks.yaml"
+"""The configuration as the ranks of a fold get it, in the fold's folder while they run."""
 
 
 class TrainingError(RuntimeError):
-    """Training ended without weights; the ranks' own words stand above."""
+    """Training ended without weights; the messages of the ranks stand above."""
 
 
 @contextmanager
@@ -42,35 +43,32 @@ def only_one(fold: int, folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def launch_fold(config: Config, fold: int, folder: Path, data: FoldData) -> None:
-    """Trains a fold on the devices that the configuration asks for.
+def launch_fold(experiment: Experiment, fold: int, folder: Path, data: FoldData) -> None:
+    """Trains a fold on the devices of the experiment.
 
     Several ranks are processes of their own, started by torchrun, which ends all of them when one dies. What they
     need to know lies in a file: a rank that works out paths for itself can work out others.
 
     Raises:
-        ConfigError: The batch cannot be spread over the devices.
         TrainingError: A rank died.
     """
-    if "RANK" in os.environ:  # the user's own torchrun, over one machine or several
-        fit_fold(config, fold, folder, data)
+    if experiment.hardware.devices == 1 or "RANK" in os.environ:  # the latter: the user's own torchrun
+        fit_fold(experiment, fold, folder, data)
         return
-    accelerator = choose_accelerator(config.trainer)
-    devices = choose_devices(config.trainer, accelerator, config.global_batch_size, config.batch_size_per_device)
-    if devices == 1:
-        fit_fold(config, fold, folder, data)
-        return
-    plan_batch(config.global_batch_size, config.batch_size_per_device, devices)  # ahead of starting anything
-    write_config(config, folder / "config.yaml")
+    write_config(experiment.config, folder / RANKS)
+    devices = experiment.hardware.devices
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}",
         "-m", "rsna.training.worker", str(folder), str(fold),
     ]  # fmt: skip
-    environment = os.environ | {"OMP_NUM_THREADS": str(max(1, available_cores() // devices))}
-    # The ranks inherit this pipe as their standard input: it ends when this process does, however that comes about,
-    # and so do they. Otherwise they would train on, beside those of the next start.
-    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE) as torchrun:
-        code = torchrun.wait()
+    threads = {"OMP_NUM_THREADS": str(max(1, available_cores() // devices))}
+    try:
+        # The ranks inherit this pipe as their standard input: it ends when this process does, however that comes
+        # about, and so do they. Otherwise they would train on, beside those of the next start.
+        with subprocess.Popen(command, env=os.environ | threads, stdin=subprocess.PIPE) as torchrun:
+            code = torchrun.wait()
+    finally:
+        (folder / RANKS).unlink(missing_ok=True)
     if code:
         raise TrainingError(
             f"fold {fold}: a training process ended with code {code}, and the others with it; its message "

@@ -1,97 +1,81 @@
-"""From a configuration to trained folds, out-of-fold predictions and pooled figures."""
+"""The story of a run: resolve, prepare, train each fold, pool."""
 
-import os
 import time
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from rsna.config.schema import Config
-from rsna.dataset.folds import folds_for, folds_hash
-from rsna.dataset.source import load_data
-from rsna.dataset.table import ImageTable
-from rsna.dataset.targets import kept_targets
 from rsna.evaluation.metrics import evaluate
 from rsna.evaluation.targets import score_targets, targets_table
-from rsna.files import atomic_path, write_json
 from rsna.prepare.cache import Cache
-from rsna.prepare.image import preprocessing_hash
-from rsna.prepare.table import PrepareReport, prepare_table
-from rsna.runs.run_directory import bind_run, check_run
-from rsna.runs.schema import RunRecord
-from rsna.training import hardware, ranks
-from rsna.training.data.fold import FoldData, cache_for, fold_data
-from rsna.training.fit import WEIGHTS
+from rsna.prepare.table import prepare_table
+from rsna.runs.run_directory import fold_folder, is_finished, read_oof, write_fold_results, write_pooled_results
+from rsna.runs.schema import CV, METRICS, WEIGHTS, Metrics, read_record
+from rsna.training import ranks
+from rsna.training.data.fold import fold_data
+from rsna.training.experiment import Experiment, resolve
 from rsna.training.launch import launch_fold, only_one
-from rsna.training.oof import OOF, predict_fold
+from rsna.training.oof import predict_fold
 from rsna.training.tracking import track_cv, track_fold
 
-METRICS = "metrics.json"
+_OBJECTIVES = {"nested_pf1": "pf1_nested", "raw_pf1": "pf1_raw", "auroc": "auroc", "auprc": "auprc"}
+"""What a sweep may optimise → the metric of metrics.json."""
 
 
-def train(config: Config) -> Path:
-    """Prepares the images, trains the folds that are asked for, and, once every fold is there, scores them together.
+@dataclass(frozen=True)
+class Trained:
+    """What is there after :func:`train`."""
 
-    What is finished is kept, what is half done goes on.
+    run: Path
+    """The run folder."""
+    objective: float | None
+    """The metric that ``objective`` names, of all folds pooled or of the one that was trained; None where it is
+    undefined, or not known yet."""
 
-    Returns:
-        The run folder.
+
+def train(config: Config) -> Trained:
+    """Trains the folds that are asked for and, once every fold is there, scores them together.
+
+    The same configuration again keeps what is finished and goes on with what is half done.
+
+    Raises:
+        ConfigError, TableError, RunError: What :func:`rsna.training.experiment.resolve` refuses, before any work.
+        PrepareError: Too many images cannot be prepared.
+        TrainingError, DivergedError, CheckpointError: A fold ended without weights.
     """
     with ranks.joined():
-        return _train(config)
+        # One rank prepares; the others, who need the same images, wait until it has.
+        if not ranks.is_first_rank():
+            ranks.wait_for_first()
+        experiment = resolve(config)
+        _print_experiment(experiment)
+        cache = prepare(experiment)
+        for fold in experiment.folds_to_train:
+            train_fold(experiment, fold, cache)
+        return Trained(experiment.run, pool(experiment) if ranks.is_first_rank() else None)
 
 
-def _train(config: Config) -> Path:
-    if not ranks.is_first_rank():
-        ranks.wait_for_first()
-    table = load_data(config.data)
-    _say_set(config, table)
-    folds = folds_for(table.frame, config.folds)
-    run, hashes = config.run_dir, hashes_of(config, table, folds)
-    check_run(run, config, hashes)
-    targets = [target.name for target in kept_targets(config.targets, table)]
-    record = RunRecord.of(
-        config, table.name, table.sampling, len(table.frame), hashes, targets, int(folds["fold"].nunique())
-    )
-    bind_run(run, config, folds, record)
-    cache = cache_for(config, table)
-    if ranks.is_first_rank():
-        prepare(config, table, cache)
-        ranks.wait_for_first()
-    numbers = sorted(int(fold) for fold in folds["fold"].unique())
-    for fold in numbers if config.fold == "all" else [config.fold]:
-        assert isinstance(fold, int)
-        _train_fold(config, table, folds, fold, cache, run)
-    if ranks.is_first_rank():
-        _pool(config, table, folds, run, numbers)
-    return run
-
-
-def hashes_of(config: Config, table: ImageTable, folds: pd.DataFrame) -> dict[str, str]:
-    """The three hashes that travel in cache, run and bundle."""
-    return {
-        "preprocessing": preprocessing_hash(config.preprocess),
-        "folds": folds_hash(folds),
-        "dataset": table.hash,
-    }
-
-
-def prepare(config: Config, table: ImageTable, cache: Cache) -> PrepareReport:
-    """Fills the cache of a set, says what failed, and goes on unless it is too much.
+def prepare(experiment: Experiment) -> Cache:
+    """Fills the cache with what it lacks, says what failed, and goes on unless it is too much.
 
     Raises:
         PrepareError: More than ``prepare.max_failed`` of the images failed, or the disk is full.
     """
-    options = config.prepare
+    config, table = experiment.config, experiment.table
+    cache = Cache.create(config.cache_dir, table.name, config.preprocess)
+    if not ranks.is_first_rank():
+        return cache
     report = prepare_table(
         table.images,
         config.preprocess,
         cache,
-        workers=options.workers,
-        file_timeout=options.file_timeout,
-        max_failed=options.max_failed,
+        workers=config.prepare.workers,
+        file_timeout=config.prepare.file_timeout,
+        max_failed=config.prepare.max_failed,
     )
     _print(
         f"cache {cache.directory}: {report.n_kept + report.n_done:,} prepared images "
@@ -99,75 +83,72 @@ def prepare(config: Config, table: ImageTable, cache: Cache) -> PrepareReport:
     )
     for row in report.failures.head(5).itertuples():
         _print(f"failed: {row.image_id}: {row.message}")
-    return report
+    ranks.wait_for_first()
+    return cache
 
 
-def _train_fold(config: Config, table: ImageTable, folds: pd.DataFrame, fold: int, cache: Cache, run: Path) -> None:
-    folder = run / f"fold{fold}"
-    if (folder / METRICS).exists():
+def train_fold(experiment: Experiment, fold: int, cache: Cache) -> None:
+    """Trains a fold, or goes on training it, predicts its images out of fold and scores them.
+
+    Raises:
+        TrainingError, DivergedError, CheckpointError: It ended without weights.
+    """
+    config = experiment.config
+    folder = fold_folder(experiment.run, fold)
+    if is_finished(experiment.run, fold):
         _print(f"fold {fold}: finished before, kept ({folder / METRICS})")
         return
-    data = fold_data(config, table, folds, fold, cache)
+    data = fold_data(experiment.table, experiment.folds, fold, cache, experiment.targets)
     started = time.monotonic()
     if not (folder / WEIGHTS).exists():
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         with only_one(fold, folder) if ranks.is_first_rank() else nullcontext():
-            launch_fold(config, fold, folder, data)
+            launch_fold(experiment, fold, folder, data)
     if not ranks.is_first_rank():
         return
     oof = predict_fold(config, fold, folder, data)
-    metrics = _score(config, table, oof, data) | {
+    metrics = _score(experiment, oof) | {
         "fold": fold,
-        "hashes": hashes_of(config, table, folds),
-        "hardware": _hardware(config),
+        "hashes": experiment.hashes,
+        "hardware": str(experiment.hardware),
         "seconds": round(time.monotonic() - started, 1),
     }
-    write_json(folder / METRICS, metrics)
-    track_fold(config, run, fold)
+    write_fold_results(experiment.run, fold, oof, metrics)
+    track_fold(config, experiment.run, fold)
 
 
-def _pool(config: Config, table: ImageTable, folds: pd.DataFrame, run: Path, numbers: list[int]) -> None:
-    """Scores all folds together once each has its predictions."""
-    missing = [fold for fold in numbers if not (run / f"fold{fold}" / METRICS).exists()]
+def pool(experiment: Experiment) -> float | None:
+    """Scores all folds together once each has its predictions.
+
+    Returns:
+        The objective; see :class:`Trained`.
+    """
+    run = experiment.run
+    missing = [fold for fold in experiment.all_folds if not is_finished(run, fold)]
     if missing:
         _print(f"{len(missing)} folds are not trained yet ({', '.join(map(str, missing))}); "
-               f"the pooled figures come with the last one, or with fold=all")  # fmt: skip
-        return
-    oof = pd.concat([pd.read_parquet(run / f"fold{fold}" / OOF) for fold in numbers], ignore_index=True)
-    lost = table.frame.loc[~table.frame["image_id"].isin(oof["image_id"]), "image_id"]
+               f"the pooled metrics come with the last one, or with fold=all")  # fmt: skip
+        return _objective(experiment, run / f"fold{experiment.config.fold}")
+    oof = pd.concat([read_oof(run, fold) for fold in experiment.all_folds], ignore_index=True)
+    frame = experiment.table.frame
+    lost = frame.loc[~frame["image_id"].isin(oof["image_id"]), "image_id"]
     if len(lost):
         _print(f"{len(lost)} images have no prediction: they could not be prepared, see failures.csv in the cache")
-    data = fold_data(config, table, folds, numbers[0], cache_for(config, table))
-    cv = run / "cv"
-    metrics = _score(config, table, oof, data) | {"hashes": hashes_of(config, table, folds), "missing": lost.tolist()}
-    with atomic_path(cv / OOF) as temporary:
-        oof.to_parquet(temporary, index=False)
-    write_json(cv / METRICS, metrics)
-    track_cv(config, run)
-    _print(f"figures and predictions: {cv}")
+    metrics = _score(experiment, oof) | {"hashes": experiment.hashes, "missing": lost.tolist()}
+    write_pooled_results(run, oof, metrics)
+    track_cv(experiment.config, run)
+    _print(f"metrics and predictions: {run / CV}")
+    return _objective(experiment, run / (CV if experiment.config.fold == "all" else f"fold{experiment.config.fold}"))
 
 
-def _score(config: Config, table: ImageTable, oof: pd.DataFrame, data: FoldData) -> dict[str, Any]:
-    """Prints the figures of out-of-fold predictions and returns them for metrics.json."""
-    metrics: dict[str, Any] = {"checkpoint": config.checkpoint, "data": table.name}
-    if config.checkpoint == "best":
-        _print("note: checkpoint=best chose the epoch on the very fold that is reported: figures are too good by that")
-    if "probability" in oof and oof["cancer"].eq(1).any():
-        evaluation = evaluate(
-            oof, config.evaluation.aggregate, sampling=table.sampling, resamples=config.evaluation.resamples
-        )
-        _print(evaluation.table())
-        metrics["breasts"] = evaluation.to_dict()
-    others = tuple(target for target in data.targets if target.name != "cancer")
-    if others:
-        scores = score_targets(oof, others, config.evaluation.resamples)
-        _print(targets_table(scores))
-        metrics["targets"] = {name: score.to_dict() for name, score in scores.items()}
-    return metrics
+def _objective(experiment: Experiment, folder: Path) -> float | None:
+    """The metric that a sweep optimises, from the ``metrics.json`` of a fold or of all folds."""
+    breasts = read_record(Metrics, folder / METRICS).breasts
+    return breasts.pooled.get(_OBJECTIVES[experiment.config.objective]) if breasts else None
 
 
-def _say_set(config: Config, table: ImageTable) -> None:
-    frame = table.frame
+def _print_experiment(experiment: Experiment) -> None:
+    config, table, frame = experiment.config, experiment.table, experiment.table.frame
     positives = frame.loc[frame["cancer"] == 1, "prediction_id"].nunique()
     extra = f", and {len(table.extra):,} images only to train on" if table.extra is not None else ""
     _print(
@@ -175,25 +156,30 @@ def _say_set(config: Config, table: ImageTable) -> None:
         f"{frame['prediction_id'].nunique():,} breasts, {positives:,} positive{extra}"
     )
     if config.data.demo:
-        height, width = config.preprocess.size
-        start = "from scratch" if not config.model.pretrained and not config.model.weights else "from given weights"
-        _print(
-            f"data {table.name}: simulated mammograms with a recipe of their own: {height}×{width} pixels, "
-            f"{config.trainer.epochs} epochs, {start}"
-        )
-    kept = {target.name for target in kept_targets(config.targets, table)}
+        _print(f"data {table.name}: simulated mammograms; what is learnt on them says nothing of real ones")
+    learnt = {target.name for target in experiment.targets}
     for name in config.targets:
-        if name not in kept:
+        if name not in learnt:
             _print(f"target {name}: the table has no label for it, so it is dropped")
 
 
-def _hardware(config: Config) -> str:
-    accelerator = hardware.choose_accelerator(config.trainer)
-    world = int(os.environ.get("WORLD_SIZE", "0"))
-    size, per_device = config.global_batch_size, config.batch_size_per_device
-    return hardware.describe(
-        accelerator, world or hardware.choose_devices(config.trainer, accelerator, size, per_device)
-    )
+def _score(experiment: Experiment, oof: pd.DataFrame) -> dict[str, Any]:
+    """Prints the metrics of out-of-fold predictions and returns them for metrics.json."""
+    config, table = experiment.config, experiment.table
+    metrics: dict[str, Any] = {"checkpoint": config.checkpoint, "data": table.name}
+    if config.checkpoint == "best":
+        _print("note: checkpoint=best chose the epoch on the very fold that is reported: metrics are too good by that")
+    if "probability" in oof and oof["cancer"].eq(1).any():
+        settings = config.evaluation
+        evaluation = evaluate(oof, settings.aggregate, sampling=table.sampling, resamples=settings.resamples)
+        _print(evaluation.table())
+        metrics["breasts"] = evaluation.to_dict()
+    others = tuple(target for target in experiment.targets if target.name != "cancer")
+    if others:
+        scores = score_targets(oof, others, config.evaluation.resamples)
+        _print(targets_table(scores))
+        metrics["targets"] = {name: score.to_dict() for name, score in scores.items()}
+    return metrics
 
 
 def _print(text: str) -> None:

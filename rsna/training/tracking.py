@@ -11,6 +11,8 @@ import pandas as pd
 from rsna.config.schema import Config
 from rsna.config.settings import flatten, to_mapping
 from rsna.files import read_json
+from rsna.runs.run_directory import fold_folder
+from rsna.runs.schema import CV, HISTORY, METRICS, OOF
 from rsna.training.callbacks.checkpoints import first_line
 
 STORE = "mlflow.db"
@@ -18,15 +20,15 @@ STORE = "mlflow.db"
 
 def track_fold(config: Config, run: Path, fold: int) -> None:
     """Mirrors a finished fold: its curves, figures and small files."""
-    folder = run / f"fold{fold}"
+    folder = fold_folder(run, fold)
 
     def log(mlflow: Any) -> None:
-        history = pd.read_csv(folder / "history.csv")
+        history = pd.read_csv(folder / HISTORY)
         for row in history.to_dict("records"):
-            figures = {str(k): float(v) for k, v in row.items() if k not in ("epoch", "step") and pd.notna(v)}
-            mlflow.log_metrics(figures, step=int(row["epoch"]))
-        _log_figures(mlflow, read_json(folder / "metrics.json"))
-        for name in ("history.csv", "history.png", "metrics.json", "oof.parquet"):
+            metrics = {str(k): float(v) for k, v in row.items() if k not in ("epoch", "step") and pd.notna(v)}
+            mlflow.log_metrics(metrics, step=int(row["epoch"]))
+        _log_metrics(mlflow, read_json(folder / METRICS))
+        for name in (HISTORY, "history.png", METRICS, OOF):
             mlflow.log_artifact(str(folder / name))
 
     _mirror(config, run, f"{run.name}/fold{fold}", log)
@@ -36,8 +38,8 @@ def track_cv(config: Config, run: Path) -> None:
     """Mirrors the pooled figures of a whole cross-validation."""
 
     def log(mlflow: Any) -> None:
-        _log_figures(mlflow, read_json(run / "cv" / "metrics.json"))
-        mlflow.log_artifact(str(run / "cv" / "metrics.json"))
+        _log_metrics(mlflow, read_json(run / CV / METRICS))
+        mlflow.log_artifact(str(run / CV / METRICS))
 
     _mirror(config, run, f"{run.name}/cv", log)
 
@@ -46,12 +48,10 @@ def _mirror(config: Config, run: Path, name: str, log: Callable[[Any], None]) ->
     """Logs to MLflow. A store that refuses costs the mirror alone: figures and files are in the run folder."""
     if config.tracking == "none":
         return
-    from mlflow.exceptions import MlflowException
-
     try:
         with _mlflow_run(config, run, name) as mlflow:
             log(mlflow)
-    except (MlflowException, OSError) as error:
+    except Exception as error:  # MLflow's, sqlalchemy's, OSError, RuntimeError without a HOME: nothing may end training
         print(f"note: {name} is not mirrored to MLflow ({first_line(error)}); everything is in {run}", flush=True)
 
 
@@ -81,7 +81,7 @@ def _mlflow_run(config: Config, run: Path, name: str) -> Iterator[Any]:
         yield mlflow
 
 
-def _log_figures(mlflow: Any, metrics: Mapping[str, Any]) -> None:
+def _log_metrics(mlflow: Any, metrics: Mapping[str, Any]) -> None:
     pooled = metrics.get("breasts", {}).get("pooled", {})
     mlflow.log_metrics({name: float(v) for name, v in pooled.items() if isinstance(v, (int, float))})
     for name, score in metrics.get("targets", {}).items():

@@ -5,22 +5,22 @@ import sys
 import threading
 from pathlib import Path
 
-from rsna.dataset.folds import load_folds
-from rsna.dataset.source import load_data
+from rsna.prepare.cache import Cache
 from rsna.runs.run_directory import read_config
-from rsna.runs.schema import FOLDS
 from rsna.training import ranks
-from rsna.training.data.fold import cache_for, fold_data
+from rsna.training.data.fold import fold_data
+from rsna.training.experiment import resolve
 from rsna.training.fit import fit_fold
+from rsna.training.launch import RANKS
 
 
 def main(folder: Path, fold: int) -> None:
     """Reads what the launching process wrote and trains."""
-    config = read_config(folder / "config.yaml")
-    table = load_data(config.data)
-    folds = load_folds(folder.parent / FOLDS, table.frame)
     with ranks.joined():
-        fit_fold(config, fold, folder, fold_data(config, table, folds, fold, cache_for(config, table)))
+        experiment = resolve(read_config(folder / RANKS))
+        config, table = experiment.config, experiment.table
+        cache = Cache.create(config.cache_dir, table.name, config.preprocess)
+        fit_fold(experiment, fold, folder, fold_data(table, experiment.folds, fold, cache, experiment.targets))
 
 
 def _end_with_launcher() -> None:
@@ -36,6 +36,6 @@ if __name__ == "__main__":
     except Exception as error:
         if not (type(error).__module__.startswith("rsna.") or isinstance(error, OSError)):
             raise
-        # The project's own errors say what, where and how to mend; a traceback would bury them.
+        # The project's own errors say what, where and how to mend; a traceback would hide them.
         print(f"rank {ranks.rank()}: {error}", file=sys.stderr, flush=True)
         sys.exit(1)

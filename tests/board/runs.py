@@ -10,6 +10,8 @@ from safetensors.torch import save_file
 from rsna.config.schema import Config
 from rsna.config.settings import from_mapping
 from rsna.dataset.folds import folds_hash
+from rsna.dataset.table import ImageTable
+from rsna.dataset.targets import get_targets
 from rsna.evaluation.metrics import evaluate
 from rsna.model.network import build_model
 from rsna.prepare.image import preprocessing_hash
@@ -75,9 +77,8 @@ def bind_and_write(folder, settings, folds, oof, trained, dataset="d" * 12, netw
     hashes = {
         "preprocessing": preprocessing_hash(settings.preprocess), "folds": folds_hash(folds), "dataset": dataset,
     }  # fmt: skip
-    record = RunRecord.of(
-        settings, settings.data_name, settings.data.sampling, len(oof), hashes, settings.targets, n_folds
-    )
+    table = ImageTable(settings.data_name, Path("nowhere"), oof, settings.data.sampling)
+    record = RunRecord.of(settings, table, hashes, get_targets(settings.targets), n_folds)
     record = record.model_copy(update={"commit": Commit(hash="0123456789ab", dirty=True)})
     bind_run(folder, settings, folds, record)
     scored = "cancer" in settings.targets

@@ -13,8 +13,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rsna.config.settings import ConfigError
-from rsna.dataset.table import TableError
 from rsna.prepare.cache import CacheError
 from rsna.training.callbacks.checkpoints import CheckpointError, average_weights, latest_checkpoint, write_weights
 from rsna.training.callbacks.watch import DivergedError
@@ -74,30 +72,6 @@ def test_a_broken_epoch_file_is_named(tmp_path):
     (tmp_path / "epoch0001.safetensors").write_bytes(b"torn")
     with pytest.raises(CheckpointError, match=r"epoch0001\.safetensors: the weights of an epoch that counts"):
         average_weights([tmp_path / "epoch0001.safetensors"])
-
-
-@pytest.mark.parametrize(
-    ("overrides", "said"),
-    [
-        ({"trainer__accelerator": "cuda"}, "torch finds no cuda device here"),
-        ({"model__norm": "sync"}, r"model\.norm: sync works between GPUs"),
-        ({"trainer__devices": 3}, r"trainer\.devices can be 1, 2, 4, 8, 16"),
-        ({"trainer__devices": 2, "global_batch_size": 12}, "batch_size_per_device can be 1, 2, 3, 6"),
-    ],
-)
-@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU makes these possible")
-def test_what_the_hardware_or_the_batch_cannot_do_is_refused(tiny, overrides, said):
-    with pytest.raises(ConfigError, match=said):
-        train_here(tiny_config(tiny, **overrides))
-
-
-def test_a_missing_label_is_named_before_anything_is_trained(tiny):
-    table = pd.read_csv(tiny / "set" / "train.csv", dtype=str)
-    table.loc[table["patient_id"] == "20", "cancer"] = None
-    table.to_csv(tiny / "set" / "train.csv", index=False)
-    with pytest.raises(TableError, match=r"2 of 48 images have no label in column cancer \(20CC, 20MLO\)"):
-        train_here(tiny_config(tiny))
-    assert not (tiny / "run").exists()
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -11,19 +11,17 @@ import torch
 from safetensors.torch import load_file
 
 from rsna.config.training import LossSettings
-from rsna.dataset.folds import make_folds
-from rsna.dataset.source import load_data
 from rsna.dataset.targets import get_targets
 from rsna.model.heads import output_count
 from rsna.model.network import build_model
 from rsna.training.average import MovingAverage
 from rsna.training.callbacks.checkpoints import average_weights
 from rsna.training.data.batch import plan_batch
-from rsna.training.data.fold import cache_for, fold_data
-from rsna.training.fit import data_module, prepare_network
+from rsna.training.fit import data_module, lay_out
+from rsna.training.hardware import Hardware
 from rsna.training.losses import mixed_loss, target_loss
 from rsna.training.module import MammogramModule
-from tests.training.tiny import tiny_config, train_here
+from tests.training.tiny import first_fold, tiny_config, train_here
 
 BASE = {"trainer__epochs": 3, "model__drop_rate": 0.0}
 
@@ -141,14 +139,13 @@ def test_mixup_acts_on_training_alone(plain, tiny):
 def first_step(folder, options):
     """What the first step starts from and what comes of it: initial weights, batch, loss, and the network's logits."""
     config = tiny_config(folder, **BASE | options)
-    table = load_data(config.data)
-    fold = fold_data(config, table, make_folds(table.images, config.folds.n_folds), 0, cache_for(config, table))
+    fold = first_fold(config)
     plan = plan_batch(config.global_batch_size, config.batch_size_per_device, 1)
     torch.manual_seed(config.seed)
-    network = prepare_network(config, build_model(config.model, output_count(fold.targets)), "cpu", plan)
+    network = lay_out(build_model(config.model, output_count(fold.targets)), config, plan)
     module = MammogramModule(network, fold.targets, fold.validation, config, 3)
     weights = {key: value.clone() for key, value in network.state_dict().items()}
-    batch = next(iter(data_module(config, fold, plan, "cpu").train_dataloader()))
+    batch = next(iter(data_module(config, fold, plan, Hardware("cpu", 1, "32", 0)).train_dataloader()))
     torch.manual_seed(1)
     torch.nn.init.normal_(network.classifier.weight)  # which starts at 0, where every loss is the same
     changed = {key: value.clone() for key, value in network.state_dict().items()}

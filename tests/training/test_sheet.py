@@ -2,11 +2,8 @@
 
 import cv2
 
-from rsna.dataset.folds import folds_for
-from rsna.dataset.source import load_data
-from rsna.training.data.fold import cache_for, fold_data
 from rsna.training.sheet import augmented_sheet
-from tests.training.tiny import tiny_config
+from tests.training.tiny import first_fold, tiny_config
 
 
 def test_it_has_a_row_a_batch_and_changes_with_the_augmentation(tiny):
@@ -16,9 +13,7 @@ def test_it_has_a_row_a_batch_and_changes_with_the_augmentation(tiny):
             tiny, targets=["cancer", "view", "density"], augment__affine=0, augment__horizontal_flip=0,
             augment__gamma=0, augment__brightness_contrast=1.0, augment__brightness=brightness, augment__contrast=0.0,
         )  # fmt: skip
-        table = load_data(config.data)
-        data = fold_data(config, table, folds_for(table.frame, config.folds), 0, cache_for(config, table))
-        file = augmented_sheet(config, data, tiny / f"{brightness}.png", batches=2)
+        file = augmented_sheet(config, first_fold(config), tiny / f"{brightness}.png", batches=2)
         pictures.append(cv2.imread(str(file), cv2.IMREAD_GRAYSCALE))
     assert pictures[0].shape == pictures[1].shape
     assert pictures[0].shape[0] == 2 * (320 + 34)

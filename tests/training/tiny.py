@@ -14,7 +14,10 @@ import pandas as pd
 
 from rsna.config.schema import Config
 from rsna.config.settings import from_mapping
+from rsna.prepare.cache import Cache
 from rsna.training.callbacks.checkpoints import Checkpoints
+from rsna.training.data.fold import FoldData, fold_data
+from rsna.training.experiment import resolve
 from rsna.training.run import train
 
 ROWS, COLUMNS = 48, 32
@@ -85,7 +88,14 @@ def tiny_config(folder: Path, **overrides: object) -> Config:
 
 def train_here(config: Config) -> Path:
     """Trains in this process."""
-    return train(config)
+    return train(config).run
+
+
+def first_fold(config: Config) -> FoldData:
+    """Fold 0 of a set whose images are prepared already."""
+    experiment = resolve(config)
+    cache = Cache.create(config.cache_dir, experiment.table.name, config.preprocess)
+    return fold_data(experiment.table, experiment.folds, 0, cache, experiment.targets)
 
 
 def die_at_step(config: Config, step: int) -> int | None:

@@ -1,9 +1,9 @@
-"""Checkpoints to go on from, and the weights of the epochs that count."""
+"""Checkpoints to go on from, and the weights that a run ends with."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from rsna.config.schema import Config
 from rsna.files import atomic_path
 from rsna.training.callbacks.watch import LossWatch
 
@@ -26,37 +27,30 @@ class CheckpointError(OSError):
 class Checkpoints(Callback):
     """Saves after every epoch, and within one where asked for; the checkpoint before the last is kept.
 
-    Besides, the weights of the epochs that count are kept, each as ``epoch<n>.safetensors``: the last ones, or the best
-    ones. With ``patience`` it ends training when no epoch has been better for so long.
+    Besides, the weights that the run may end with are kept, each epoch's as ``epoch<n>.safetensors``: the last ones, or
+    the best ones. With ``patience`` it ends training when no epoch has been better for so long.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        watch: LossWatch,
-        choose: Literal["last", "best"],
-        soup: int,
-        every_steps: int,
-        patience: int,
-    ) -> None:
-        """Args beyond the obvious.
+    def __init__(self, folder: Path, watch: LossWatch, config: Config, bind: Callable[[], None]) -> None:
+        """Reads ``checkpoint``, ``soup``, ``trainer.patience`` and ``trainer.checkpoint_every_steps``.
 
         Args:
+            folder: Where everything goes.
             watch: Asked before anything is saved.
-            choose: Which epochs count.
-            soup: How many of them.
-            every_steps: Optimiser steps between checkpoints within an epoch; 0 for none.
-            patience: Epochs; 0 never stops.
+            config: The experiment's.
+            bind: Called before anything is saved: from then on the run folder belongs to this experiment.
         """
-        self.folder, self.watch = folder, watch
-        self.choose, self.soup, self.every_steps, self.patience = choose, soup, every_steps, patience
+        self.folder, self.watch, self.bind = folder, watch, bind
+        self.choose, self.soup, self.patience = config.checkpoint, config.soup, config.trainer.patience
+        self.every_steps = config.trainer.checkpoint_every_steps
         self.values: list[float] = []
-        """Figure of every epoch so far, larger is better; NaN where there was none."""
-        self._counted = self._counted_before = frozenset[Path]()
+        """Metric of every epoch so far, larger is better; NaN where there was none."""
+        self._saved_with = self._saved_with_before = frozenset[Path]()
+        """Files of weights that the last checkpoint, and the one before it, would end with."""
 
     @property
-    def kept(self) -> list[int]:
-        """Epochs that count, in their order."""
+    def kept_epochs(self) -> list[int]:
+        """Epochs whose weights the run ends with, in their order."""
         epochs = list(range(len(self.values)))
         if self.choose == "best":
             ranked = sorted((e for e in epochs if not math.isnan(self.values[e])), key=lambda e: (-self.values[e], e))
@@ -65,11 +59,11 @@ class Checkpoints(Callback):
 
     @property
     def files(self) -> list[Path]:
-        """Weights of the epochs that count."""
-        return [self._file(epoch) for epoch in self.kept]
+        """Weights of these epochs."""
+        return [self._file(epoch) for epoch in self.kept_epochs]
 
     @property
-    def tired(self) -> bool:
+    def stops_early(self) -> bool:
         """Whether no epoch was better than an earlier one for ``patience`` epochs."""
         known = [value for value in self.values if not math.isnan(value)]
         if not self.patience or not known:
@@ -77,7 +71,7 @@ class Checkpoints(Callback):
         return len(self.values) - 1 - self.values.index(max(known)) >= self.patience
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.tired:  # it was interrupted between its last epoch and its end
+        if self.stops_early:  # it was interrupted between its last epoch and its end
             trainer.should_stop = True
 
     def on_train_batch_end(
@@ -91,17 +85,19 @@ class Checkpoints(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.watch.read(trainer)
         self.watch.check_weights(pl_module)
+        if trainer.is_global_zero:
+            self.bind()
         monitor = next(name for name in MONITOR if name in trainer.callback_metrics)
         value = float(trainer.callback_metrics[monitor])
         self.values.append(-value if monitor.endswith("loss") else value)
         newest = len(self.values) - 1
-        if trainer.is_global_zero and newest in self.kept:
+        if trainer.is_global_zero and newest in self.kept_epochs:
             write_weights(pl_module.counted.state_dict(), self._file(newest))  # type: ignore[union-attr]
         self._save(trainer, pl_module)
         if trainer.is_global_zero:
-            # What the checkpoint before the last counts stays, too: a run may have to go on from that one.
-            self._remove_all_but({*self._counted_before, *self.files})
-        if self.tired:
+            # What the checkpoint before the last would end with stays, too: a run may have to go on from that one.
+            self._remove_all_but({*self._saved_with_before, *self.files})
+        if self.stops_early:
             trainer.should_stop = True
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -113,10 +109,10 @@ class Checkpoints(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.values = state_dict["values"]
-        self._counted = frozenset(self.files)
+        self._saved_with = frozenset(self.files)
 
-    def _remove_all_but(self, counting: set[Path]) -> None:
-        for file in set(self.folder.glob("epoch*.safetensors")) - counting:
+    def _remove_all_but(self, wanted: set[Path]) -> None:
+        for file in set(self.folder.glob("epoch*.safetensors")) - wanted:
             file.unlink()
 
     def _file(self, epoch: int) -> Path:
@@ -131,13 +127,14 @@ class Checkpoints(Callback):
             trainer.save_checkpoint(last)
             return
         try:
+            self.bind()
             with atomic_path(last) as temporary:
                 trainer.save_checkpoint(temporary)
                 if last.exists():
                     last.replace(self.folder / PREVIOUS)
         except (OSError, RuntimeError) as error:  # torch raises RuntimeError when its zip file cannot be written
             raise _not_written(last, error) from error
-        self._counted, self._counted_before = frozenset(self.files), self._counted
+        self._saved_with, self._saved_with_before = frozenset(self.files), self._saved_with
 
 
 def latest_checkpoint(folder: Path) -> Path | None:

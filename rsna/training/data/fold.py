@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from rsna.config.schema import Config
 from rsna.dataset.table import ImageTable, TableError
-from rsna.dataset.targets import Target, kept_targets
+from rsna.dataset.targets import Target
 from rsna.prepare.cache import Cache
 
 
@@ -24,20 +23,12 @@ class FoldData:
     """Those that have labels to learn from."""
 
 
-def cache_for(config: Config, table: ImageTable) -> Cache:
-    """The cache of a set of images under these preprocessing settings."""
-    return Cache.create(config.cache_dir, table.name, config.preprocess)
-
-
-def fold_data(config: Config, table: ImageTable, folds: pd.DataFrame, fold: int, cache: Cache) -> FoldData:
+def fold_data(table: ImageTable, folds: pd.DataFrame, fold: int, cache: Cache, targets: tuple[Target, ...]) -> FoldData:
     """Splits a table; images that could not be prepared are on neither side.
 
     Raises:
-        TableError: There is no such fold, or a side of it is empty.
+        TableError: A side of the fold is empty.
     """
-    numbers = sorted(folds["fold"].unique())
-    if fold not in numbers:
-        raise TableError(f"fold: there is no fold {fold}; this run has {', '.join(map(str, numbers))}")
     valid_ids = set(folds.loc[folds["fold"] == fold, "image_id"])
     prepared = set(cache)
     frame = table.frame[table.frame["image_id"].isin(prepared)]
@@ -49,6 +40,4 @@ def fold_data(config: Config, table: ImageTable, folds: pd.DataFrame, fold: int,
         training = pd.concat([training, extra[~extra["patient_id"].isin(validation["patient_id"])]])
     if training.empty or validation.empty:
         raise TableError(f"fold {fold}: {len(training)} images to train on and {len(validation)} to validate on")
-    return FoldData(
-        training.reset_index(drop=True), validation.reset_index(drop=True), cache, kept_targets(config.targets, table)
-    )
+    return FoldData(training.reset_index(drop=True), validation.reset_index(drop=True), cache, targets)
