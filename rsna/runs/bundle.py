@@ -50,6 +50,18 @@ class Bundle:
                 raise RunError(f"{self.folder / name}: its SHA-256 is not the recorded one; copy it again")
 
 
+def one_path(source: str | Path) -> Path:
+    """The path of one trained model, as it is typed.
+
+    Raises:
+        RunError: It is a list of several.
+    """
+    path = Path(source).expanduser()
+    if str(source).startswith("[") and not path.exists():
+        raise RunError(f"run={source}: this takes one trained model; rsna ensemble run={source} joins several")
+    return path
+
+
 def open_bundle(path: str | Path) -> Bundle:
     """Reads ``bundle.json`` and checks that this version understands it.
 
@@ -59,7 +71,7 @@ def open_bundle(path: str | Path) -> Bundle:
     Raises:
         RunError: It is not there, is no bundle, is of another format, or bundle.json was torn or changed.
     """
-    path = Path(path).expanduser()
+    path = one_path(path)
     if not path.exists():
         raise RunError(f"run={path}: there is no such bundle, neither a folder nor an archive")
     if path.is_file():

@@ -31,8 +31,8 @@ from rsna.runs.schema import (
 
 _FREE = (
     "fold", "run", "objective", "tracking", "cache_dir", "batch_size_per_device", "data.root", "data.demo",
-    "data.extra", "evaluation.resamples", "preprocess.boxes", "prepare", "folds", "trainer.accelerator", "trainer.devices",
-    "trainer.workers", "trainer.progress", "trainer.checkpoint_every_steps",
+    "data.extra", "evaluation.resamples", "preprocess.boxes", "prepare", "folds", "trainer.accelerator",
+    "trainer.devices", "trainer.workers", "trainer.progress", "trainer.checkpoint_every_steps",
     "trainer.compile", "model.gradient_checkpointing",
 )  # fmt: skip
 """Keys that may change between two starts of the same run: where it runs, and what the three hashes hold instead."""

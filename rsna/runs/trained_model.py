@@ -20,7 +20,7 @@ from rsna.files import sha256
 from rsna.model.heads import output_count, output_slices
 from rsna.model.network import MammogramNet, build_model
 from rsna.prepare.image import preprocessing_hash
-from rsna.runs.bundle import Bundle, open_bundle
+from rsna.runs.bundle import Bundle, one_path, open_bundle
 from rsna.runs.errors import RunError
 from rsna.runs.run import Run, open_run
 from rsna.runs.schema import BUNDLE
@@ -122,9 +122,7 @@ def open_any(source: str | Path) -> Run | Bundle:
     Raises:
         RunError: See :func:`load_trained`.
     """
-    path = Path(source).expanduser()
-    if str(source).startswith("[") and not path.exists():
-        raise RunError(f"run={source}: this takes one trained model; rsna ensemble run={source} joins several")
+    path = one_path(source)
     return open_bundle(path) if path.is_file() or (path / BUNDLE).is_file() else open_run(path)
 
 

@@ -133,7 +133,7 @@ def test_a_changed_file_is_refused_before_it_is_used(bundle):
 
 def test_verify_without_installing(bundle):
     found = verify_bundle(BundleVerifyOptions(run=str(bundle), install=False))
-    assert found.files == 3
+    assert found.files == 4
     assert found.predicted == 4
 
 

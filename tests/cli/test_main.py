@@ -50,7 +50,7 @@ def test_every_key_has_a_line_of_help():
         (["infer", "run=nowhere", "input=b"], 1, "input=b: there is no such folder"),
         (["predict", "run=a", "input=nowhere.dcm"], 1, "input=nowhere.dcm: there is no such file or folder"),
         (["evaluate"], 2, "run: give run=FOLDER or predictions=FILE"),
-        (["evaluate", "run=nowhere"], 2, "run=nowhere: has no out-of-fold predictions"),
+        (["evaluate", "run=nowhere"], 1, "run=nowhere: there is no such folder"),
         (["leaderboard", "runs=nowhere"], 1, "runs=nowhere: there is no such folder"),
         (["table", "input=nowhere"], 1, "nowhere: there is no such folder"),
         (["prepare", "data=rsna", "data.root=nowhere"], 1, "nowhere: there is no such folder"),
