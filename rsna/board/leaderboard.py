@@ -83,9 +83,14 @@ def _group(runs: list[Run], resamples: int) -> Group:
 
 
 def _compared(leader: Place, place: Place, resamples: int) -> Place:
+    for one, whose in ((place, ""), (leader, f"the leader {leader.run.path} cannot be compared with: ")):
+        try:
+            _ = one.evaluation
+        except (PredictionError, ValueError, OSError) as error:
+            return replace(place, why=f"{whose}{error}")
     try:
         gap = compare(leader.evaluation, place.evaluation, resamples).differences["pf1_nested"]
-    except (PredictionError, ValueError, OSError) as error:
+    except PredictionError as error:
         # A run that lost an image holds other breasts: its figures stand, the paired test cannot.
         return replace(place, why=str(error))
     return replace(place, difference=gap)

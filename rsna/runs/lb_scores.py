@@ -6,13 +6,16 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
 from rsna.files import write_json
 from rsna.runs.errors import RunError
-from rsna.runs.schema import CV, LB, Record, read_record
+from rsna.runs.schema import CV, LB, Record, Share, read_record
 
 _COLUMNS = {"fileName", "date", "description", "status", "publicScore", "privateScore"}
 
@@ -21,22 +24,16 @@ class ScoreError(RunError):
     """Scores that cannot be recorded; the message says which and how to mend them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True))
 class Submission:
-    """One submission of a run."""
+    """One submission of a run; its scores are pF1 on the two parts of the hidden set."""
 
     date: str
     """When it was made, or recorded; ISO 8601 or as the competition prints it."""
-    public: float | None
-    private: float | None
-    """pF1 on the two parts of the hidden set, in [0, 1]."""
+    public: Share | None
+    private: Share | None
     description: str = ""
-
-    def __post_init__(self) -> None:
-        for name in ("public", "private"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise ScoreError(f"{name}: {value} is no pF1; it lies in [0, 1]")
+    """What was typed beside it."""
 
 
 class LbScores(Record):
@@ -88,6 +85,9 @@ def scored_now(public: float | None, private: float | None) -> Submission:
     """
     if public is None and private is None:
         raise ScoreError("public: give public=SCORE, private=SCORE, or submissions=FILE.csv")
+    for name, value in (("public", public), ("private", private)):
+        if value is not None and not 0 <= value <= 1:
+            raise ScoreError(f"{name}: {value} is no pF1; it lies in [0, 1]")
     return Submission(datetime.now(UTC).isoformat(timespec="microseconds"), public, private)
 
 

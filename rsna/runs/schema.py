@@ -297,6 +297,26 @@ def checkout_commit() -> Commit:
         return Commit(hash=None, dirty=None)
 
 
+class ExportedFold(Record):
+    """One fold of an export."""
+
+    fold: int
+    sha256: str
+    """Of fold<k>.onnx."""
+    weights: str
+    """SHA-256 of the weights that it was made of."""
+    difference: float
+    """Largest difference in probability from torch, over the checked images, singly and in batches."""
+    torch_images_per_s: float
+    onnx_images_per_s: float
+
+
+class ExportRecord(Record):
+    """onnx/export.json, below a run or a bundle."""
+
+    folds: dict[int, ExportedFold]
+
+
 T = TypeVar("T", bound=Record)
 
 
