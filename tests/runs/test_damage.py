@@ -105,7 +105,14 @@ FILES = (
     "config.yaml", "run.json", "folds.csv", "fold0/metrics.json", "fold1/oof.parquet", "fold1/model.safetensors",
     "cv/metrics.json", "cv/oof.parquet", "cv/lb.json",
 )  # fmt: skip
-CASES = [(file, name, damage) for file in FILES for name, damage in DAMAGES.items()]
+# What is no JSON file is as little a list as an object.
+CASES = [
+    (file, name, damage)
+    for file in FILES
+    for name, damage in DAMAGES.items()
+    if file.endswith(".json") or name not in ("list", "keys")
+]
+CASES += [("config.yaml", "keys", DAMAGES["keys"])]
 CASES += [(file, "missing", Path.unlink) for file in ("config.yaml", "run.json", "folds.csv", "fold0/oof.parquet")]
 CASES += [(file, "lines", cut_at_a_line) for file in ("config.yaml", "folds.csv")]
 CASES += [("cv/oof.parquet", "missing", Path.unlink), ("cv/oof.parquet", "another table", by_another_table)]
