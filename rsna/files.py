@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -104,3 +104,9 @@ def sha256(path: str | Path) -> str:
     """
     with Path(path).open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def first_few(items: Iterable[object], shown: int = 3) -> str:
+    """``a, b, c and 15 more``: what a message lists of many files or rows before it only counts."""
+    texts = [str(item) for item in items]
+    return ", ".join(texts[:shown]) + (f" and {len(texts) - shown:,} more" if len(texts) > shown else "")

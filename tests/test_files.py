@@ -2,7 +2,7 @@
 
 import pytest
 
-from rsna.files import FileError, atomic_path, read_json, read_yaml, sha256, write_atomic, write_json
+from rsna.files import FileError, atomic_path, first_few, read_json, read_yaml, sha256, write_atomic, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -53,3 +53,9 @@ def test_yaml_is_read(tmp_path):
 def test_a_hash_is_that_of_the_content(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2
+
+
+def test_long_lists_are_counted_behind_their_first():
+    assert first_few(["a", 1]) == "a, 1"
+    assert first_few(range(5)) == "0, 1, 2 and 2 more"
+    assert first_few(range(2000), 1) == "0 and 1,999 more"

@@ -1,26 +1,101 @@
 """Look at a set before anyone trains on it: what it is made of, what cannot be read, what contradicts itself."""
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 import pandas as pd
 
 from rsna.audit.browse import browse
-from rsna.audit.duplicates import find_duplicates
-from rsna.audit.issues import Finding, find_suspicious
-from rsna.audit.probe import Probe, probe
-from rsna.audit.report import AuditReport
-from rsna.config.data import PreprocessSettings
-from rsna.dataset.table import SUFFIXES, TableError, image_id_of, list_files, read_csv, resolve_paths
+from rsna.audit.issues import Issue, find_contradictions
+from rsna.audit.probe import Probe, find_duplicates, probe
+from rsna.config.data import PreprocessSettings, Split
+from rsna.dataset.adapters import find_adapter
+from rsna.dataset.table import SUFFIXES, TableError, image_id_of
 from rsna.dataset.walk import promises_dicom, walk_files
 from rsna.dicom.frame import may_be_dicom
 from rsna.files import write_atomic
 from rsna.parallel.pool import map_tasks
 from rsna.parallel.progress import Progress
 
-_TEXTS = ("patient_id", "laterality", "view")
+_FROM_HEADERS = ("patient_id", "laterality", "view")
 """Columns that a table may leave to the headers."""
+
+_SPLITS: tuple[Split, ...] = ("train", "test")
+
+ATTRIBUTES = {
+    "modality": "modality",
+    "presentation_intent": "presentation intent",
+    "syntax": "transfer syntax",
+    "machine": "machine",
+    "size": "size, rows × columns",
+    "bits_stored": "bits stored",
+    "photometric": "photometric interpretation",
+    "window_function": "window function",
+    "windows": "windows to choose from",
+    "view": "view",
+    "laterality": "laterality",
+}
+"""Columns of the images that are counted, and what they are called."""
+
+_VALUES_SHOWN = 12
+_ISSUES_SHOWN = 5
+"""What the text lists before it only counts."""
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """What an audit found."""
+
+    root: Path
+    """The folder that was looked at."""
+    folder: Path
+    """Where audit.txt, images.csv, issues.csv and the sheets are."""
+    images: pd.DataFrame
+    """One row an image: the table's columns, path ("" where there is no file), `ATTRIBUTES`, header_patient_id,
+    header_laterality, header_view, and in failure why the file cannot be read ("" where it can)."""
+    issues: pd.DataFrame
+    """kind, id, detail: unreadable files, equal pixels, contradictions, missing views."""
+    sheets: list[Path]
+    """Contact sheets, machine by machine."""
+
+    @property
+    def readable(self) -> pd.DataFrame:
+        """The images whose file can be read."""
+        return self.images[self.images["path"].ne("") & self.images["failure"].eq("")]
+
+    def counts(self, attribute: str) -> pd.Series:
+        """Readable images by value of one of `ATTRIBUTES`, the most frequent first; "" is shown as (not said)."""
+        return self.readable[attribute].replace("", "(not said)").value_counts()
+
+    def text(self) -> str:
+        """The report for a person; ends with a line break."""
+        lines = [f"{self.root}: {self._sums()}"]
+        for attribute, title in ATTRIBUTES.items():
+            lines += ["", title]
+            counts = self.counts(attribute)
+            lines += [f"  {count:>9,}  {value}" for value, count in counts.head(_VALUES_SHOWN).items()]
+            if len(counts) > _VALUES_SHOWN:
+                rest = counts.iloc[_VALUES_SHOWN:]
+                lines.append(f"  {rest.sum():>9,}  {len(rest)} others")
+        lines += ["", f"{len(self.issues):,} issues" if len(self.issues) else "nothing suspicious"]
+        for kind, group in self.issues.groupby("kind", sort=False):
+            lines.append(f"  {len(group):>9,}  {kind}")
+            shown = group.head(_ISSUES_SHOWN)
+            lines += [f"             {row.id}  {row.detail}".rstrip() for row in shown.itertuples()]
+            if len(group) > len(shown):
+                lines.append(f"             … {len(group) - len(shown):,} more in issues.csv")
+        lines += ["", f"{self.folder}: images.csv, issues.csv" + (f", {len(self.sheets)} sheets" * bool(self.sheets))]
+        return "\n".join(lines) + "\n"
+
+    def _sums(self) -> str:
+        images, breasts = self.images, self.images.groupby(["patient_id", "laterality"])
+        sums = [f"{len(images):,} images", f"{images['patient_id'].nunique():,} patients", f"{len(breasts):,} breasts"]
+        if "cancer" in images.columns:
+            positive = breasts["cancer"].max().eq(1)
+            sums.append(f"{int(positive.sum()):,} breasts with cancer ({positive.mean():.1%})")
+        unreadable = int(images["failure"].ne("").sum())
+        return ", ".join(sums) + f"; {unreadable:,} files cannot be read"
 
 
 def audit(
@@ -33,12 +108,11 @@ def audit(
     file_timeout: float = 60.0,
     progress: Progress | None = None,
 ) -> AuditReport:
-    """Audits a set in the competition's layout, or any folder of images; nothing needs to be right beforehand.
+    """Audits a set in a layout that an adapter knows, or any folder of images; nothing needs to be right beforehand.
 
     Args:
-        root: Folder with train.csv or test.csv and its images (in the competition's layout, or by a column path), or
-            any folder of DICOM, PNG and JPEG files.
-        out: Folder for audit.txt, images.csv, findings.csv and the sheets.
+        root: Folder of the set, or any folder of DICOM, PNG and JPEG files.
+        out: Folder for audit.txt, images.csv, issues.csv and the sheets.
         settings: How the images on the sheets are prepared.
         sheet_images: Images shown of each machine; 0 for no sheets.
         workers: Processes; None for one a core.
@@ -46,64 +120,76 @@ def audit(
         progress: What is called with (done, total, failed); None prints to standard error.
 
     Raises:
-        TableError: There is no such folder, no image in it, or its CSV cannot be read.
+        TableError: There is no such folder, no image in it, or its table cannot be read.
         ConfigError: The file of boxes cannot be read.
         PoolError: No worker can be started.
         OSError: The report cannot be written.
     """
     root, out = Path(root).expanduser(), Path(out)
-    images, lost = _gather(root)
+    images, unreadable = _find_images(root)
     paths = {place: path for place, path in enumerate(images["path"]) if path}
-    probes, problems = _probe(paths, workers, file_timeout, progress or Progress("audit", "files"))
-    images = _with_facts(images, probes, problems)
+
+    places, progress = list(paths), progress or Progress("audit", "files")
+    probes: dict[int, Probe] = {}
+    failures: dict[int, str] = {}
+    for done, outcome in enumerate(map_tasks(probe, paths.values(), workers=workers, timeout=file_timeout), start=1):
+        if outcome.value is not None:
+            probes[places[outcome.index]] = outcome.value
+        elif outcome.failure is not None:
+            failures[places[outcome.index]] = f"{outcome.failure.kind}: {outcome.failure.message}"
+        progress(done, len(paths), len(failures))
+    progress.close()
+    images = _with_headers(images, probes).assign(failure=[failures.get(place, "") for place in range(len(images))])
+
     image_ids = images["image_id"].tolist()
-    findings: list[Finding] = [("unreadable", image_ids[place], problem) for place, problem in problems.items()]
-    findings += [("unreadable", path, problem) for path, problem in lost]
+    issues: list[Issue] = [("unreadable", image_ids[place], failure) for place, failure in failures.items()]
+    issues += [("unreadable", path, reason) for path, reason in unreadable]
     for group in find_duplicates(paths, probes, workers, file_timeout):
         breasts = images.loc[group, "patient_id"] + "_" + images.loc[group, "laterality"]
-        findings.append(("equal pixels", " = ".join(image_ids[place] for place in group), " = ".join(breasts)))
-    findings += find_suspicious(images)
-    report = AuditReport(
-        root=root,
-        folder=out,
-        images=images,
-        findings=pd.DataFrame(findings, columns=["kind", "id", "detail"], dtype=str),
-        sheets=[],
-    )
+        issues.append(("equal pixels", " = ".join(image_ids[place] for place in group), " = ".join(breasts)))
+    issues += find_contradictions(images)
+    found = pd.DataFrame(issues, columns=["kind", "id", "detail"], dtype=str)
+    report = AuditReport(root=root, folder=out, images=images, issues=found, sheets=[])
+
     if sheet_images:
-        report.sheets.extend(_draw(report.readable, settings, out, sheet_images, workers, file_timeout))
+        for machine, readable in report.readable.groupby("machine", sort=True):
+            name = f"machine-{quote(str(machine), safe=' ') or 'unknown'}"
+            drawn = browse(
+                readable, settings, out, n=sheet_images, name=name, workers=workers, file_timeout=file_timeout
+            )
+            report.sheets.extend(drawn.sheets)
     write_atomic(out / "images.csv", images.to_csv(index=False))
-    write_atomic(out / "findings.csv", report.findings.to_csv(index=False))
+    write_atomic(out / "issues.csv", report.issues.to_csv(index=False))
     write_atomic(out / "audit.txt", report.text())
     return report
 
 
-def _gather(root: Path) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
+def _find_images(root: Path) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
     """One row an image: image_id, patient_id, laterality, view, path ("" where there is no file), table columns.
 
     And (path, reason) of the files and folders that cannot be looked at.
     """
     if not root.is_dir():
         raise TableError(f"{root}: there is no such folder")
-    for split in ("train", "test"):
-        csv, folder = root / f"{split}.csv", root / f"{split}_images"
-        table = read_csv(csv) if csv.is_file() else None
-        if table is not None and "path" in table.columns:
-            table = _with_texts(table, csv)
-            return table.assign(path=resolve_paths(table, root, csv)), []
-        if table is not None and folder.is_dir():
-            lost: list[OSError] = []
-            joined = _join(_with_texts(table, csv), list_files(folder, lost.append))
-            return joined, [(str(error.filename), f"{type(error).__name__}: {error.strerror}") for error in lost]
+    for split in _SPLITS:
+        if adapter := find_adapter(root, split):
+            listing = adapter.read(root, split)
+            images = listing.frame.assign(in_table=True)
+            if len(listing.rowless):
+                images = pd.concat([images, listing.rowless.assign(in_table=False)], ignore_index=True)
+            for column in ("image_id", *_FROM_HEADERS):
+                images[column] = images[column].fillna("").astype(str) if column in images.columns else ""
+            reasons = [(str(e.filename), f"{type(e).__name__}: {e.strerror}") for e in listing.unreadable]
+            return images, reasons
     tree = walk_files(root)
     files = [path for path in tree.files if _may_be_image(path)]
     if not files:
         known = f"train.csv with train_images or a column path, nor any DICOM or {', '.join(SUFFIXES)} file"
         raise TableError(f"{root}: holds neither {known}")
-    frame = pd.DataFrame({"image_id": [image_id_of(path) for path in files], "path": [str(path) for path in files]})
-    if frame["image_id"].duplicated().any():
-        frame["image_id"] = [str(path.relative_to(root).with_name(image_id_of(path))) for path in files]
-    return frame.assign(**dict.fromkeys(_TEXTS, "")), tree.lost
+    images = pd.DataFrame({"image_id": [image_id_of(path) for path in files], "path": [str(path) for path in files]})
+    if images["image_id"].duplicated().any():
+        images["image_id"] = [str(path.relative_to(root).with_name(image_id_of(path))) for path in files]
+    return images.assign(**dict.fromkeys(_FROM_HEADERS, "")), tree.failures
 
 
 def _may_be_image(path: Path) -> bool:
@@ -116,72 +202,22 @@ def _may_be_image(path: Path) -> bool:
         return True  # and is probed, which says why it cannot be read
 
 
-def _with_texts(table: pd.DataFrame, csv: Path) -> pd.DataFrame:
-    """The table with ids, laterality and view as text, "" where it does not say."""
-    missing = [column for column in ("image_id", "patient_id") if column not in table.columns]
-    if missing:
-        raise TableError(f"{csv}: has no column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
-    for column in ("image_id", *_TEXTS):
-        table[column] = table[column].fillna("").astype(str) if column in table.columns else ""
-    return table
-
-
-def _join(table: pd.DataFrame, files: Mapping[tuple[str, str], str]) -> pd.DataFrame:
-    keys = list(zip(table["patient_id"], table["image_id"], strict=True))
-    table["path"] = [files.get(key, "") for key in keys]
-    rowless = sorted(files.keys() - set(keys))
-    others = pd.DataFrame(rowless, columns=["patient_id", "image_id"], dtype=str)
-    others = others.assign(path=[files[key] for key in rowless], laterality="", view="", in_table=False)
-    joined = table.assign(in_table=True)
-    return pd.concat([joined, others], ignore_index=True) if rowless else joined
-
-
-def _probe(
-    paths: Mapping[int, str], workers: int | None, file_timeout: float, progress: Progress
-) -> tuple[dict[int, Probe], dict[int, str]]:
-    """Place → facts, and place → why there are none."""
-    places = list(paths)
-    probes: dict[int, Probe] = {}
-    problems: dict[int, str] = {}
-    outcomes = map_tasks(probe, paths.values(), workers=workers, timeout=file_timeout)
-    for done, outcome in enumerate(outcomes, start=1):
-        place = places[outcome.index]
-        if outcome.value is not None:
-            probes[place] = outcome.value
-        elif outcome.failure is not None:
-            problems[place] = f"{outcome.failure.kind}: {outcome.failure.message}"
-        progress(done, len(places), len(problems))
-    progress.close()
-    return probes, problems
-
-
-def _with_facts(images: pd.DataFrame, probes: Mapping[int, Probe], problems: Mapping[int, str]) -> pd.DataFrame:
+def _with_headers(images: pd.DataFrame, probes: dict[int, Probe]) -> pd.DataFrame:
     """Adds what the headers say, and lets it fill in what the table does not."""
     images = images.copy()
     seen = [probes.get(place) for place in range(len(images))]
-    images["problem"] = [problems.get(place, "") for place in range(len(images))]
-    for column in _TEXTS:
+    for column in _FROM_HEADERS:
         images[f"header_{column}"] = [getattr(one, column) if one else "" for one in seen]
         images[column] = images[column].mask(images[column].eq(""), images[f"header_{column}"])
-    for column in ("modality", "presentation_intent", "syntax", "photometric", "window_function"):
-        images[column] = [getattr(one, column) if one else "" for one in seen]
-    for column in ("bits_stored", "windows"):
+    for column in (
+        "modality", "presentation_intent", "syntax", "photometric", "window_function", "bits_stored", "windows"
+    ):  # fmt: skip
         images[column] = [str(getattr(one, column)) if one else "" for one in seen]
     images["size"] = [f"{one.rows}×{one.columns}" if one else "" for one in seen]
     machine = pd.Series([one.machine if one else "" for one in seen], index=images.index)
     if "machine_id" in images.columns:
+        # A column of numbers with gaps is read as 49.0.
         given = images["machine_id"].map(lambda value: "" if pd.isna(value) else str(value).removesuffix(".0"))
         machine = given.mask(given.eq(""), machine)
     images["machine"] = machine
     return images
-
-
-def _draw(
-    images: pd.DataFrame, settings: PreprocessSettings, out: Path, n: int, workers: int | None, file_timeout: float
-) -> list[Path]:
-    sheets: list[Path] = []
-    for machine, group in images.groupby("machine", sort=True):
-        name = f"machine-{quote(str(machine), safe=' ') or 'unknown'}"
-        report = browse(group, settings, out, n=n, name=name, workers=workers, file_timeout=file_timeout)
-        sheets += report.sheets
-    return sheets

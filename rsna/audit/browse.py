@@ -8,16 +8,40 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from rsna.audit.sheet import HEIGHT, WIDTH, SheetTask, Tile, draw_tile
 from rsna.config.data import PreprocessSettings
+from rsna.dicom.box import Box
 from rsna.files import write_atomic
 from rsna.parallel.pool import map_tasks
 from rsna.prepare.boxes import read_boxes
+from rsna.prepare.image import prepare_image, read_overview
+from rsna.prepare.source import open_image
+
+Tile = npt.NDArray[np.uint8]
+"""(HEIGHT, WIDTH, 3) blue, green, red: an original with its crop drawn in, beside what was prepared from it."""
+
+HEIGHT, WIDTH = 384, 560
+"""Of a tile, in pixels."""
 
 _ACROSS, _DOWN = 3, 4
 """Tiles on a sheet."""
+
+_TEXT = 16
+_GAP = 4
+_GREY, _GREEN, _YELLOW = (48, 48, 48), (80, 220, 80), (80, 220, 240)
+
+
+@dataclass(frozen=True)
+class _TileTask:
+    """What a tile is drawn from."""
+
+    path: str
+    caption: tuple[str, str]
+    """Two lines."""
+    box: Box | None = None
+    """The crop, for crop=boxes."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +54,11 @@ class BrowseReport:
     """Images on them."""
     failures: list[tuple[str, str]]
     """(image_id, reason) of the images that cannot be shown."""
+
+    def text(self) -> str:
+        """The report for a person."""
+        lines = [f"cannot be shown: {image_id}: {reason}" for image_id, reason in self.failures]
+        return "\n".join([*lines, f"{self.n_shown} images on {', '.join(map(str, self.sheets)) or 'no sheet'}"])
 
 
 def browse(
@@ -65,13 +94,13 @@ def browse(
     image_ids = chosen["image_id"].astype(str).tolist()
     rows = chosen.to_dict("records")
     tasks = [
-        SheetTask(str(row["path"]), _caption(row), boxes.get(image_id))
+        _TileTask(str(row["path"]), _caption(row), boxes.get(image_id))
         for image_id, row in zip(image_ids, rows, strict=True)
     ]
     sheets: list[Path] = []
     failures: list[tuple[str, str]] = []
     waiting: list[Tile] = []
-    for outcome in map_tasks(partial(draw_tile, settings), tasks, workers=workers, timeout=file_timeout):
+    for outcome in map_tasks(partial(_draw_tile, settings), tasks, workers=workers, timeout=file_timeout):
         if outcome.value is not None:
             waiting.append(outcome.value)
         elif outcome.failure is not None:
@@ -93,6 +122,40 @@ def _caption(row: Mapping[Hashable, Any]) -> tuple[str, str]:
     about = [given("laterality"), given("view"), given("machine_id", "machine "), given("patient_id", "patient ")]
     cancer = "cancer" if given("cancer") == "1" else ""
     return str(row["image_id"]), "  ".join(text for text in [*about, cancer] if text)
+
+
+def _draw_tile(settings: PreprocessSettings, task: _TileTask) -> Tile:
+    """Prepares an image and draws it; what a worker does."""
+    image = open_image(task.path)
+    original = np.rint(image.display(read_overview(image, 256), window=settings.window) * 255).astype(np.uint8)
+    pixels, geometry = prepare_image(image, settings, task.box)
+    prepared = np.asarray(pixels >> (settings.bits - 8), dtype=np.uint8)
+
+    space = HEIGHT - 2 * _TEXT - 2 * _GAP
+    left = _fitted(original, space, (WIDTH - 3 * _GAP) * 3 // 5)
+    right = _fitted(prepared, space, (WIDTH - 3 * _GAP) * 2 // 5)
+    scale_y, scale_x = left.shape[0] / geometry.source[0], left.shape[1] / geometry.source[1]
+    x0, y0, x1, y1 = geometry.box
+    corners = (round(x0 * scale_x), round(y0 * scale_y)), (round(x1 * scale_x) - 1, round(y1 * scale_y) - 1)
+    cv2.rectangle(left, *corners, _GREEN, 1)
+
+    tile = np.full((HEIGHT, WIDTH, 3), _GREY, np.uint8)
+    top = 2 * _TEXT + _GAP
+    tile[top : top + left.shape[0], _GAP : _GAP + left.shape[1]] = left
+    tile[top : top + right.shape[0], WIDTH - _GAP - right.shape[1] : WIDTH - _GAP] = right
+    for line, text in enumerate(task.caption):
+        place = (_GAP, (line + 1) * _TEXT - 3)
+        ascii_text = text.encode("ascii", "replace").decode()
+        cv2.putText(tile, ascii_text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, _YELLOW, 1, cv2.LINE_AA)
+    return tile
+
+
+def _fitted(grey: npt.NDArray[np.uint8], height: int, width: int) -> Tile:
+    """(h, w, 3) the picture as large as it fits."""
+    scale = min(height / grey.shape[0], width / grey.shape[1])
+    size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
+    resized = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    return np.asarray(cv2.cvtColor(resized, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
 
 
 def _write_sheet(tiles: list[Tile], path: Path) -> Path:

@@ -1,92 +1,65 @@
-"""What is suspicious in a set: rules over a frame of images, each a list of (kind, id, detail)."""
+"""Where a set contradicts itself: rules over a frame of images, each of which yields (kind, id, detail)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pandas as pd
 
 from rsna.dataset.table import LABELS
 
-Finding = tuple[str, str, str]
+Issue = tuple[str, str, str]
 """(kind, id of the image, breast or patient, detail)."""
 
-STANDARD_VIEWS = tuple(f"{side} {view}" for side in "LR" for view in ("CC", "MLO"))
+_STANDARD_VIEWS = tuple(f"{side} {view}" for side in "LR" for view in ("CC", "MLO"))
 """The four images of a screening examination."""
 
+_CONTRADICTIONS = (
+    ("cancer without a biopsy", {"cancer": 1, "biopsy": 0}),
+    ("invasive without cancer", {"invasive": 1, "cancer": 0}),
+    ("difficult negative case with cancer", {"difficult_negative_case": 1, "cancer": 1}),
+)
+"""Values of two labels that no image can have at once."""
 
-def find_suspicious(images: pd.DataFrame) -> list[Finding]:
+
+def find_contradictions(images: pd.DataFrame) -> Iterator[Issue]:
     """Applies every rule.
 
     Args:
         images: One row an image: image_id, patient_id, laterality, view, path (text, "" for missing), the labels
-            (float: 0, 1, NaN, and -1 for anything else) where the set has them, header_patient_id,
-            header_laterality and header_view ("" where the header does not say).
+            (0, 1, NaN, and whatever else stands there) where the set has them, header_patient_id,
+            header_laterality and header_view ("" where the header does not say), in_table where there is a table.
     """
-    rules: tuple[Callable[[pd.DataFrame], Iterator[Finding]], ...] = (
-        _repeated,
-        _files_and_rows,
-        _labels,
-        _breasts,
-        _headers,
-        _views,
-    )
-    return [finding for rule in rules for finding in rule(images)]
-
-
-def _repeated(images: pd.DataFrame) -> Iterator[Finding]:
     for image_id, count in images["image_id"].value_counts(sort=False).items():
         if count > 1:
             yield "image_id in several rows", str(image_id), f"{count} rows"
 
-
-def _files_and_rows(images: pd.DataFrame) -> Iterator[Finding]:
     for row in images[images["path"].eq("")].itertuples():
         yield "row without a file", str(row.image_id), f"patient {row.patient_id}"
     if "in_table" in images.columns:
         for row in images[~images["in_table"]].itertuples():
             yield "file without a row", str(row.image_id), str(row.path)
 
-
-def _labels(images: pd.DataFrame) -> Iterator[Finding]:
-    given = [label for label in LABELS if label in images.columns]
-    for label in given:
-        for image_id in images["image_id"][images[label].eq(-1)]:
+    for label in [label for label in LABELS if label in images.columns]:
+        for image_id in images.loc[images[label].notna() & ~images[label].isin([0, 1]), "image_id"]:
             yield "label outside {0, 1}", str(image_id), label
-    for kind, label, value, other, contradicted in (
-        ("cancer without a biopsy", "cancer", 1, "biopsy", 0),
-        ("invasive without cancer", "invasive", 1, "cancer", 0),
-        ("difficult negative case with cancer", "difficult_negative_case", 1, "cancer", 1),
-    ):
-        if label in given and other in given:
-            both = images[label].eq(value) & images[other].eq(contradicted)
-            for row in images[both].itertuples():
+    for kind, values in _CONTRADICTIONS:
+        if set(values) <= set(images.columns):
+            for row in images[(images[list(values)] == pd.Series(values)).all(axis=1)].itertuples():
                 yield kind, str(row.image_id), f"patient {row.patient_id}, {row.laterality}"
+    if "cancer" in images.columns:
+        labelled = images[images["cancer"].isin([0, 1])]
+        labels = labelled.groupby(labelled["patient_id"] + "_" + labelled["laterality"])["cancer"].nunique()
+        for breast in labels.index[labels > 1]:
+            yield "breast with two cancer labels", str(breast), ""
 
-
-def _breasts(images: pd.DataFrame) -> Iterator[Finding]:
-    if "cancer" not in images.columns:
-        return
-    labelled = images[images["cancer"].isin([0, 1])]
-    labels = labelled.groupby(labelled["patient_id"] + "_" + labelled["laterality"])["cancer"].nunique()
-    for breast in labels.index[labels > 1]:
-        yield "breast with two cancer labels", str(breast), ""
-
-
-def _headers(images: pd.DataFrame) -> Iterator[Finding]:
-    for kind, column in (
-        ("laterality differs from the header", "laterality"),
-        ("view differs from the header", "view"),
-        ("patient differs from the header", "patient_id"),
-    ):
+    for what, column in (("laterality", "laterality"), ("view", "view"), ("patient", "patient_id")):
         table, header = images[column], images[f"header_{column}"]
-        for row in images[table.ne("") & header.ne("") & table.ne(header)].to_dict("records"):
-            yield kind, str(row["image_id"]), f"table {row[column]}, header {row[f'header_{column}']}"
+        differs = table.ne("") & header.ne("") & table.ne(header)
+        for image_id, ours, theirs in zip(images["image_id"][differs], table[differs], header[differs], strict=True):
+            yield f"{what} differs from the header", str(image_id), f"table {ours}, header {theirs}"
 
-
-def _views(images: pd.DataFrame) -> Iterator[Finding]:
-    if images["view"].eq("").all():
-        return  # the set does not say
-    have = (images["laterality"] + " " + images["view"]).groupby(images["patient_id"]).agg(set)
-    for patient, views in have.items():
-        missing = [view for view in STANDARD_VIEWS if view not in views]
-        if missing:
-            yield "patient without the four standard views", str(patient), f"missing {', '.join(missing)}"
+    # A set in which no image says its view would have every patient listed.
+    if images["view"].ne("").any():
+        have = (images["laterality"] + " " + images["view"]).groupby(images["patient_id"]).agg(set)
+        for patient, views in have.items():
+            if missing := [view for view in _STANDARD_VIEWS if view not in views]:
+                yield "patient without the four standard views", str(patient), f"missing {', '.join(missing)}"

@@ -1,6 +1,8 @@
-"""What one file is, without preparing it: header facts, and a thumbnail by which equal pixels are found."""
+"""What files are, without preparing them: facts of their headers, and which of them hold equal pixels."""
 
 import hashlib
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +12,18 @@ import numpy.typing as npt
 from pydicom.uid import UID
 
 from rsna.dicom.file import Mammogram
+from rsna.parallel.pool import map_tasks
 from rsna.prepare.image import read_overview
 from rsna.prepare.source import open_image
 
-THUMBNAIL = 24
+_THUMBNAIL = 24
 """Pixels along both sides of a thumbnail, whatever the image's aspect."""
+
+_MEAN_TOLERANCE = 0.01
+"""How far the means of two thumbnails of one image may differ, as share of their range: a level is not an average."""
+
+_TOLERANCE = 0.1
+"""How far any two of their pixels may, likewise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +62,7 @@ def probe(path: str) -> Probe:
     """
     image = open_image(path)
     stored = read_overview(image)
-    thumbnail = cv2.resize(stored.astype(np.float32), (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    thumbnail = cv2.resize(stored.astype(np.float32), (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA)
     rows, columns = image.size
     if not isinstance(image, Mammogram):
         kind = Path(path).suffix.lower().lstrip(".").replace("jpeg", "jpg").upper()
@@ -80,7 +89,7 @@ def probe(path: str) -> Probe:
     )
 
 
-def fingerprint(path: str) -> str:
+def pixel_hash(path: str) -> str:
     """SHA-256 of the stored values at full size: equal for equal pixels in whatever syntax; what a worker does.
 
     Raises:
@@ -89,3 +98,38 @@ def fingerprint(path: str) -> str:
     stored = open_image(path).decode()
     values = np.ascontiguousarray(stored, dtype=np.int32 if stored.dtype.kind == "i" else np.uint16)
     return hashlib.sha256(f"{values.shape}".encode() + values.tobytes()).hexdigest()
+
+
+def find_duplicates(
+    paths: Mapping[int, str], probes: Mapping[int, Probe], workers: int | None, file_timeout: float
+) -> list[list[int]]:
+    """Groups of places whose files hold equal pixels, each sorted; only likely pairs are decoded at full size.
+
+    Args:
+        paths: Place in the table → file.
+        probes: Place → what `probe` saw; places without are left out.
+        workers: Processes; None for one a core.
+        file_timeout: Seconds after which a file is left out.
+    """
+    by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for place, seen in probes.items():
+        by_size[seen.rows, seen.columns].append(place)
+    likely: set[int] = set()
+    for places in by_size.values():
+        thumbnails = np.stack([probes[place].thumbnail.ravel() for place in places])  # (n, 576)
+        means = thumbnails.mean(axis=1)
+        # In the order of their means near neighbours lie side by side: n windows instead of n² pairs.
+        order = np.argsort(means, kind="stable")
+        thumbnails, means = thumbnails[order], means[order]
+        span = np.maximum(np.ptp(thumbnails, axis=1), 1.0)
+        for at in range(len(order) - 1):
+            end = int(np.searchsorted(means, means[at] + _MEAN_TOLERANCE * span[at], side="right"))
+            near = np.abs(thumbnails[at + 1 : end] - thumbnails[at]).max(axis=1, initial=0.0) <= _TOLERANCE * span[at]
+            if near.any():
+                likely.update(places[order[at + offset]] for offset in (0, *(1 + np.flatnonzero(near))))
+    chosen = sorted(likely)
+    groups: dict[str, list[int]] = defaultdict(list)
+    for outcome in map_tasks(pixel_hash, [paths[i] for i in chosen], workers=workers, timeout=file_timeout):
+        if outcome.value is not None:
+            groups[outcome.value].append(chosen[outcome.index])
+    return sorted(group for group in groups.values() if len(group) > 1)

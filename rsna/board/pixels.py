@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from rsna.dataset.table import TableError, load_table
+from rsna.dataset.source import load_table
+from rsna.dataset.table import TableError
 from rsna.dicom.errors import DicomError
 from rsna.files import read_json
 from rsna.inference.explain import Grey, Heat, grey_original, heat_on_original

@@ -1,62 +1,36 @@
 """Verbs on files and tables: table, audit, prepare, folds, browse."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rsna.cli.verb import ConfiguredVerb, Verb
-from rsna.config.settings import require
+from rsna.config.settings import ConfigError
 from rsna.config.verbs import AuditOptions, BrowseOptions, FoldsCheckOptions, FoldsMakeOptions, TableOptions
 
 
 def _table(options: TableOptions) -> int:
-    import pandas as pd
-
-    from rsna.dataset.archive import scan_archive
-    from rsna.dataset.table import TableError
-    from rsna.files import atomic_path, write_atomic
+    from rsna.dataset.archive import write_table
 
     folder = Path(options.input).expanduser()
     out = Path(options.out).expanduser() if options.out else folder / "train.csv"
-    if out.exists():
-        raise TableError(f"{out}: is there already and is not overwritten; remove it, or name another with out=FILE")
-    archive = scan_archive(folder, Path(options.labels).expanduser() if options.labels else None)
-    frame = archive.frame.copy()
-    frame["path"] = _paths_for(out, folder, frame["path"])
-    with atomic_path(out) as temporary:
-        frame.to_csv(temporary, index=False)
-    views = ", ".join(f"{view or 'without view'} {n:,}" for view, n in frame["view"].value_counts().items())
-    print(f"{out}: {len(frame):,} images of {frame['patient_id'].nunique():,} patients ({views})")
-    print("".join(f"note: {line}\n" for line in archive.lines()), end="")
-    for path, reason in archive.failures[:10]:
-        print(f"cannot be used: {path}: {reason}")
-    if missing := archive.failures + archive.left_out:
-        listed = out.with_name(f"{out.stem}_left_out.csv")
-        write_atomic(listed, pd.DataFrame(missing, columns=["path", "reason"]).to_csv(index=False))
-        print(f"{listed}: {len(archive.failures):,} files that cannot be used, {len(archive.left_out):,} left out")
+    print("\n".join(write_table(folder, out, Path(options.labels).expanduser() if options.labels else None)))
     return 0
-
-
-def _paths_for(out: Path, folder: Path, paths: Iterable[str]) -> list[str]:
-    """Relative to a table beside or above its images, so that both can be moved together; whole paths elsewhere."""
-    folder, beside = folder.resolve(), out.parent.resolve()
-    if folder.is_relative_to(beside):
-        return [str((folder / path).relative_to(beside)) for path in paths]
-    return [str(folder / path) for path in paths]
 
 
 def _prepare(overrides: Sequence[str], _: None) -> int:
     from rsna.config.compose import compose
-    from rsna.training.experiment import resolve
-    from rsna.training.run import prepare
+    from rsna.dataset.prepare_set import prepare_set
+    from rsna.dataset.source import load_data
 
-    prepare(resolve(compose(overrides)))
+    config = compose(overrides)
+    table = load_data(config.data)
+    print("".join(f"{note}\n" for note in table.notes), end="")
+    prepare_set(config, table)
     return 0
 
 
 def _browse(overrides: Sequence[str], options: BrowseOptions) -> int:
-    from rsna.audit.browse import browse
     from rsna.config.compose import compose
-    from rsna.dataset.source import load_data
 
     config = compose(overrides)
     if options.batches:
@@ -65,18 +39,17 @@ def _browse(overrides: Sequence[str], options: BrowseOptions) -> int:
         from rsna.training.run import prepare
         from rsna.training.sheet import augmented_sheet
 
-        require(config.fold != "all", "fold: batches are those of one fold; give its number")
-        assert config.fold != "all"
+        if config.fold == "all":
+            raise ConfigError("fold: batches are those of one fold; give its number")
         experiment = resolve(config)
-        cache = prepare(experiment)
-        data = fold_data(experiment.table, experiment.folds, config.fold, cache, experiment.targets)
+        data = fold_data(experiment.table, experiment.folds, config.fold, prepare(experiment), experiment.targets)
         print(augmented_sheet(config, data, Path(options.out) / f"batches-fold{config.fold}.png", options.batches))
-        return 0
-    table = load_data(config.data)
-    report = browse(table.frame, config.preprocess, options.out, n=options.n or None, seed=options.seed)
-    for image_id, reason in report.failures:
-        print(f"cannot be shown: {image_id}: {reason}")
-    print(f"{report.n_shown} images on {', '.join(map(str, report.sheets)) or 'no sheet'}")
+    else:
+        from rsna.audit.browse import browse
+        from rsna.dataset.source import load_data
+
+        frame = load_data(config.data).frame
+        print(browse(frame, config.preprocess, options.out, n=options.n or None, seed=options.seed).text())
     return 0
 
 
@@ -98,10 +71,11 @@ def _audit(options: AuditOptions) -> int:
 
 def _folds_make(options: FoldsMakeOptions) -> int:
     from rsna.config.data import FoldSettings
-    from rsna.dataset.folds import folds_hash, make_folds, read_labels, summarise, write_folds
+    from rsna.dataset.folds import folds_hash, make_folds, summarise, write_folds
+    from rsna.dataset.table import REQUIRED, check_frame, read_csv
 
     FoldSettings(options.n_folds, options.seed)
-    frame = read_labels(options.labels)
+    frame = check_frame(read_csv(options.labels, REQUIRED), options.labels)
     folds = make_folds(frame, options.n_folds, options.seed)
     write_folds(folds, options.out)
     print(summarise(folds, frame).to_string(index=False))

@@ -11,6 +11,9 @@ from rsna.config.settings import ConfigError, require
 TargetName = Literal["cancer", "biopsy", "invasive", "difficult_negative_case", "BIRADS", "density", "view"]
 """What a network can learn; :data:`rsna.dataset.targets.TARGETS` says how each is read."""
 
+Split = Literal["train", "test"]
+"""The two parts of a set that the competition publishes: with labels, and without."""
+
 DATA_VARIABLE = "RSNA_DATA"
 """Environment variable that names the folder with train.csv and train_images."""
 
@@ -33,11 +36,14 @@ class DataSettings:
     """Roots of further sets that are only ever trained on, never validated on."""
     demo: bool = False
     """Write the embedded sample to root where it is not there yet."""
+    limit: int = 0
+    """Images at most, for a try: a part of the set by whole patients; 0 takes all."""
 
     def __post_init__(self) -> None:
         require(bool(self.root), "root: name the folder that holds train.csv")
         bad = set(self.name) & set("/\\ ")
         require(not bad, f"name: {self.name!r} becomes a folder's name; leave out {' '.join(sorted(bad))!r}")
+        require(self.limit >= 0, f"limit: {self.limit} is below 0; 0 takes every image")
 
 
 def choose_data(environment: Mapping[str, str] = os.environ) -> tuple[str, str]:

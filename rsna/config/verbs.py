@@ -172,7 +172,7 @@ class AuditOptions:
     input: str
     """Folder in the competition's layout, or with a table that names its files, or any folder of images."""
     out: str = "audit"
-    """Folder for audit.txt, images.csv, findings.csv and sheets of prepared images, a machine each."""
+    """Folder for audit.txt, images.csv, issues.csv and sheets of prepared images, a machine each."""
     sheet_images: int = 12
     """Images shown of each machine; 0 draws no sheets."""
     workers: int | None = None

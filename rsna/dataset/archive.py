@@ -2,17 +2,17 @@
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from rsna.dataset.labels import join_labels, read_labels
+from rsna.dataset.labels import join_labels, name_patients
 from rsna.dataset.table import TableError, image_id_of
 from rsna.dataset.walk import promises_dicom, walk_files
-from rsna.dicom import ColourImage, DicomError, Localizer, MultiFrame, NoPixels, NotDicom, Tags, open_mammogram
+from rsna.dicom import ColourImage, DicomError, Localizer, MultiFrame, NoPixels, NotDicom, open_mammogram
+from rsna.files import atomic_path, first_few, write_atomic
 
 _COLUMNS = ["patient_id", "image_id", "laterality", "view", "age", "machine_id", "path"]
 
@@ -22,27 +22,26 @@ _OTHER_KINDS = (ColourImage, Localizer, MultiFrame, NoPixels)
 _YEARS = {"Y": 1, "M": 12, "W": 52, "D": 365}
 """Units of an Age String (PS3.5 6.2), as parts of a year."""
 
-_SHOWN = 3
-"""Examples that a line lists."""
+_FAILURES_SHOWN = 10
 
 Reasons = list[tuple[str, str]]
 """(path below the folder, reason)."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Archive:
     """What was found in a folder."""
 
-    frame: pd.DataFrame
+    frame: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=_COLUMNS))
     """patient_id, image_id, laterality, view, age (whole years), machine_id, path (below the folder), then the other
     columns of the labels."""
-    failures: Reasons
-    """What may have been a mammogram and is lost: files and folders that cannot be read, images without a side."""
-    left_out: Reasons
+    failures: Reasons = field(default_factory=list)
+    """What may have been a mammogram and cannot be used: unreadable files and folders, images without a side."""
+    left_out: Reasons = field(default_factory=list)
     """What is no mammogram to be read: other modalities, tomosynthesis, reports, raw images beside processed ones."""
-    others: tuple[str, ...]
+    others: list[str] = field(default_factory=list)
     """Files that are no DICOM at all."""
-    notes: tuple[str, ...]
+    notes: list[str] = field(default_factory=list)
     """What did not fit: labels without image, images without labels, headers that contradict labels."""
 
     def lines(self) -> list[str]:
@@ -54,19 +53,39 @@ class Archive:
         for group in sorted(kinds.values(), key=len, reverse=True):
             lines.append(f"{len(group):,} files are left out (first: {': '.join(group[0])})")
         if self.others:
-            lines.append(f"{len(self.others):,} files are no DICOM ({_first(self.others)})")
+            lines.append(f"{len(self.others):,} files are no DICOM (first: {first_few(self.others)})")
         return lines
 
 
-@dataclass
-class _Found:
-    """What a scan comes upon."""
+def write_table(folder: Path, out: Path, labels: Path | None = None) -> list[str]:
+    """Writes the table of an archive, and beside it ``<out>_left_out.csv`` with what is not in it and why.
 
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    failures: Reasons = field(default_factory=list)
-    left_out: Reasons = field(default_factory=list)
-    others: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    Paths are relative in a table beside or above its images, so that both can be moved together; whole elsewhere.
+
+    Returns:
+        Lines for a person.
+
+    Raises:
+        TableError: ``out`` is there already; see also :func:`scan_archive`.
+    """
+    if out.exists():
+        raise TableError(f"{out}: is there already and is not overwritten; remove it, or name another with out=FILE")
+    archive = scan_archive(folder, labels)
+    images, beside = folder.resolve(), out.parent.resolve()
+    above = images.relative_to(beside) if images.is_relative_to(beside) else images
+    frame = archive.frame.assign(path=[str(above / path) for path in archive.frame["path"]])
+    with atomic_path(out) as temporary:
+        frame.to_csv(temporary, index=False)
+    views = ", ".join(f"{view or 'without view'} {n:,}" for view, n in frame["view"].value_counts().items())
+    lines = [f"{out}: {len(frame):,} images of {frame['patient_id'].nunique():,} patients ({views})"]
+    lines += [f"note: {line}" for line in archive.lines()]
+    lines += [f"cannot be used: {path}: {reason}" for path, reason in archive.failures[:_FAILURES_SHOWN]]
+    if missing := archive.failures + archive.left_out:
+        listed = out.with_name(f"{out.stem}_left_out.csv")
+        write_atomic(listed, pd.DataFrame(missing, columns=["path", "reason"]).to_csv(index=False))
+        counts = f"{len(archive.failures):,} files that cannot be used, {len(archive.left_out):,} left out"
+        lines.append(f"{listed}: {counts}")
+    return lines
 
 
 def scan_archive(folder: Path, labels: Path | None = None) -> Archive:
@@ -85,19 +104,30 @@ def scan_archive(folder: Path, labels: Path | None = None) -> Archive:
     """
     if not folder.is_dir():
         raise TableError(f"{folder}: there is no such folder")
-    found = _Found()
-    _read_headers(folder, found)
-    facts = pd.DataFrame(found.rows, columns=[*_COLUMNS, "uid", "study", "intent", "parent"])
-    facts["age"] = facts["age"].astype("Int64")
-    if len(facts):
-        facts["image_id"] = _image_ids(facts["path"].tolist(), facts["uid"].tolist(), found.notes)
-    frame = _labelled(facts, labels, found.notes) if len(facts) else facts[_COLUMNS]
-    keep = _with_a_side(frame, found)
-    keep &= ~_raw_twins(frame, facts["study"], facts["intent"], keep, found)
-    frame = frame[keep].reset_index(drop=True)
-    if frame.empty:
-        raise TableError(f"{folder}: holds no mammogram{_counted(found)}")
-    return Archive(frame, sorted(found.failures), sorted(found.left_out), tuple(found.others), tuple(found.notes))
+    archive = Archive()
+    headers = _read_headers(folder, archive)
+    if len(headers):
+        headers["image_id"] = _image_ids(headers["path"].tolist(), headers["uid"].tolist(), archive.notes)
+        frame, parents = headers[_COLUMNS], headers["parent"]
+        if labels is None:
+            frame = name_patients(frame, parents)
+        else:
+            frame, notes = join_labels(frame, parents, labels)
+            archive.notes += notes
+        sided = frame["laterality"].isin(["L", "R"])
+        reason = "ImageLaterality (0020,0062) and Laterality (0020,0060) name neither L nor R, and no label does"
+        archive.failures += [(path, reason) for path in frame.loc[~sided, "path"]]
+        raw = _has_processed_twin(frame, headers["study"], headers["intent"].where(sided, ""), archive)
+        archive.frame = frame[sided & ~raw].reset_index(drop=True)
+    archive.failures.sort()
+    archive.left_out.sort()
+    if archive.frame.empty:
+        first = next((f"; first: {path}: {reason}" for path, reason in [*archive.failures, *archive.left_out]), "")
+        raise TableError(
+            f"{folder}: holds no mammogram ({len(archive.failures)} files cannot be used, {len(archive.left_out)} are "
+            f"left out, {len(archive.others)} are no DICOM{first})"
+        )
+    return archive
 
 
 def age_in_years(text: str) -> int | None:
@@ -106,44 +136,44 @@ def age_in_years(text: str) -> int | None:
     return int(match[1]) // _YEARS[match[2]] if match else None
 
 
-def _read_headers(folder: Path, found: _Found) -> None:
+def _read_headers(folder: Path, archive: Archive) -> pd.DataFrame:
+    """A row for each mammogram, with what its header says; everything else is put down in ``archive``."""
+    rows = []
     tree = walk_files(folder)
-    found.failures += tree.lost
+    archive.failures += tree.failures
     for path in tree.files:
         name = str(path.relative_to(folder))
         try:
             tags = open_mammogram(path).tags
         except OSError as error:
-            found.failures.append((name, f"{type(error).__name__}: {error.strerror}"))
-        except NotDicom as error:
-            if promises_dicom(path):
-                found.failures.append((name, _reason(error)))
-            else:
-                found.others.append(name)
-        except _OTHER_KINDS as error:
-            found.left_out.append((name, _reason(error)))
+            archive.failures.append((name, f"{type(error).__name__}: {error.strerror}"))
+            continue
         except DicomError as error:
-            found.failures.append((name, _reason(error)))
-        else:
-            if tags.modality.upper() in ("", "MG"):
-                found.rows.append(_row(tags, name, path.parent.name))
+            reason = f"{type(error).__name__}: {error.what}. {error.remedy}"
+            if isinstance(error, NotDicom) and not promises_dicom(path):
+                archive.others.append(name)
             else:
-                found.left_out.append((name, f"Modality (0008,0060) is {tags.modality}, not MG"))
-
-
-def _row(tags: Tags, name: str, parent: str) -> dict[str, Any]:
-    return {
-        "patient_id": tags.patient_id,
-        "laterality": tags.laterality if tags.laterality in ("L", "R") else "",
-        "view": tags.view,
-        "age": age_in_years(tags.patient_age),
-        "machine_id": f"{tags.manufacturer} {tags.model}".strip(),
-        "path": name,
-        "uid": tags.sop_instance_uid,
-        "study": tags.study_instance_uid,
-        "intent": tags.presentation_intent,
-        "parent": parent,
-    }
+                (archive.left_out if isinstance(error, _OTHER_KINDS) else archive.failures).append((name, reason))
+            continue
+        # The competition's files have no Modality: what does not say is taken for a mammogram.
+        if tags.modality.upper() not in ("", "MG"):
+            archive.left_out.append((name, f"Modality (0008,0060) is {tags.modality}, not MG"))
+            continue
+        rows.append(
+            {
+                "patient_id": tags.patient_id,
+                "laterality": tags.laterality if tags.laterality in ("L", "R") else "",
+                "view": tags.view,
+                "age": age_in_years(tags.patient_age),
+                "machine_id": f"{tags.manufacturer} {tags.model}".strip(),
+                "path": name,
+                "uid": tags.sop_instance_uid,
+                "study": tags.study_instance_uid,
+                "intent": tags.presentation_intent,
+                "parent": path.parent.name,
+            }
+        )
+    return pd.DataFrame(rows, columns=[*_COLUMNS, "uid", "study", "intent", "parent"]).astype({"age": "Int64"})
 
 
 def _image_ids(paths: Sequence[str], uids: Sequence[str], notes: list[str]) -> Sequence[str]:
@@ -155,61 +185,21 @@ def _image_ids(paths: Sequence[str], uids: Sequence[str], notes: list[str]) -> S
     candidates = (("SOP Instance UID (0008,0018)", uids), ("path, / as _", flat), ("path", paths))
     what, ids = next((what, ids) for what, ids in candidates if all(ids) and len(set(ids)) == len(ids))
     repeated = pd.Series(names)[pd.Series(names).duplicated()]
-    notes.append(f"file names repeat ({_first(repeated)}), so an image_id is the file's {what}")
+    notes.append(f"file names repeat (first: {first_few(repeated)}), so an image_id is the file's {what}")
     return ids
 
 
-def _labelled(facts: pd.DataFrame, labels: Path | None, notes: list[str]) -> pd.DataFrame:
-    """The table's columns, with what the labels add and fill in."""
-    frame = facts[_COLUMNS]
-    by_folder = frame["patient_id"].mask(frame["patient_id"].eq(""), facts["parent"])
-    if labels is None:
-        return frame.assign(patient_id=by_folder)
-    table, keys = read_labels(labels)
-    if "patient_id" in keys:
-        frame = frame.assign(patient_id=by_folder)
-    frame, said = join_labels(frame, table, keys, labels)
-    notes += said
-    return frame.assign(patient_id=frame["patient_id"].mask(frame["patient_id"].eq(""), facts["parent"]))
-
-
-def _with_a_side(frame: pd.DataFrame, found: _Found) -> pd.Series:
-    sided = frame["laterality"].isin(["L", "R"])
-    reason = "ImageLaterality (0020,0062) and Laterality (0020,0060) name neither L nor R, and no label does"
-    found.failures += [(path, reason) for path in frame.loc[~sided, "path"]]
-    return sided
-
-
-def _raw_twins(frame: pd.DataFrame, study: pd.Series, intent: pd.Series, keep: pd.Series, found: _Found) -> pd.Series:
+def _has_processed_twin(frame: pd.DataFrame, study: pd.Series, intent: pd.Series, archive: Archive) -> pd.Series:
     """FOR PROCESSING images whose study has the same breast and view FOR PRESENTATION, too."""
-    shown = frame["patient_id"] + "\0" + study + "\0" + frame["laterality"] + "\0" + frame["view"]
-    raw = intent.eq("FOR PROCESSING") & keep
-    twin = raw & frame["view"].ne("") & shown.isin(shown[intent.eq("FOR PRESENTATION") & keep])
+    exposure = frame["patient_id"] + "\0" + study + "\0" + frame["laterality"] + "\0" + frame["view"]
+    raw = intent.eq("FOR PROCESSING")
+    twin = raw & frame["view"].ne("") & exposure.isin(exposure[intent.eq("FOR PRESENTATION")])
     reason = "Presentation Intent (0008,0068) is FOR PROCESSING, and the view is there FOR PRESENTATION"
-    found.left_out += [(path, reason) for path in frame.loc[twin, "path"]]
+    archive.left_out += [(path, reason) for path in frame.loc[twin, "path"]]
     alone = frame.loc[raw & ~twin, "path"]
     if len(alone):
-        found.notes.append(
+        archive.notes.append(
             f"{len(alone):,} images are FOR PROCESSING (0008,0068) and are kept, as their view is not there "
-            f"FOR PRESENTATION ({_first(alone)})"
+            f"FOR PRESENTATION (first: {first_few(alone)})"
         )
     return twin
-
-
-def _reason(error: DicomError) -> str:
-    return f"{type(error).__name__}: {error.what}. {error.remedy}"
-
-
-def _counted(found: _Found) -> str:
-    parts = [
-        f"{len(found.failures)} files cannot be used",
-        f"{len(found.left_out)} are left out",
-        f"{len(found.others)} are no DICOM",
-    ]
-    first = next(iter([*found.failures, *found.left_out]), None)
-    return f" ({', '.join(parts)}" + (f"; first: {': '.join(first)})" if first else ")")
-
-
-def _first(names: Iterable[str]) -> str:
-    names = list(names)
-    return f"first: {', '.join(names[:_SHOWN])}{' …' if len(names) > _SHOWN else ''}"

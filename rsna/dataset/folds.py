@@ -7,19 +7,10 @@ import pandas as pd
 
 from rsna.config.data import FoldSettings
 from rsna.config.settings import digest
-from rsna.dataset.table import REQUIRED, TableError, check_frame, read_csv
-from rsna.files import atomic_path
+from rsna.dataset.table import TableError, read_csv, refuse_rows
+from rsna.files import atomic_path, first_few
 
 COLUMNS = ("patient_id", "image_id", "fold")
-
-
-def read_labels(csv: str | Path) -> pd.DataFrame:
-    """The image table that folds are made of, from its CSV alone: the files need not be there.
-
-    Raises:
-        TableError: Not a CSV, a missing column, or rows that contradict each other.
-    """
-    return check_frame(_with_columns(csv, REQUIRED), csv)
 
 
 def make_folds(frame: pd.DataFrame, n_folds: int = 4, seed: int = 0) -> pd.DataFrame:
@@ -64,21 +55,23 @@ def load_folds(file: str | Path, frame: pd.DataFrame) -> pd.DataFrame:
     Raises:
         TableError: Missing columns, images without a fold, a patient in two folds, folds not numbered 0, 1, ….
     """
-    folds = _with_columns(file, COLUMNS)
-    folds["fold"] = _whole_numbers(folds, file)
+    folds = read_csv(file, COLUMNS)
+    numbers = pd.to_numeric(folds["fold"], errors="coerce")
+    fractions = numbers.isna() | (numbers % 1 != 0)
+    refuse_rows(fractions, None, file, "rows have a fold that is no whole number; number them 0, 1, …")
+    folds["fold"] = numbers.astype(np.int64)
     _refuse_leaks(folds, file, "")
-    torn = folds.groupby("image_id")["fold"].transform("nunique") > 1
-    _refuse(file, torn, "rows put one image into several folds; keep one row of each image")
+    several = folds.groupby("image_id")["fold"].transform("nunique") > 1
+    refuse_rows(several, None, file, "rows put one image into several folds; keep one row of each image")
     fold_of = folds.drop_duplicates("image_id").set_index("image_id")["fold"]
-    lost = frame.loc[~frame["image_id"].isin(fold_of.index), "image_id"]
-    if len(lost):
-        raise TableError(f"{file}: {len(lost)} images have no fold (first: {', '.join(lost.head(5))})")
+    refuse_rows(~frame["image_id"].isin(fold_of.index), frame["image_id"], file, "images have no fold")
     matched = frame[["patient_id", "image_id"]].copy()
     matched["fold"] = matched["image_id"].map(fold_of).astype(np.int64)
+    # One patient may stand under two names in the file, and under one in the table.
     _refuse_leaks(matched, file, "by the patient_id of the table, ")
-    numbers = sorted(matched["fold"].unique())
-    if numbers != list(range(len(numbers))) or len(numbers) < 2:
-        raise TableError(f"{file}: folds are numbered {numbers}; expected 0, 1, … without a gap, two at least")
+    found = sorted(matched["fold"].unique())
+    if found != list(range(len(found))) or len(found) < 2:
+        raise TableError(f"{file}: folds are numbered {found}; expected 0, 1, … without a gap, two at least")
     return matched.reset_index(drop=True)
 
 
@@ -123,9 +116,9 @@ def check_splits(splits: str | Path = "", train: str | Path = "", valid: str | P
         TableError: A file without patient_id or fold, or with rows that lack one: they could hide a leak.
     """
     if splits:
-        frame = _with_columns(splits, ("patient_id", "fold"))
+        frame = read_csv(splits, ("patient_id", "fold"))
     else:
-        sides = [_with_columns(train, ("patient_id",)), _with_columns(valid, ("patient_id",))]
+        sides = [read_csv(train, ("patient_id",)), read_csv(valid, ("patient_id",))]
         frame = pd.concat([side.assign(fold=i) for i, side in enumerate(sides)])
     return leaking_patients(frame)
 
@@ -140,37 +133,9 @@ def summarise(folds: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["fold", "images", "patients", "positive images", "positive patients"])
 
 
-def _with_columns(file: str | Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """A CSV that has these columns, each filled in every row."""
-    if not Path(file).is_file():
-        raise TableError(f"{file}: there is no such file")
-    frame = read_csv(file)
-    missing = [column for column in columns if column not in frame.columns]
-    if missing:
-        semicolons = len(frame.columns) == 1 and ";" in frame.columns[0]
-        mend = "separate columns by commas, not semicolons" if semicolons else f"it has {', '.join(frame.columns)}"
-        raise TableError(f"{file}: has no column {', '.join(missing)}; {mend}")
-    for column in columns:
-        _refuse(file, frame[column].isna(), f"rows have no {column}; fill it in")
-    return frame
-
-
-def _whole_numbers(folds: pd.DataFrame, file: str | Path) -> pd.Series:
-    numbers = pd.to_numeric(folds["fold"], errors="coerce")
-    _refuse(file, numbers.isna() | (numbers % 1 != 0), "rows have a fold that is no whole number; number them 0, 1, …")
-    return numbers.astype(np.int64)
-
-
 def _refuse_leaks(folds: pd.DataFrame, file: str | Path, by: str) -> None:
     leaks = leaking_patients(folds)
     if leaks:
         raise TableError(
-            f"{file}: {by}{len(leaks)} patients stand in more than one fold (first: {', '.join(leaks[:5])})"
+            f"{file}: {by}{len(leaks)} patients stand in more than one fold (first: {first_few(leaks, 5)})"
         )
-
-
-def _refuse(file: str | Path, wrong: pd.Series, what: str) -> None:
-    """Raises with the count and the lines of the first rows that are wrong; line 1 holds the columns."""
-    if wrong.any():
-        lines = ", ".join(str(row + 2) for row in np.flatnonzero(wrong)[:5])
-        raise TableError(f"{file}: {int(wrong.sum())} {what} (first: line {lines})")

@@ -1,10 +1,12 @@
 """Labels for images: a CSV joined to what headers say, with everything said that did not fit."""
 
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
 
-from rsna.dataset.table import TableError, read_csv
+from rsna.dataset.table import TableError, read_csv, refuse_rows
+from rsna.files import first_few
 
 _KEYS = (["image_id"], ["patient_id", "laterality"], ["patient_id"])
 """What labels may be joined on; the first that the CSV has."""
@@ -16,68 +18,60 @@ _SHOWN = 3
 """Examples that a note lists."""
 
 
-def read_labels(labels: Path) -> tuple[pd.DataFrame, list[str]]:
-    """A CSV of labels, and the columns that it is joined on.
+def join_labels(frame: pd.DataFrame, parents: pd.Series, labels: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Adds the columns of a CSV; where header and CSV both have a value, the header's stands.
+
+    Args:
+        frame: image_id, patient_id, laterality, view, machine_id, path (text, "" where the header does not say), age
+            (years).
+        parents: The folder of each file, which stands for a patient that neither header nor CSV names.
+        labels: The CSV.
+
+    Returns:
+        The frame in its own order, reindexed, and notes on what did not fit.
 
     Raises:
-        TableError: No CSV, no key in it, or a key that repeats.
+        TableError: No CSV, no key in it, a key that repeats, or no row of it is of any of the images.
     """
     # Where the images are is known better from having found them.
     table = read_csv(labels).drop(columns="path", errors="ignore")
     keys = next((k for k in _KEYS if set(k) <= set(table.columns)), None)
     if keys is None:
         raise TableError(f"{labels}: needs a column image_id or patient_id to be joined on")
-    doubled = table[keys].duplicated()
-    if doubled.any():
-        raise TableError(
-            f"{labels}: {int(doubled.sum())} rows repeat an earlier {' and '.join(keys)}; keep one of each "
-            f"(first: {_names(table.loc[doubled, keys])})"
-        )
-    return table, keys
-
-
-def join_labels(
-    frame: pd.DataFrame, table: pd.DataFrame, keys: list[str], labels: Path
-) -> tuple[pd.DataFrame, list[str]]:
-    """Adds the columns of ``table``; where both have a value, the header's stands.
-
-    Args:
-        frame: image_id, patient_id, laterality, view, machine_id (text, "" where the header does not say), age (years).
-        table: As :func:`read_labels` returns it.
-        keys: Likewise.
-        labels: The file, for messages.
-
-    Returns:
-        The frame in its own order, reindexed, and notes on what did not fit.
-
-    Raises:
-        TableError: No label is of any of the images.
-    """
+    key, names = " and ".join(keys), table[keys].astype(str).agg("_".join, axis=1)
+    refuse_rows(table.duplicated(keys), names, labels, f"rows repeat an earlier {key}; keep one of each")
+    if "patient_id" in keys:
+        frame = name_patients(frame, parents)
     joined = frame.merge(table, on=keys, how="left", suffixes=("", _GIVEN), indicator="\0side")
     bare = joined.pop("\0side").eq("left_only")
-    idle = ~table.set_index(keys).index.isin(frame.set_index(keys).index)
     if bare.all():
-        raise TableError(f"{labels}: no {' and '.join(keys)} of it is in the folder (first: {_names(table[keys])})")
+        raise TableError(f"{labels}: no {key} of it is in the folder (first: {first_few(names)})")
     notes = []
     if bare.any():
-        notes.append(
-            f"{int(bare.sum()):,} images have no row in {labels} (first: {_names(joined.loc[bare, ['path']])})"
-        )
+        first = first_few(joined["path"][bare])
+        notes.append(f"{int(bare.sum()):,} images have no row in {labels} (first: {first})")
+    idle = ~table.set_index(keys).index.isin(frame.set_index(keys).index)
     if idle.any():
-        notes.append(f"{int(idle.sum()):,} rows of {labels} have no image (first: {_names(table.loc[idle, keys])})")
+        notes.append(f"{int(idle.sum()):,} rows of {labels} have no image (first: {first_few(names[idle])})")
     for column in [c for c in frame.columns if c + _GIVEN in joined.columns]:
-        joined[column], differs = _fill(joined[column], joined[column + _GIVEN])
+        header, given = joined[column], joined[column + _GIVEN]
+        joined[column], differs = _fill(header, given)
         if differs.any():
-            first = joined[differs].head(_SHOWN)
-            sides = zip(first["image_id"], _text(first[column]), _text(first[column + _GIVEN]), strict=True)
-            shown = "; ".join(f"{image_id}: {header}, not {given}" for image_id, header, given in sides)
+            sides = zip(joined["image_id"][differs], _text(header[differs]), _text(given[differs]), strict=True)
+            shown = "; ".join(f"{image_id}: {ours}, not {theirs}" for image_id, ours, theirs in islice(sides, _SHOWN))
             notes.append(
                 f"{int(differs.sum()):,} images have another {column} in {labels} than in their header, which stands "
                 f"({shown})"
             )
     added = [c for c in table.columns if c not in frame.columns]
     # Whole numbers stay such where some images have no label.
-    return joined[[*frame.columns, *added]].assign(**joined[added].convert_dtypes()), notes
+    joined = joined[[*frame.columns, *added]].assign(**joined[added].convert_dtypes())
+    return name_patients(joined, parents), notes
+
+
+def name_patients(frame: pd.DataFrame, parents: pd.Series) -> pd.DataFrame:
+    """Patients that nothing names are called by the folder that their file lies in."""
+    return frame.assign(patient_id=frame["patient_id"].mask(frame["patient_id"].eq(""), parents))
 
 
 def _fill(header: pd.Series, given: pd.Series) -> tuple[pd.Series, pd.Series]:
@@ -94,7 +88,3 @@ def _text(values: pd.Series) -> pd.Series:
     """Values as a person writes them: a whole number has no decimals, a missing value is ""."""
     text = values.astype("string").str.strip().fillna("")
     return text.str.removesuffix(".0") if pd.api.types.is_numeric_dtype(values) else text
-
-
-def _names(rows: pd.DataFrame) -> str:
-    return ", ".join("_".join(map(str, row)) for row in rows.head(_SHOWN).itertuples(index=False))

@@ -1,12 +1,9 @@
-"""The table of images: one row a file, read from the competition's layout and checked before anything runs.
-
-Layout: ``<root>/train.csv`` and ``<root>/train_images/<patient_id>/<image_id>.{dcm,png,jpg}``; ``test.csv`` and
-``test_images`` alike. A column ``path``, absolute or relative to the root, takes the place of that layout.
-"""
+"""The table of images: one row an image, the checks that every table passes, and the *dataset* hash."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -14,11 +11,13 @@ import numpy as np
 import pandas as pd
 
 from rsna.config.settings import digest
+from rsna.files import first_few
 
-Split = Literal["train", "test"]
+Unit = Literal["image", "breast", "patient"]
+"""What one label is of."""
 
 SUFFIXES = (".dcm", ".png", ".jpg", ".jpeg")
-"""File endings that are looked for, the first that exists wins."""
+"""Endings of images; of several files of one name the first wins."""
 
 LABELS = ("cancer", "biopsy", "invasive", "difficult_negative_case")
 """Columns whose values are 0, 1 or missing."""
@@ -27,15 +26,11 @@ REQUIRED = ("patient_id", "image_id", "laterality")
 """Columns without which nothing can be done."""
 
 _SHOWN = 5
-"""Offenders that an error lists before it only counts."""
-
-
-_NOT_A_LABEL = -1.0
-"""Stands for a label outside {0, 1} until the check that names its row."""
+"""Rows that an error names."""
 
 
 class TableError(ValueError):
-    """A table or a folder that cannot be used; the message lists the first offenders and how many there are."""
+    """A table or a folder that cannot be used; the message names the first rows that are wrong, and how many are."""
 
 
 @dataclass(frozen=True)
@@ -45,25 +40,26 @@ class ImageTable:
     name: str
     """Short name of the set; caches and runs carry it, so that results of two sets never mix."""
     root: Path
-    """Folder that holds the CSV and the images."""
+    """Folder that holds the table and the images."""
     frame: pd.DataFrame = field(repr=False)
     """One row an image: patient_id, image_id, laterality, view (str), path (str), prediction_id, and other columns
-    of the CSV; labels are float with NaN for missing."""
+    of the source; labels are float with NaN for missing."""
     sampling: Literal["population", "enriched"] = "population"
     """Whether prevalence in this set means anything."""
     extra: pd.DataFrame | None = field(default=None, repr=False)
     """Images that are only ever trained on, in the columns of ``frame``."""
+    notes: tuple[str, ...] = ()
+    """Lines for a person: what was interpreted while the set was read, and what part of it this is."""
 
-    @property
+    @cached_property
     def hash(self) -> str:
-        """12 hexadecimal characters over ids, labels and file sizes: the *dataset* hash."""
-        frames = [self.frame] if self.extra is None else [self.frame, self.extra]
+        """12 hexadecimal characters over ids, labels and file sizes: the *dataset* hash. Looks at every file, once."""
         parts = []
-        for frame in frames:
+        for frame in [self.frame] if self.extra is None else [self.frame, self.extra]:
             columns = [c for c in ("patient_id", "image_id", "laterality", *LABELS) if c in frame.columns]
-            rows = frame[columns].fillna(-1).astype(str).agg("|".join, axis=1)
-            sizes = [os.stat(path).st_size for path in frame["path"]]
-            parts.append(sorted(f"{row}|{size}" for row, size in zip(rows, sizes, strict=True)))
+            values = [frame[column].fillna(-1).astype(str) for column in columns]
+            sizes = [str(os.stat(path).st_size) for path in frame["path"]]
+            parts.append(sorted("|".join(row) for row in zip(*values, sizes, strict=True)))
         return digest(parts)
 
     @property
@@ -74,159 +70,86 @@ class ImageTable:
         return pd.concat([self.frame, self.extra], ignore_index=True)
 
 
-def load_table(
-    root: str | Path,
-    split: Split = "train",
-    name: str = "",
-    sampling: Literal["population", "enriched"] = "population",
-    extra: tuple[str, ...] = (),
-) -> ImageTable:
-    """Reads and checks ``<root>/<split>.csv`` and finds the file of every row.
-
-    Args:
-        root: Folder in the competition's layout.
-        split: ``train`` (labels are required) or ``test``.
-        name: Name of the set; the folder's own name where it is empty.
-        sampling: See :class:`ImageTable`.
-        extra: Roots of sets that are only trained on.
-
-    Raises:
-        TableError: Wrong root, missing column, image without file, file without row, duplicate image_id, label
-            outside {0, 1}, two labels for one breast, an image_id in two sets.
-    """
-    root = Path(root).expanduser().resolve()
-    frame = read_split(root, split)
-    extras = [read_split(Path(other).expanduser().resolve(), split) for other in extra]
-    joined = pd.concat(extras, ignore_index=True) if extras else None
-    if joined is not None:
-        reject(joined["image_id"].duplicated() | joined["image_id"].isin(frame["image_id"]), joined, "image_id",
-                "data.extra", "image_ids stand in two sets; take one of the sets out of data.extra")  # fmt: skip
-    return ImageTable(name or root.name, root, frame, sampling, joined)
-
-
-def read_split(root: Path, split: Split) -> pd.DataFrame:
-    """One checked frame of ``<root>/<split>.csv``; see :func:`load_table`."""
-    csv, folder = root / f"{split}.csv", root / f"{split}_images"
-    if not root.is_dir():
-        raise TableError(f"{root}: there is no such folder; set data.root (or RSNA_DATA) to the one with {split}.csv")
-    if not csv.is_file():
-        raise TableError(f"{csv}: is missing; expected {root}/{split}.csv and {root}/{split}_images/<patient_id>/")
-    frame = read_csv(csv)
-    _check_columns(frame, csv, split)
-    if "path" in frame.columns:
-        frame["path"] = resolve_paths(frame, root, csv)
-        absent = pd.Series([not path for path in frame["path"]], index=frame.index)
-        reject(absent, frame, "image_id", csv, "rows have a path where no file is")
-    elif folder.is_dir():
-        frame["path"] = _find_files(frame, folder, csv)
-    else:
-        expected = f"{folder}/<patient_id>/<image_id>.dcm, or a column path in {csv}"
-        raise TableError(f"{folder}: is missing; expected {expected}")
-    return check_frame(frame, csv)
-
-
-def read_csv(csv: str | Path) -> pd.DataFrame:
+def read_csv(file: str | Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
     """A CSV with ids as text and labels as numbers.
 
+    Args:
+        file: The CSV.
+        columns: Columns that must be there, and filled in every row.
+
     Raises:
-        TableError: Not a CSV, or empty.
+        TableError: No such file, not a CSV, empty, or a column or value that is missing.
     """
     ids = dict.fromkeys(("patient_id", "image_id", "laterality", "view", "prediction_id"), str)
     try:
-        frame = pd.read_csv(csv, dtype=ids)
+        frame = pd.read_csv(file, dtype=ids)
+    except FileNotFoundError:
+        raise TableError(f"{file}: there is no such file") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise TableError(f"{csv}: cannot be read as CSV: {error}") from error
+        raise TableError(f"{file}: cannot be read as CSV: {error}") from error
     if frame.empty:
-        raise TableError(f"{csv}: has no rows")
+        raise TableError(f"{file}: has no rows")
     for label in LABELS:
         if label in frame.columns:
             frame[label] = _read_label(frame[label])
+    require_columns(frame, columns, file)
+    for column in columns:
+        refuse_rows(frame[column].isna(), None, file, f"rows have no {column}; fill it in")
     return frame
 
 
-def check_frame(frame: pd.DataFrame, where: str | Path) -> pd.DataFrame:
-    """Checks ids and labels of a frame and adds ``prediction_id``; returns it in its own order, reindexed.
+def check_frame(frame: pd.DataFrame, source: str | Path, labels: Mapping[str, Unit] | None = None) -> pd.DataFrame:
+    """Checks ids and labels, adds ``prediction_id`` and fills ``view``; returns the frame in its own order, reindexed.
+
+    Args:
+        frame: Columns of :mod:`rsna.dataset.adapters`.
+        source: The table's file, for messages.
+        labels: What one label is of, by column; cancer is a breast's.
 
     Raises:
-        TableError: See :func:`load_table`.
+        TableError: A missing id or side, a repeated image_id, a label outside {0, 1}, two labels for one breast.
     """
+    ids = frame["image_id"]
     for column in REQUIRED:
-        reject(frame[column].isna(), frame, "image_id", where, f"rows have no {column}; fill it in")
-    reject(
-        frame["image_id"].duplicated(),
-        frame,
-        "image_id",
-        where,
-        "image_ids stand in more than one row; keep one of each",
-    )
-    reject(~frame["laterality"].isin(["L", "R"]), frame, "image_id", where, "rows have a laterality other than L and R")
+        refuse_rows(frame[column].isna(), ids, source, f"rows have no {column}; fill it in")
+    refuse_rows(ids.duplicated(), ids, source, "image_ids stand in more than one row; keep one of each")
+    refuse_rows(~frame["laterality"].isin(["L", "R"]), ids, source, "rows have a laterality other than L and R")
     for label in LABELS:
         if label in frame.columns:
-            reject(frame[label].eq(_NOT_A_LABEL), frame, "image_id", where, f"rows have a {label} outside {{0, 1}}")
+            wrong = frame[label].notna() & ~frame[label].isin([0, 1])
+            refuse_rows(wrong, ids, source, f"rows have a {label} outside {{0, 1}}")
     frame["prediction_id"] = frame["patient_id"] + "_" + frame["laterality"]
-    if "cancer" in frame.columns:
-        labels = frame.groupby("prediction_id")["cancer"].nunique()
-        torn = frame["prediction_id"].isin(labels[labels > 1].index)
-        reject(torn & ~frame["prediction_id"].duplicated(), frame, "prediction_id", where,
-                "breasts carry two labels; every image of a breast has the breast's label")  # fmt: skip
-    if "view" not in frame.columns:
-        frame["view"] = ""
-    frame["view"] = frame["view"].fillna("")
+    for label, unit in ({"cancer": "breast"} if labels is None else labels).items():
+        if label not in frame.columns or unit == "image":
+            continue
+        owners = frame["prediction_id"] if unit == "breast" else frame["patient_id"]
+        several = frame.groupby(owners)[label].transform("nunique") > 1
+        refuse_rows(several & ~owners.duplicated(), owners, source,
+                    f"{unit}s carry two labels; every image of a {unit} has the {unit}'s {label}")  # fmt: skip
+    frame["view"] = frame["view"].fillna("") if "view" in frame.columns else ""
     return frame.reset_index(drop=True)
 
 
-def breast_view_counts(frame: pd.DataFrame) -> pd.Series:
-    """Images per breast, by prediction_id."""
-    return frame.groupby("prediction_id", sort=False)["image_id"].size()
-
-
-def _read_label(column: pd.Series) -> pd.Series:
-    """0, 1, false and true in any spelling → 0.0, 1.0; missing → NaN; anything else → ``_NOT_A_LABEL``."""
-    text = column.astype("string").str.strip().str.lower()
-    known = {"0": 0.0, "0.0": 0.0, "false": 0.0, "1": 1.0, "1.0": 1.0, "true": 1.0}
-    labels = text.map(known).astype(float)
-    return labels.mask(labels.isna() & text.notna(), _NOT_A_LABEL)
-
-
-def _check_columns(frame: pd.DataFrame, csv: Path, split: Split) -> None:
-    required = (*REQUIRED, "cancer") if split == "train" else REQUIRED
-    missing = [column for column in required if column not in frame.columns]
+def require_columns(frame: pd.DataFrame, columns: tuple[str, ...], source: str | Path) -> None:
+    """Raises a TableError that names the columns which are missing, if any are."""
+    missing = [column for column in columns if column not in frame.columns]
     if missing:
-        raise TableError(f"{csv}: has no column {', '.join(missing)}; it has {', '.join(map(str, frame.columns))}")
+        semicolons = len(frame.columns) == 1 and ";" in str(frame.columns[0])
+        there = f"it has {', '.join(map(str, frame.columns))}"
+        mend = "separate columns by commas, not semicolons" if semicolons else there
+        raise TableError(f"{source}: has no column {', '.join(missing)}; {mend}")
 
 
-def resolve_paths(frame: pd.DataFrame, root: Path, csv: Path) -> list[str]:
-    """Files that the table names itself, "" where none is. Whole paths are its writer's own choice.
-
-    Raises:
-        TableError: A relative path climbs out of the table's folder.
-    """
-    given = frame["path"].fillna("").astype(str)
-    # By its words alone: a link in the folder may lead wherever it was set up to lead.
-    climbs = given.map(lambda path: Path(os.path.normpath(path)).parts[:1] == (os.pardir,))
-    reject(climbs, frame, "image_id", csv, f"rows have a path that leads out of {root}; write it as a whole path")
-    paths = [root / path for path in given]
-    return [str(path) if _is_file(path) else "" for path in paths]
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # no permission to look
-        return False
-
-
-def _find_files(frame: pd.DataFrame, folder: Path, csv: Path) -> list[str]:
-    found = list_files(folder)
-    keys = list(zip(frame["patient_id"].astype(str), frame["image_id"].astype(str), strict=True))
-    absent = np.array([key not in found for key in keys])
-    example = f"{folder}/<patient_id>/<image_id>.dcm (or .png, .jpg)"
-    reject(pd.Series(absent, index=frame.index), frame, "image_id", csv, f"rows have no file {example}")
-    rowless = sorted(found.keys() - set(keys))
-    if rowless:
-        names = ", ".join("/".join(key) for key in rowless[:_SHOWN])
-        raise TableError(f"{folder}: {len(rowless)} files have no row in {csv.name}: {names}{_more(len(rowless))}")
-    return [found[key] for key in keys]
+def refuse_rows(wrong: pd.Series, names: pd.Series | None, source: str | Path, what: str) -> None:
+    """Raises a TableError that counts the wrong rows and names the first: by ``names``, or else by lines of the CSV."""
+    places = np.flatnonzero(wrong)
+    if len(places) == 0:
+        return
+    if names is None:
+        first = [f"line {place + 2}" for place in places]  # line 1 holds the columns
+    else:
+        first = [f"row {place + 1}" if pd.isna(names.iloc[place]) else str(names.iloc[place]) for place in places]
+    raise TableError(f"{source}: {len(places):,} {what} (first: {first_few(first, _SHOWN)})")
 
 
 def image_id_of(path: str | Path) -> str:
@@ -235,48 +158,9 @@ def image_id_of(path: str | Path) -> str:
     return path.stem if path.suffix.lower() in (*SUFFIXES, ".dicom") else path.name
 
 
-def list_files(folder: Path, lose: Callable[[OSError], None] | None = None) -> dict[tuple[str, str], str]:
-    """(patient_id, image_id) → path; one listing a patient is faster than one look-up an image.
-
-    Args:
-        folder: Folder of folders of patients.
-        lose: What is called where a patient's folder cannot be read, instead of raising.
-
-    Raises:
-        OSError: A folder cannot be read.
-    """
-    found: dict[tuple[str, str], str] = {}
-    rank = {suffix: i for i, suffix in enumerate(SUFFIXES)}
-    for patient in sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()):
-        try:
-            entries = list(os.scandir(folder / patient))
-        except OSError as error:
-            if lose is None:
-                raise
-            lose(error)
-            continue
-        for entry in entries:
-            stem, suffix = os.path.splitext(entry.name)
-            key = (patient, stem)
-            if suffix.lower() not in rank or entry.name.startswith("."):
-                continue
-            if key not in found or rank[suffix.lower()] < rank[os.path.splitext(found[key])[1].lower()]:
-                found[key] = entry.path
-    return found
-
-
-def reject(offends: pd.Series, frame: pd.DataFrame, column: str, where: str | Path, what: str) -> None:
-    """Raises with the first offenders by ``column``, or by their place where it is empty, if any row offends.
-
-    Raises:
-        TableError: See above.
-    """
-    count = int(offends.sum())
-    if count:
-        first = frame.loc[offends, column].head(_SHOWN)
-        names = ", ".join(f"row {place + 1}" if pd.isna(name) else str(name) for place, name in first.items())
-        raise TableError(f"{where}: {count} {what} (first: {names}{_more(count)})")
-
-
-def _more(count: int) -> str:
-    return f" and {count - _SHOWN} more" if count > _SHOWN else ""
+def _read_label(column: pd.Series) -> pd.Series:
+    """0, 1, false and true in any spelling → 0.0, 1.0; missing → NaN; anything else → −1, which the checks name."""
+    text = column.astype("string").str.strip().str.lower()
+    known = {"0": 0.0, "0.0": 0.0, "false": 0.0, "1": 1.0, "1.0": 1.0, "true": 1.0}
+    labels = text.map(known).astype(float)
+    return labels.mask(labels.isna() & text.notna(), -1.0)

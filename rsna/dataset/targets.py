@@ -8,6 +8,7 @@ import pandas as pd
 
 from rsna.config.settings import ConfigError
 from rsna.dataset.table import ImageTable, TableError
+from rsna.files import first_few
 
 
 @dataclass(frozen=True)
@@ -15,9 +16,7 @@ class Target:
     """One thing to predict for an image."""
 
     name: str
-    """Name of the head, and of the column unless it says otherwise."""
-    column: str
-    """Column of the table that it is read from."""
+    """Name of the head, and of the column that it is read from."""
     classes: tuple[str, ...]
     """Values in the order of the outputs; two classes are one output, the probability of the second."""
 
@@ -31,22 +30,22 @@ class Target:
 
         A view other than MLO and CC (AT, LM, ML, …) is such a value: it counts as missing.
         """
-        if self.column not in table.columns:
+        if self.name not in table.columns:
             return np.full(len(table), np.nan, dtype=np.float32)
         index = {name: float(i) for i, name in enumerate(self.classes)}
-        return table[self.column].map(_as_class).map(index).to_numpy(dtype=np.float32, na_value=np.nan)
+        return table[self.name].map(_as_class).map(index).to_numpy(dtype=np.float32, na_value=np.nan)
 
 
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
-        Target("cancer", "cancer", ("0", "1")),
-        Target("biopsy", "biopsy", ("0", "1")),
-        Target("invasive", "invasive", ("0", "1")),
-        Target("difficult_negative_case", "difficult_negative_case", ("0", "1")),
-        Target("BIRADS", "BIRADS", ("0", "1", "2")),
-        Target("density", "density", ("A", "B", "C", "D")),
-        Target("view", "view", ("CC", "MLO")),
+        Target("cancer", ("0", "1")),
+        Target("biopsy", ("0", "1")),
+        Target("invasive", ("0", "1")),
+        Target("difficult_negative_case", ("0", "1")),
+        Target("BIRADS", ("0", "1", "2")),
+        Target("density", ("A", "B", "C", "D")),
+        Target("view", ("CC", "MLO")),
     )
 }
 """Every target by name. BIRADS 0 asks for a recall, 1 is negative, 2 benign; densities are those of BI-RADS."""
@@ -69,22 +68,27 @@ def get_targets(names: tuple[str, ...]) -> tuple[Target, ...]:
 
 
 def kept_targets(names: tuple[str, ...], table: ImageTable) -> tuple[Target, ...]:
-    """The targets that the table has labels for; the same for every fold.
+    """The targets of ``names``, in this order, that any image has a label for, those only trained on included.
 
     Raises:
-        TableError: It has labels for none of them, or some images lack cancer's, which a fold is scored by.
+        ConfigError: See :func:`get_targets`.
+        TableError: No image has a label for any of them, or images that are scored lack cancer's.
     """
     images = table.images
-    kept = tuple(t for t in get_targets(names) if not np.isnan(t.read(images)).all())
+    kept = tuple(target for target in get_targets(names) if not np.isnan(target.read(images)).all())
     if not kept:
-        raise TableError(f"targets: the table has no labels for {', '.join(names)}")
-    for target in kept:
-        unknown = table.frame.loc[np.isnan(target.read(table.frame)), "image_id"].tolist()
-        if target.name == "cancer" and unknown:
+        raise TableError(
+            f"targets: the table has no labels for {', '.join(names)}: in columns of these names none of the "
+            f"{len(images):,} images of {table.root} has a value that is known; name others with targets=[…]"
+        )
+    if any(target.name == "cancer" for target in kept):
+        frame = table.frame
+        unknown = frame.loc[np.isnan(TARGETS["cancer"].read(frame)), "image_id"]
+        if len(unknown):
             raise TableError(
-                f"{table.root}: {len(unknown):,} of {len(table.frame):,} images have no label in column cancer "
-                f"({', '.join(unknown[:5])}{', …' if len(unknown) > 5 else ''}), so their breasts cannot be scored out "
-                "of fold; take these rows out of train.csv, or into a set of their own that data.extra names"
+                f"{table.root}: {len(unknown):,} of {len(frame):,} images have no label in column cancer "
+                f"({first_few(unknown, 5)}), so their breasts cannot be scored out of fold; take these rows out "
+                "of the table, or into a set of their own that data.extra names"
             )
     return kept
 

@@ -16,7 +16,7 @@ class Tree:
 
     files: list[Path]
     """Regular files, in order; of several names of one file, the first."""
-    lost: list[tuple[str, str]]
+    failures: list[tuple[str, str]]
     """Path below the folder, and why it could not be looked at: folders without permission, links to nowhere."""
 
 
@@ -31,16 +31,16 @@ def walk_files(folder: Path) -> Tree:
         seen.add(real)
         return new
 
-    def lose(error: OSError) -> None:
-        tree.lost.append((os.path.relpath(error.filename, folder), f"{type(error).__name__}: {error.strerror}"))
+    def fail(error: OSError) -> None:
+        tree.failures.append((os.path.relpath(error.filename, folder), f"{type(error).__name__}: {error.strerror}"))
 
-    for parent, folders, names in os.walk(folder, onerror=lose, followlinks=True):
+    for parent, folders, names in os.walk(folder, onerror=fail, followlinks=True):
         folders[:] = [path.name for path in _ordered(parent, folders) if is_new(path)]
         for path in _ordered(parent, names):
             try:
                 regular = stat.S_ISREG(path.stat().st_mode)
             except OSError as error:
-                lose(error)
+                fail(error)
                 continue
             # Opening a pipe waits for ever.
             if regular and is_new(path):

@@ -58,16 +58,6 @@ class Anatomy:
     pitch: float
     """Millimetres per pixel."""
 
-    def left_part(self, columns: int) -> "Anatomy":
-        """The same, cut after so many columns."""
-        return replace(
-            self,
-            coverage=self.coverage[:, :columns],
-            skin_distance=self.skin_distance[:, :columns],
-            muscle=self.muscle[:, :columns],
-            implant=self.implant[:, :columns],
-        )
-
 
 def lay_out(patient: Patient, view: View, rng: np.random.Generator) -> Anatomy:
     """Outline, nipple and muscle of one image; the patient's measures with the small changes of each positioning."""
@@ -106,7 +96,9 @@ def draw_tissue(patient: Patient, anatomy: Anatomy, rng: np.random.Generator) ->
     """Brightness of everything normal: (H, W) float32 from 0, on the canvas with its margin."""
     used = int(np.flatnonzero(anatomy.coverage.any(axis=0))[-1]) + 2  # the rest is air
     picture = np.zeros(anatomy.coverage.shape, np.float32)
-    picture[:, :used] = _draw_inside(patient, anatomy.left_part(used), rng)
+    fields = ("coverage", "skin_distance", "muscle", "implant")
+    inside = replace(anatomy, **{name: getattr(anatomy, name)[:, :used] for name in fields})
+    picture[:, :used] = _draw_inside(patient, inside, rng)
     return picture
 
 

@@ -1,7 +1,6 @@
 """A scene as a DICOM file, as its machine would have stored it. The same scene gives the same bytes."""
 
 import io
-from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -42,7 +41,26 @@ def dicom_bytes(patient: Patient, shot: Shot, exposure: Exposure) -> bytes:
         dataset.SOPClassUID = DigitalMammographyXRayImageStorageForPresentation
         dataset.Modality = "MG"
         dataset.ViewPosition = shot.view
-    _describe_pixels(dataset, patient.machine, exposure)
+    # The image pixel module (PS3.3 C.7.6.3) and what turns stored values into display values (C.11).
+    dataset.SamplesPerPixel = 1
+    dataset.PhotometricInterpretation = "MONOCHROME1" if patient.machine.inverted else "MONOCHROME2"
+    dataset.Rows, dataset.Columns = exposure.stored.shape
+    dataset.BitsAllocated = 16
+    dataset.BitsStored = patient.machine.bits
+    dataset.HighBit = patient.machine.bits - 1
+    dataset.PixelRepresentation = 0
+    if exposure.padding is not None:
+        dataset.PixelPaddingValue = exposure.padding
+    dataset.PixelIntensityRelationship = "LOG"
+    dataset.PixelIntensityRelationshipSign = patient.machine.sign
+    dataset.WindowCenter = [str(centre) for centre, _ in exposure.windows]
+    dataset.WindowWidth = [str(width) for _, width in exposure.windows]
+    dataset.RescaleIntercept = "0"
+    dataset.RescaleSlope = "1"
+    dataset.RescaleType = "US"
+    if patient.machine.sigmoid:
+        dataset.VOILUTFunction = "SIGMOID"
+    dataset.LossyImageCompression = "00"
     dataset.PixelData = encapsulate([frame])
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.MediaStorageSOPClassUID = DigitalMammographyXRayImageStorageForPresentation
@@ -51,33 +69,6 @@ def dicom_bytes(patient: Patient, shot: Shot, exposure: Exposure) -> bytes:
     buffer = io.BytesIO()
     dataset.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
-
-
-def _describe_pixels(dataset: Dataset, machine: Machine, exposure: Exposure) -> None:
-    """The image pixel module (PS3.3 C.7.6.3) and what turns stored values into display values (C.11)."""
-    dataset.SamplesPerPixel = 1
-    dataset.PhotometricInterpretation = "MONOCHROME1" if machine.inverted else "MONOCHROME2"
-    dataset.Rows, dataset.Columns = exposure.stored.shape
-    dataset.BitsAllocated = 16
-    dataset.BitsStored = machine.bits
-    dataset.HighBit = machine.bits - 1
-    dataset.PixelRepresentation = 0
-    if exposure.padding is not None:
-        dataset.PixelPaddingValue = exposure.padding
-    dataset.PixelIntensityRelationship = "LOG"
-    dataset.PixelIntensityRelationshipSign = machine.sign
-    dataset.WindowCenter = _one_or_many([centre for centre, _ in exposure.windows])
-    dataset.WindowWidth = _one_or_many([width for _, width in exposure.windows])
-    dataset.RescaleIntercept = "0"
-    dataset.RescaleSlope = "1"
-    dataset.RescaleType = "US"
-    if machine.sigmoid:
-        dataset.VOILUTFunction = "SIGMOID"
-    dataset.LossyImageCompression = "00"
-
-
-def _one_or_many(values: list[int]) -> Any:
-    return str(values[0]) if len(values) == 1 else [str(value) for value in values]
 
 
 def _compress(machine: Machine, stored: npt.NDArray[np.uint16]) -> tuple[bytes, UID]:

@@ -95,19 +95,19 @@ def expose(machine: Machine, picture: Image, air: npt.NDArray[np.bool_], rng: np
     top = 2**machine.bits - 1
     centre, width = (top + 1) / 2, float(top + 1)
     windows = [(round(centre), round(width))]
-    seen = np.clip(picture, 0.004, 0.996)
+    shown = np.clip(picture, 0.004, 0.996)
     if machine.sigmoid:
         centre = machine.centre + round(float(rng.normal(0, 60)))
         width = machine.width
         windows = [(round(c), round(w)) for c, w in ((centre, width), (centre + 66, 0.83 * width),
                                                      (centre - 96, 1.17 * width))]  # fmt: skip
-        position = np.log(seen / (1 - seen)) / 4  # PS3.3 C.11.2.1.3.1 solved for the input
+        position = np.log(shown / (1 - shown)) / 4  # PS3.3 C.11.2.1.3.1 solved for the input
     else:
         if machine.machine_id == 21 and rng.random() < 0.3:
             # Some of this machine's files are shown through a narrow window instead of the full range.
             centre, width = float(rng.choice([1638, 1717])), 1500.0
             windows = [(round(centre), round(width))]
-        position = seen - 0.5
+        position = shown - 0.5
     values = centre + (-position if machine.inverted else position) * width
     background = 0
     if machine.inverted:

@@ -8,10 +8,10 @@ from typing import Literal
 
 import numpy as np
 
+from rsna.config.data import Split
 from rsna.config.settings import require
 from rsna.demo.machines import MACHINES, Machine
 
-Split = Literal["train", "test"]
 Laterality = Literal["L", "R"]
 View = Literal["CC", "MLO", "ML"]
 Kind = Literal["spiculated", "cluster", "round", "coarse", "clip"]
@@ -104,12 +104,15 @@ class Patient:
 
 
 def plan_patients(settings: DemoSettings, split: Split) -> list[Patient]:
-    """The patients of a split. Machines, densities and cancers come in fixed shares, shuffled independently."""
+    """The patients of a split. Machines, densities and cancers come in fixed shares, shuffled independently.
+
+    Fixed, so that a small sample has every machine and every class, and its measured prevalence is the wanted one.
+    """
     n = settings.n_train if split == "train" else settings.n_test
     salt = ("train", "test").index(split)
     rng = np.random.default_rng([settings.seed, salt])
-    machines = _deal(rng, n, [machine.share for machine in MACHINES])
-    densities = _deal(rng, n, [0.11, 0.43, 0.41, 0.05])
+    machines = _apportion(rng, n, [machine.share for machine in MACHINES])
+    densities = _apportion(rng, n, [0.11, 0.43, 0.41, 0.05])
     n_positive = round(2 * n * settings.prevalence)
     positives = set(rng.permutation(n)[:n_positive].tolist())
     patient_ids = rng.choice(np.arange(3, 32_768), n, replace=False) * 2 + salt  # the splits share no patient
@@ -167,9 +170,9 @@ def _plan_breast(
 
     Site 1 codes every recalled breast as BIRADS 0; site 2 codes only those recalled without a biopsy.
     """
-    findings = [_find(rng, kind) for kind in _distractor_kinds(rng, settings.distractors)]
+    findings = [_draw_finding(rng, kind) for kind in _distractor_kinds(rng, settings.distractors)]
     if cancer:
-        findings.append(_find(rng, "spiculated" if rng.random() < 0.6 else "cluster"))
+        findings.append(_draw_finding(rng, "spiculated" if rng.random() < 0.6 else "cluster"))
     suspicious = any(finding.kind == "round" for finding in findings)
     difficult = not cancer and rng.random() < (0.5 if suspicious else 0.08)
     biopsy = cancer or (difficult and rng.random() < 0.25)
@@ -190,7 +193,7 @@ def _distractor_kinds(rng: np.random.Generator, rate: float) -> list[Kind]:
     return kinds
 
 
-def _find(rng: np.random.Generator, kind: Kind) -> Finding:
+def _draw_finding(rng: np.random.Generator, kind: Kind) -> Finding:
     low, high, contrast = {
         "spiculated": (8.0, 12.0, 0.54),
         "cluster": (8.0, 11.5, 0.90),
@@ -209,7 +212,7 @@ def _find(rng: np.random.Generator, kind: Kind) -> Finding:
     )
 
 
-def _deal(rng: np.random.Generator, n: int, shares: list[float]) -> list[int]:
+def _apportion(rng: np.random.Generator, n: int, shares: list[float]) -> list[int]:
     """``n`` indices in shuffled order, each as often as its share says (largest remainders get what is left)."""
     wanted = np.asarray(shares) / sum(shares) * n
     counts = np.floor(wanted).astype(int)

@@ -27,14 +27,14 @@ class Scene:
     """Each finding with its x, y in pixels."""
 
 
-def render(patient: Patient, shot: Shot, rng: np.random.Generator) -> Scene:
+def draw_scene(patient: Patient, shot: Shot, rng: np.random.Generator) -> Scene:
     """Draws one image; ``rng`` makes what differs between two images of the same breast."""
     layout = anatomy.lay_out(patient, shot.view, rng)
     canvas = anatomy.draw_tissue(patient, layout, rng)
     _draw_folds(canvas, layout, rng)
     breast = next(b for b in patient.breasts if b.laterality == shot.laterality)
-    at = [lesions.place(finding, shot.view, layout) for finding in breast.findings]
-    for finding, centre in zip(breast.findings, at, strict=True):
+    positions = [lesions.place(finding, shot.view, layout) for finding in breast.findings]
+    for finding, centre in zip(breast.findings, positions, strict=True):
         lesions.draw(canvas, finding, shot.view, centre, layout.pitch)
     canvas += _NOISE * rng.standard_normal(canvas.shape, dtype=np.float32)
     picture = np.where(layout.coverage > 0, np.clip(canvas * rng.uniform(0.94, 1.06), 0, 1), 0)[:, MARGIN:]
@@ -43,14 +43,14 @@ def render(patient: Patient, shot: Shot, rng: np.random.Generator) -> Scene:
     for mark in _marks(patient, shot, picture.shape, rng):
         picture = np.where(air, np.maximum(picture, mark), picture)
     air &= picture == 0
-    xs = [x - MARGIN for x, _ in at]
+    xs = [x - MARGIN for x, _ in positions]
     if shot.laterality == "R":  # drawn with the chest wall at the left, where a left breast has it
         picture, air = picture[:, ::-1], air[:, ::-1]
         xs = [picture.shape[1] - 1 - x for x in xs]
     picture = np.ascontiguousarray(picture)
     label = _label(patient, shot, picture.shape, rng)
     picture = np.where(air, np.maximum(picture, label), picture)
-    centres = tuple((finding, x, y) for finding, x, (_, y) in zip(breast.findings, xs, at, strict=True))
+    centres = tuple((finding, x, y) for finding, x, (_, y) in zip(breast.findings, xs, positions, strict=True))
     return Scene(picture, air & (label == 0), centres)
 
 
@@ -85,12 +85,7 @@ def _marks(patient: Patient, shot: Shot, shape: tuple[int, ...], rng: np.random.
         border = np.zeros(shape, np.float32)
         side = int(rng.integers(3))
         width = int(rng.integers(2, 6))
-        if side == 0:
-            border[:width] = 0.9
-        elif side == 1:
-            border[-width:] = 0.9
-        else:
-            border[:, -width:] = 0.9
+        border[(np.s_[:width], np.s_[-width:], np.s_[:, -width:])[side]] = 0.9  # never the chest wall's
         marks.append(border)
     return marks
 

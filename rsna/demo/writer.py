@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from rsna.config.data import Split
 from rsna.config.settings import digest, to_mapping
-from rsna.demo import scene
 from rsna.demo.files import dicom_bytes
 from rsna.demo.machines import expose
-from rsna.demo.plan import MALIGNANT, DemoSettings, Patient, Shot, Split, plan_patients
+from rsna.demo.plan import MALIGNANT, DemoSettings, Patient, Shot, plan_patients
+from rsna.demo.scene import draw_scene
 from rsna.files import read_json, write_atomic, write_json
 from rsna.parallel.pool import map_tasks
 
@@ -122,7 +123,7 @@ def _write_patient(images: Path, seed: int, patient: Patient) -> list[Row]:
     lesions = []
     for shot in patient.shots:
         rng = np.random.default_rng([seed, shot.image_id])
-        drawn = scene.render(patient, shot, rng)
+        drawn = draw_scene(patient, shot, rng)
         exposure = expose(patient.machine, drawn.picture, drawn.air, rng)
         path = images / str(patient.patient_id) / f"{shot.image_id}.dcm"
         write_atomic(path, dicom_bytes(patient, shot, exposure))

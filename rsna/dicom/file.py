@@ -11,10 +11,10 @@ from pydicom.dataset import Dataset
 
 from rsna.dicom.box import Box, clipped
 from rsna.dicom.decode import Frame, Stored, decode_frame, read_frame
+from rsna.dicom.display import MARGIN, to_display
 from rsna.dicom.errors import CorruptHeader, CorruptPixels, NoSuchLevel, located
 from rsna.dicom.frame import Header, header_of, read_header
 from rsna.dicom.grayscale import Grayscale, read_grayscale
-from rsna.dicom.render import MARGIN, render
 from rsna.dicom.tags import Tags, read_tags
 
 MAX_PIXELS = 1 << 26
@@ -118,7 +118,7 @@ class Mammogram:
         codestream = self._frame.codestream
         lossy = codestream is not None and codestream.lossy
         with located(self.name, CorruptHeader):
-            return render(stored, self.grayscale, window, box, reduced=reduced, lossy=lossy)
+            return to_display(stored, self.grayscale, window, box, reduced=reduced, lossy=lossy)
 
 
 def open_mammogram(source: str | Path | bytes | Dataset, *, max_pixels: int = MAX_PIXELS) -> Mammogram:

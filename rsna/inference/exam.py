@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from rsna.dataset.adapters import competition
 from rsna.dataset.archive import scan_archive
-from rsna.dataset.table import REQUIRED, TableError, list_files, read_csv, reject, resolve_paths
+from rsna.dataset.table import REQUIRED, TableError, refuse_rows, require_columns
+from rsna.files import first_few
 
 NO_FILE = "no file for this row"
 """The failure of a row of test.csv."""
@@ -29,7 +31,7 @@ class TestSet:
 def load_test_set(root: str | Path) -> TestSet:
     """Reads ``<root>/test.csv`` and ``<root>/test_images``, or any folder of DICOM files without a test.csv.
 
-    A column ``path`` of test.csv takes the place of ``test_images``, as in :func:`rsna.dataset.table.load_table`.
+    A column ``path`` of test.csv takes the place of ``test_images``, as in :mod:`rsna.dataset.adapters.competition`.
     A row without a file and a file without a row are no errors here: a submission is always complete.
 
     Raises:
@@ -56,30 +58,20 @@ def _archive(root: Path) -> TestSet:
 
 
 def _competition(root: Path) -> TestSet:
-    csv, folder = root / "test.csv", root / "test_images"
-    frame = read_csv(csv)
+    listing = competition.read(root, "test")
+    frame, csv = listing.frame, listing.source
     # With its prediction_id a row needs no laterality.
     named = "prediction_id" in frame.columns
-    needed = [column for column in REQUIRED if column != "laterality" or not named]
-    missing = [column for column in needed if column not in frame.columns]
-    if missing:
-        raise TableError(f"{csv}: has no column {', '.join(missing)}; it has {', '.join(frame.columns)}")
-    for column in [*needed, *["prediction_id"] * named]:
-        reject(frame[column].isna(), frame, "image_id", csv, f"rows have no {column}; fill it in")
+    needed = tuple(column for column in REQUIRED if column != "laterality" or not named)
+    require_columns(frame, needed, csv)
+    for column in (*needed, *("prediction_id",) * named):
+        refuse_rows(frame[column].isna(), frame["image_id"], csv, f"rows have no {column}; fill it in")
     if not named:
         frame["prediction_id"] = frame["patient_id"] + "_" + frame["laterality"]
-    notes = []
-    if "path" in frame.columns:
-        frame["path"] = resolve_paths(frame, root, csv)
-    else:
-        lost: list[OSError] = []
-        found = list_files(folder, lost.append) if folder.is_dir() else {}
-        notes += [f"{error.filename} cannot be read: {error.strerror}" for error in lost]
-        keys = list(zip(frame["patient_id"], frame["image_id"], strict=True))
-        frame["path"] = [found.get(key, "") for key in keys]
-        if rowless := sorted(found.keys() - set(keys)):
-            first = "/".join(rowless[0])
-            notes.append(f"{len(rowless)} files have no row in test.csv and are left out (first: {first})")
+    notes = [f"{error.filename} cannot be read: {error.strerror}" for error in listing.unreadable]
+    if len(rowless := listing.rowless):
+        first = first_few(rowless["patient_id"] + "/" + rowless["image_id"], 1)
+        notes.append(f"{len(rowless)} files have no row in test.csv and are left out (first: {first})")
     frame["failure"] = np.where(frame["path"] == "", NO_FILE, "")
     doubled = frame["image_id"].duplicated()
     if doubled.any():

@@ -23,10 +23,10 @@ from rsna.evaluation.calibration import sigmoid
 from rsna.evaluation.tables import text_table
 from rsna.files import write_atomic, write_json
 from rsna.inference.exam import load_test_set
-from rsna.inference.file_task import prepare_source
 from rsna.inference.onnx_networks import FOLDER, INDEX, open_session, run_session, to_unit
 from rsna.inference.torch_networks import TorchNetworks
 from rsna.parallel.pool import map_tasks
+from rsna.prepare.file_task import prepare_source
 from rsna.runs.errors import RunError
 from rsna.runs.schema import ExportedFold, ExportRecord
 from rsna.runs.trained_model import TrainedModel, Weights, load_trained

@@ -11,13 +11,13 @@ import pandas as pd
 from rsna.config.verbs import InferOptions
 from rsna.inference import report
 from rsna.inference.exam import NO_FILE, TestSet, load_test_set
-from rsna.inference.file_task import Source
 from rsna.inference.networks import load_networks
 from rsna.inference.pass_plan import WARM_UP, Clock, PassPlan, choose_plan
 from rsna.inference.progress import Progress
 from rsna.inference.stream import Predicted, Stages, Stream
 from rsna.inference.submission import check_submission, complete_breasts, join_folds, write_frame, write_submission
-from rsna.parallel.pool import PoolError
+from rsna.parallel.engine import PoolError
+from rsna.prepare.file_task import Source
 from rsna.runs.trained_model import TrainedModel, load_trained
 
 _SAY_S = 5.0

@@ -4,6 +4,7 @@ import pickle
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,12 +16,12 @@ from pydicom.dataset import Dataset
 from rsna.config.verbs import Backend
 from rsna.dataset.table import image_id_of
 from rsna.inference.exam import load_test_set
-from rsna.inference.file_task import PickledDataset, PreparedSource, Source
 from rsna.inference.networks import load_networks
 from rsna.inference.pass_plan import PassPlan
-from rsna.inference.preparer import Preparer
 from rsna.inference.results import BreastResult, ImageResult, Prediction
 from rsna.inference.submission import Average, complete_breasts, join_folds
+from rsna.parallel.pool import LocalProcesses
+from rsna.prepare.file_task import PickledDataset, PreparedSource, Source, prepare_source
 from rsna.runs.trained_model import load_trained
 
 Input = str | Path | bytes | Dataset
@@ -77,7 +78,8 @@ class Predictor:
         self._average: Average = average
         self._batch_size = batch_size
         self._network_lock = threading.Lock()
-        self._preparer = Preparer(self.trained.preprocess, workers, file_timeout)
+        task = partial(prepare_source, settings=self.trained.preprocess)
+        self._pool = LocalProcesses(task, workers=workers, timeout=file_timeout)
 
     def predict(self, exam: Input | Sequence[Input]) -> Prediction:
         """Networks images and their breasts; a file that fails, hangs or crashes is an error value.
@@ -106,7 +108,7 @@ class Predictor:
 
     def close(self) -> None:
         """Ends the worker processes."""
-        self._preparer.close()
+        self._pool.close()
 
     def __enter__(self) -> "Predictor":
         return self
@@ -117,7 +119,7 @@ class Predictor:
         self.close()
 
     def _prepare(self, items: list[_Item]) -> None:
-        futures = [(item, self._preparer.submit(item.source)) for item in items if item.source is not None]
+        futures = [(item, self._pool.submit(item.source)) for item in items if item.source is not None]
         for item, future in futures:
             outcome = future.result()
             if outcome.failure is not None or outcome.value is None:

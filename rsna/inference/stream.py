@@ -15,10 +15,10 @@ import numpy.typing as npt
 import torch
 
 from rsna.config.data import PreprocessSettings
-from rsna.inference.file_task import PreparedSource, Source, prepare_source
 from rsna.inference.pass_plan import Pace, PassPlan
 from rsna.inference.torch_networks import Networks
 from rsna.parallel.pool import available_cores, map_tasks
+from rsna.prepare.file_task import PreparedSource, Source, prepare_source
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,8 @@ def validate(options: ValidateOptions) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    from rsna.dataset.table import TableError, load_table
+    from rsna.dataset.source import load_table
+    from rsna.dataset.table import TableError
     from rsna.evaluation.calls import score_calls
     from rsna.evaluation.metrics import evaluate
     from rsna.runs.trained_model import load_trained

@@ -1,1 +1,1 @@
-"""Many tasks → outcomes, in processes where a task that crashes, hangs or eats memory costs itself alone."""
+"""Many tasks → outcomes: `engine` is the interface, `pool` runs them in processes that may crash or hang."""

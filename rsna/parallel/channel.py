@@ -53,7 +53,7 @@ class Channel:
         body = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
         parts = [memoryview(body), *(buffer.raw() for buffer in buffers)]
         lengths = struct.pack(f"<I{len(parts)}Q", len(parts), *(part.nbytes for part in parts))
-        self._end.settimeout(None)
+        self._end.settimeout(None)  # receive may have left one
         self._end.sendall(lengths)
         for part in parts:
             self._end.sendall(part)
@@ -69,9 +69,9 @@ class Channel:
             EOFError: The other end is gone.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        (count,) = _COUNT.unpack(self._exactly(_COUNT.size, deadline))
-        lengths = struct.unpack(f"<{count}Q", self._exactly(8 * count, deadline))
-        body, *buffers = [self._exactly(length, deadline) for length in lengths]
+        (count,) = _COUNT.unpack(self._receive_exactly(_COUNT.size, deadline))
+        lengths = struct.unpack(f"<{count}Q", self._receive_exactly(8 * count, deadline))
+        body, *buffers = [self._receive_exactly(length, deadline) for length in lengths]
         return pickle.loads(body, buffers=buffers)
 
     def close(self) -> None:
@@ -80,7 +80,7 @@ class Channel:
             self._end.shutdown(socket.SHUT_RDWR)  # wakes a thread that waits in receive
         self._end.close()
 
-    def _exactly(self, length: int, deadline: float | None) -> bytearray:
+    def _receive_exactly(self, length: int, deadline: float | None) -> bytearray:
         content = bytearray(length)
         view = memoryview(content)
         while view:

@@ -1,9 +1,10 @@
-"""Run a function over many tasks in processes, where a task that crashes, hangs or eats memory costs itself alone.
+"""Tasks in worker processes of this machine, where one that crashes, hangs or eats memory costs itself alone.
 
-`concurrent.futures` breaks the whole pool when one worker dies. Here every worker has a thread of the parent to itself,
-which replaces it and goes on. Results stream: no more of them exist at once than ``ahead``.
+`concurrent.futures` breaks the whole pool when one worker dies: docs/decisions/own-pool.md. Here every worker has a
+thread of the parent to itself, which replaces it and goes on.
 """
 
+import itertools
 import logging
 import os
 import pickle
@@ -15,16 +16,17 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, Generic, TypeVar
+from typing import IO, Any, Self
 
 from rsna.dicom.decode import HEAP
 from rsna.parallel.channel import Answer, Channel, Setup
+from rsna.parallel.engine import Engine, Failure, Outcome, PoolError, Task, Value
 
-Task = TypeVar("Task")
-Value = TypeVar("Value")
+log = logging.getLogger(__name__)
 
 MEMORY_LIMIT = 2 << 30
 """Bytes of private memory a worker may hold. 8192 × 8192 pixels at full size need 1 GiB."""
@@ -32,8 +34,11 @@ MEMORY_LIMIT = 2 << 30
 _START_TIMEOUT = 300.0
 """Seconds until a worker must have imported what it needs; a cold network disk is slow."""
 
-_FAREWELL = 2.0
-"""Seconds for the workers to finish their tasks when the run is ended early."""
+_START_PAUSES = (0.2, 1.0)
+"""Seconds before a worker that died while it started is started again: memory may have been short for a moment."""
+
+_GRACE_PERIOD = 2.0
+"""Seconds for the workers to finish their tasks when the pool is closed early."""
 
 _ENVIRONMENT = {
     "PYTHONPATH": str(Path(__file__).parents[2]),
@@ -44,30 +49,6 @@ _ENVIRONMENT = {
     **HEAP,
 }
 """What a worker's environment has beyond ours."""
-
-
-class PoolError(RuntimeError):
-    """No worker can be started, whatever the task."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a task has no result."""
-
-    kind: str
-    """Class of the exception; WorkerCrashed or TaskTimeout where the process had to be replaced."""
-    message: str
-
-
-@dataclass(frozen=True)
-class Outcome(Generic[Task, Value]):
-    """What became of one task: exactly one of ``value`` and ``failure`` counts."""
-
-    index: int
-    """Position of the task."""
-    task: Task
-    value: Value | None
-    failure: Failure | None
 
 
 def available_cores() -> int:
@@ -85,212 +66,259 @@ def map_tasks(
     ordered: bool = True,
     ahead: int | None = None,
 ) -> Generator[Outcome[Task, Value], None, None]:
-    """Yields an outcome for every task; an exception, a crash or a hang is an outcome, too.
-
-    Closing the generator ends the workers.
-
-    Args:
-        function: A function of an importable module, or a `functools.partial` of one; it and the tasks are pickled.
-            Its module decides how much memory a worker takes: keep pandas and torch out of it.
-        tasks: Read from other threads, one task at a time, as workers come free.
-        workers: Processes; None for one a core.
-        timeout: Seconds a task may take before its worker is killed.
-        memory_limit: Bytes of private memory a worker may hold; beyond it the task fails with MemoryError.
-        ordered: Whether outcomes come in the order of the tasks, or as they are done.
-        ahead: Outcomes that may wait for the consumer, those in work included; None for four a worker.
+    """`LocalProcesses.map` in a pool of its own, which ends with the generator.
 
     Raises:
-        PoolError: A worker cannot be started.
+        PoolError: No worker can be started.
     """
-    count = max(1, available_cores() if workers is None else workers)
-    run = _Run(function, tasks, count, timeout, memory_limit, max(count, ahead or 4 * count))
-    try:
-        yield from run.in_order() if ordered else run.as_done()
-    finally:
-        run.stop()
+    with LocalProcesses(function, workers=workers, timeout=timeout, memory_limit=memory_limit) as pool:
+        yield from pool.map(tasks, ordered=ordered, ahead=ahead)
 
 
-class _Run(Generic[Task, Value]):
-    """The shared state of one `map_tasks`."""
+class LocalProcesses(Engine[Task, Value]):
+    """An engine of worker processes, each started when there is first work for it."""
 
     def __init__(
         self,
         function: Callable[[Task], Value],
-        tasks: Iterable[Task],
-        workers: int,
-        timeout: float,
-        memory_limit: int,
-        ahead: int,
+        *,
+        workers: int | None = None,
+        timeout: float = 60.0,
+        memory_limit: int = MEMORY_LIMIT,
     ) -> None:
-        self._setup = Setup(pickle.dumps(function), list(sys.path), timeout, memory_limit)
-        self._tasks = enumerate(tasks)
-        self._next_task = threading.Lock()
-        self._room = threading.Semaphore(ahead)
-        self._queue: queue.SimpleQueue[Outcome[Task, Value] | BaseException | None] = queue.SimpleQueue()
-        self._stopping = threading.Event()
-        self._workers = [_Worker(self._setup) for _ in range(workers)]
+        """Makes the pool.
+
+        Args:
+            function: A function of an importable module, or a `functools.partial` of one; it and the tasks are pickled.
+                Its module decides how much memory a worker takes: keep pandas and torch out of it.
+            workers: Processes; None for one a core.
+            timeout: Seconds a task may take before its worker is killed.
+            memory_limit: Bytes of private memory a worker may hold; beyond it the task fails with MemoryError.
+        """
+        setup = Setup(pickle.dumps(function), list(sys.path), timeout, memory_limit)
+        self._workers = [_Worker(setup) for _ in range(max(1, available_cores() if workers is None else workers))]
+        self._queue: queue.SimpleQueue[tuple[int, Task, Future[Outcome[Task, Value]]] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._submitted = itertools.count()
+        self._unfit = 0
+        self._error: PoolError | None = None
+        """Why no task is accepted any more."""
         self._threads = [
             threading.Thread(target=self._drive, args=(w,), name="rsna-pool", daemon=True) for w in self._workers
         ]
         for thread in self._threads:
             thread.start()
 
-    def as_done(self) -> Iterator[Outcome[Task, Value]]:
-        """Outcomes as they come."""
-        for outcome in self._arrivals():
-            self._room.release()
-            yield outcome
+    def submit(self, task: Task) -> "Future[Outcome[Task, Value]]":
+        return self._enqueue(next(self._submitted), task)
 
-    def in_order(self) -> Iterator[Outcome[Task, Value]]:
-        """Outcomes in the order of their tasks; the early ones wait here, and count as waiting."""
-        early: dict[int, Outcome[Task, Value]] = {}
-        following = 0
-        for outcome in self._arrivals():
-            early[outcome.index] = outcome
-            while following in early:
-                self._room.release()
-                yield early.pop(following)
-                following += 1
+    def map(
+        self, tasks: Iterable[Task], *, ordered: bool = True, ahead: int | None = None
+    ) -> Generator[Outcome[Task, Value], None, None]:
+        # Four a worker, so that none waits for a consumer that is busy for a moment.
+        ahead = max(len(self._workers), ahead or 4 * len(self._workers))
+        numbered = enumerate(tasks)
+        pending: set[Future[Outcome[Task, Value]]] = set()
+        following: queue.SimpleQueue[Future[Outcome[Task, Value]]] = queue.SimpleQueue()
 
-    def stop(self) -> None:
-        """Ends threads and workers, whether the tasks are done or not."""
-        self._stopping.set()
-        for _ in self._threads:
-            self._room.release()
+        def enqueue(count: int) -> None:
+            for index, task in itertools.islice(numbered, count):
+                future = self._enqueue(index, task)
+                pending.add(future)
+                if ordered:
+                    following.put(future)
+                else:
+                    future.add_done_callback(following.put)
+
+        try:
+            enqueue(ahead)
+            while pending:
+                future = following.get()
+                outcome = future.result()
+                pending.remove(future)
+                enqueue(1)
+                yield outcome
+        finally:
+            for future in pending:
+                future.cancel()
+
+    def close(self, *, cancel: bool = False) -> None:
+        self._refuse(PoolError("the worker processes have ended"), drop=cancel)
+        if not cancel:
+            for thread in self._threads:
+                thread.join()
         for worker in self._workers:
-            worker.hang_up()
-        deadline = time.monotonic() + _FAREWELL
+            worker.close()
+        deadline = time.monotonic() + _GRACE_PERIOD
         for worker in self._workers:
-            worker.bury(deadline)
-        for thread in self._threads:
+            worker.join(deadline)
+        for worker, thread in zip(self._workers, self._threads, strict=True):
             thread.join()
+            worker.stderr.close()
 
-    def _arrivals(self) -> Iterator[Outcome[Task, Value]]:
-        busy = len(self._threads)
-        while busy:
-            arrived = self._queue.get()
-            if arrived is None:
-                busy -= 1
-            elif isinstance(arrived, BaseException):
-                raise arrived
-            else:
-                yield arrived
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close(cancel=kind is not None)
+
+    def _enqueue(self, index: int, task: Task) -> "Future[Outcome[Task, Value]]":
+        future: Future[Outcome[Task, Value]] = Future()
+        with self._lock:
+            if self._error is not None:
+                raise self._error
+            self._queue.put((index, task, future))
+        return future
 
     def _drive(self, worker: "_Worker") -> None:
         """What each thread does: a task at a time, until there are no more."""
-        try:
-            while True:
-                self._room.acquire()
-                with self._next_task:
-                    following = None if self._stopping.is_set() else next(self._tasks, None)
-                if following is None:
-                    return
-                index, task = following
-                value, failure = worker.run(task)
-                self._queue.put(Outcome(index, task, value, failure))
-        except _HungUp:
-            pass
-        except BaseException as error:
-            self._queue.put(error)
-        finally:
+        while (item := self._queue.get()) is not None:
+            index, task, future = item
+            try:
+                worker.start()
+                if future.set_running_or_notify_cancel():
+                    future.set_result(Outcome(index, task, *worker.run(task)))
+            except PoolError as error:
+                with self._lock:
+                    self._unfit += 1
+                    left = len(self._workers) - self._unfit
+                    if left and self._error is None:
+                        log.warning("%s; going on with %d of %d", error, left, len(self._workers))
+                        self._queue.put(item)
+                        return
+                self._refuse(error, drop=True)
+                _fail(future, error)
+                return
+
+    def _refuse(self, error: PoolError, *, drop: bool) -> None:
+        """Accepts no more tasks; drops those that have not begun, or has them done before the threads end."""
+        with self._lock:
+            self._error = self._error or error
+        if drop:
+            with suppress(queue.Empty):
+                while True:
+                    if item := self._queue.get_nowait():
+                        _fail(item[2], error)
+        for _ in self._threads:
             self._queue.put(None)
 
 
-class _HungUp(Exception):
-    """The run was ended while a worker was at a task."""
+def _fail(future: "Future[Any]", error: PoolError) -> None:
+    with suppress(InvalidStateError):  # cancelled
+        future.set_exception(error)
 
 
 class _Worker:
     """A worker process, started when it is first needed and replaced when it dies."""
 
     def __init__(self, setup: Setup) -> None:
+        self.stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the pool
         self._setup = setup
         self._lock = threading.Lock()
-        self._ended = False
+        self._closed = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
-        self._last_words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed in bury
 
-    def run(self, task: Any) -> tuple[Any, Failure | None]:
-        """Gives the task to the process and waits for the answer.
+    def start(self) -> None:
+        """Starts the process where none runs.
 
         Raises:
-            PoolError: The process cannot be started.
+            PoolError: It does not start, or the worker was closed.
         """
-        channel = self._connected()
+        if self._process is not None and self._process.poll() is None:
+            return
+        self._end_process()
+        for pause in (*_START_PAUSES, None):
+            try:
+                self._launch().receive(_START_TIMEOUT)
+                return
+            except TimeoutError:
+                raise PoolError(f"a worker process does not start: {self._end_process()}") from None
+            except (EOFError, OSError) as error:
+                reason = self._end_process() or str(error)
+            if pause is None:
+                raise PoolError(f"a worker process does not start: {reason}")
+            self._closed.wait(pause)
+
+    def run(self, task: Any) -> tuple[Any, Failure | None]:
+        """Gives the task to the process and waits for the answer; the process may be gone afterwards.
+
+        Raises:
+            PoolError: The worker was closed.
+        """
+        assert self._channel is not None
         try:
-            channel.send(task)
-            answer: Answer = channel.receive(self._setup.timeout)
+            self._channel.send(task)
+            answer: Answer = self._channel.receive(self._setup.timeout)
         except TimeoutError:
             self._end_process()
             return None, Failure("TaskTimeout", f"took longer than {self._setup.timeout:g} s; its worker was replaced")
         except (EOFError, OSError):
             return None, Failure("WorkerCrashed", self._end_process())
+        except Exception as error:  # the task cannot be pickled, or its value not be unpickled here
+            self._end_process()
+            return None, Failure(type(error).__name__, str(error))
         for name, level, message in answer.records:
             logging.getLogger(name).log(level, "%s", message)
         return answer.value, None if answer.failure is None else Failure(*answer.failure)
 
-    def hang_up(self) -> None:
+    def close(self) -> None:
         """Lets the process end after its task; no other is started."""
         with self._lock:
-            self._ended = True
+            self._closed.set()
             if self._channel is not None:
                 self._channel.close()
 
-    def bury(self, deadline: float) -> None:
+    def join(self, deadline: float) -> None:
         """Waits for the process until ``deadline``, then kills it."""
-        if self._process is not None:
-            try:
-                self._process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        self._last_words.close()
-
-    def _connected(self) -> Channel:
-        if self._channel is not None and self._process is not None and self._process.poll() is None:
-            return self._channel
-        with self._lock:
-            if self._ended:
-                raise _HungUp
-            channel = self._start()
+        if (process := self._process) is None:
+            return
         try:
-            channel.receive(_START_TIMEOUT)
-        except (EOFError, OSError) as error:
-            raise PoolError(f"a worker process does not start: {self._end_process()}") from error
-        return channel
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
-    def _start(self) -> Channel:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                # -P: a file in the working directory must not take a module's place.
-                [sys.executable, "-P", "-m", "rsna.parallel.worker", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=self._last_words,
-                stderr=self._last_words,
-                env=os.environ | _ENVIRONMENT,
-            )
-        self._channel = Channel(ours)
-        self._channel.send(self._setup)
-        return self._channel
+    def _launch(self) -> Channel:
+        with self._lock:
+            self._check_open()
+            ours, theirs = socket.socketpair()
+            self._channel = Channel(ours)
+            with theirs:
+                self._process = subprocess.Popen(
+                    # -P: a file in the working directory must not take a module's place.
+                    [sys.executable, "-P", "-m", "rsna.parallel.worker", str(theirs.fileno())],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    # A file, since a pipe that nobody empties would block a decoder that has much to say.
+                    stdout=self.stderr,
+                    stderr=self.stderr,
+                    env=os.environ | _ENVIRONMENT,
+                )
+            self._channel.send(self._setup)
+            return self._channel
 
     def _end_process(self) -> str:
-        """Ends what is left of the process; says how it ended."""
-        if self._ended:
-            raise _HungUp
-        assert self._process is not None
-        assert self._channel is not None
-        self._channel.close()
+        """Ends what is left of the process; says how it ended, "" where there was none."""
+        self._check_open()
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+        if self._process is None:
+            return ""
         try:
             code = self._process.wait(1.0)
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
-        self._channel = None
-        self._last_words.seek(0)
-        words = self._last_words.read().decode(errors="replace").strip().splitlines()
-        self._last_words.truncate(0)
+        self._process = None
+        self.stderr.seek(0)
+        lines = self.stderr.read().decode(errors="replace").strip().splitlines()
+        self.stderr.seek(0)  # the next process shares this position
+        self.stderr.truncate()
         ended = f"exit status {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
-        return f"the process ended ({ended}){': ' + words[-1] if words else ''}"
+        return f"the process ended ({ended}){': ' + lines[-1] if lines else ''}"
+
+    def _check_open(self) -> None:
+        if self._closed.is_set():
+            raise PoolError("the worker processes have ended")

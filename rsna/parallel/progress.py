@@ -28,7 +28,7 @@ class Progress:
         if now - self._printed < (_EVERY_TERMINAL if self._terminal else _EVERY_LOG) and done < total:
             return
         self._printed = now
-        self._print(describe(self._what, done, total, self._unit, now - self._started, failed))
+        self._print(progress_line(self._what, done, total, self._unit, now - self._started, failed))
 
     def close(self) -> None:
         """Leaves the line on the terminal as it is."""
@@ -44,7 +44,7 @@ class Progress:
         self._stream.flush()
 
 
-def describe(what: str, done: int, total: int, unit: str, seconds: float, failed: int = 0) -> str:
+def progress_line(what: str, done: int, total: int, unit: str, seconds: float, failed: int = 0) -> str:
     """``prepare  120/4,000 images (3 %), 28.4/s, 2 min 17 s left, 1 failed``."""
     parts = [f"{what}  {done:,}/{total:,} {unit} ({100 * done // max(1, total)} %)"]
     if done and seconds > 0:

@@ -16,8 +16,8 @@ import cv2
 
 from rsna.parallel.channel import Answer, Channel, Setup
 
-_GRACE = 5.0
-"""Seconds past its time after which a task ends its process by itself, should nobody be left to do so."""
+_GRACE_PERIOD = 5.0
+"""Seconds past its time after which a task ends its process by itself, should its parent be gone."""
 
 _MOST_WARNINGS = 10
 """Log records of one task that are passed on."""
@@ -43,7 +43,7 @@ def serve(channel: Channel) -> None:
     logging.getLogger().addHandler(collector)
     logging.captureWarnings(True)
     function: Callable[[Any], Any] = pickle.loads(setup.function)
-    _limit_memory(setup.memory_limit)
+    _limit_memory(setup.memory_limit)  # after the imports, which a small limit would end
     channel.send("ready")
     while True:
         try:
@@ -51,7 +51,8 @@ def serve(channel: Channel) -> None:
         except EOFError:
             return
         collector.records.clear()
-        signal.setitimer(signal.ITIMER_REAL, setup.timeout + _GRACE)
+        # Without a handler SIGALRM ends the process even where a decoder hangs in C.
+        signal.setitimer(signal.ITIMER_REAL, setup.timeout + _GRACE_PERIOD)
         answer = _answer(function, task)
         _send(channel, Answer(answer.value, answer.failure, tuple(collector.records)))
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -19,6 +19,7 @@ def read_boxes(path: str | Path) -> dict[str, Box]:
     """
     boxes: dict[str, Box] = {}
     try:
+        # Spreadsheets put a byte order mark before the first column's name.
         with Path(path).open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             missing = {"image_id", *_COLUMNS} - set(reader.fieldnames or ())

@@ -19,7 +19,7 @@ from rsna.config.settings import to_mapping
 from rsna.dicom.box import Box
 from rsna.files import fingerprint, read_json, write_atomic, write_json
 from rsna.prepare import tiff
-from rsna.prepare.entry import Entry, Seen
+from rsna.prepare.entry import Entry, FileStamp
 from rsna.prepare.geometry import Geometry
 from rsna.prepare.image import PREPROCESSING_VERSION, Prepared, prepare_image, preprocessing_hash
 
@@ -69,12 +69,10 @@ class Cache:
             "preprocessing_version": PREPROCESSING_VERSION,
             "settings": to_mapping(settings),
         }
-        try:
+        with _write_errors(cache.directory, ". Choose another cache_dir"):
             cache._images.mkdir(parents=True, exist_ok=True)
             if not (cache.directory / "settings.json").exists():
                 write_json(cache.directory / "settings.json", about)
-        except OSError as error:
-            raise CacheWriteError(f"{cache.directory}: {error.strerror or error}. Choose another cache_dir") from error
         return cache
 
     @property
@@ -126,11 +124,8 @@ class Cache:
         Raises:
             CacheWriteError: The disk is full, or may not be written.
         """
-        content = tiff.encode(pixels, entry.to_json(image_id))
-        try:
-            write_atomic(self.path(image_id), content)
-        except OSError as error:
-            raise CacheWriteError(f"{self.path(image_id)}: {error.strerror or error}") from error
+        with _write_errors(self.path(image_id)):
+            write_atomic(self.path(image_id), tiff.encode(pixels, entry.to_json(image_id)))
 
     def discard(self, image_id: str) -> None:
         """Removes an image.
@@ -138,10 +133,8 @@ class Cache:
         Raises:
             CacheWriteError: The folder may not be written.
         """
-        try:
+        with _write_errors(self.path(image_id)):
             self.path(image_id).unlink(missing_ok=True)
-        except OSError as error:
-            raise CacheWriteError(f"{self.path(image_id)}: {error.strerror or error}") from error
 
     def entries(self) -> dict[str, Entry]:
         """What is known of every prepared image, from the index, and from the image where the index lacks it."""
@@ -163,10 +156,8 @@ class Cache:
         Raises:
             CacheWriteError: The disk is full, or may not be written.
         """
-        try:
+        with _write_errors(self._index):
             write_atomic(self._index, _lines(entries))
-        except OSError as error:
-            raise CacheWriteError(f"{self._index}: {error.strerror or error}") from error
 
     def is_indexed(self, entries: Mapping[str, Entry]) -> bool:
         """Whether ``index.jsonl`` says just this."""
@@ -182,11 +173,9 @@ class Cache:
         Raises:
             CacheWriteError: The folder may not be written.
         """
-        try:
+        with _write_errors(self.directory):
             lock = (self.directory / ".lock").open("w")
-        except OSError as error:
-            raise CacheWriteError(f"{self.directory}: {error.strerror or error}") from error
-        with lock:  # let go when the file closes, however this process ends
+        with lock:  # released when the file closes, however this process ends
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -238,11 +227,20 @@ def fill(cache: Cache, settings: PreprocessSettings, task: PrepareTask) -> Entry
         DicomError, PictureError, ValueError, OSError: The image cannot be prepared.
         CacheWriteError: The cache cannot be written.
     """
-    source = fingerprint(task.path)
+    # Before the pixels: a file that is replaced meanwhile is compared again by the next run.
+    stamp, source = FileStamp.of(task.path), fingerprint(task.path)
     pixels, geometry = prepare_image(task.path, settings, task.box)
-    entry = Entry(source, geometry, Seen.of(task.path))
+    entry = Entry(source, geometry, stamp)
     cache.write(task.image_id, pixels, entry)
     return entry
+
+
+@contextlib.contextmanager
+def _write_errors(path: Path, remedy: str = "") -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CacheWriteError(f"{path}: {error.strerror or error}{remedy}") from error
 
 
 def _lines(entries: Mapping[str, Entry]) -> str:

@@ -57,7 +57,7 @@ _FRAME_LEVEL = 38
 
 
 @dataclass(frozen=True, eq=False)
-class Breast:
+class BreastRegion:
     """What was found, in pixels of the small picture."""
 
     box: Box
@@ -70,7 +70,7 @@ class Breast:
     """False where nothing looked like a breast and the whole picture was taken."""
 
 
-def find_breast(image: npt.NDArray[np.generic]) -> Breast:
+def find_breast(image: npt.NDArray[np.generic]) -> BreastRegion:
     """Finds the breast.
 
     Args:
@@ -102,7 +102,7 @@ def find_breast(image: npt.NDArray[np.generic]) -> Breast:
     outline = np.zeros_like(grey)
     outline[y0:y1, x0:x1] = _grown(breast, reach)
     box = (x0 + bx, y0 + by, x0 + bx + bw, y0 + by + bh)
-    return Breast(box, _chest_wall(tissue, rows), outline, True)
+    return BreastRegion(box, _chest_wall(tissue, rows), outline, True)
 
 
 def _to_uint8(image: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
@@ -114,11 +114,11 @@ def _to_uint8(image: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
     return np.asarray(scaled, dtype=np.uint8)
 
 
-def _whole(grey: npt.NDArray[np.uint8]) -> Breast:
+def _whole(grey: npt.NDArray[np.uint8]) -> BreastRegion:
     height, width = grey.shape
     left, right = int(grey[:, : width // 2].sum()), int(grey[:, (width + 1) // 2 :].sum())
     side: Side = "right" if right > left else "left"
-    return Breast((0, 0, width, height), side, np.ones_like(grey), False)
+    return BreastRegion((0, 0, width, height), side, np.ones_like(grey), False)
 
 
 def _without_frame(grey: npt.NDArray[np.uint8]) -> Box:

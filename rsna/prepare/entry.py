@@ -13,20 +13,20 @@ from rsna.prepare.geometry import Geometry
 
 
 @dataclass(frozen=True)
-class Seen:
+class FileStamp:
     """Where a file was when it was last compared, and its time of change: the same there, it is not opened again."""
 
     path: str
     mtime_ns: int
 
     @staticmethod
-    def of(path: str) -> "Seen":
+    def of(path: str) -> "FileStamp":
         """Of a file as it is now.
 
         Raises:
             OSError: It cannot be looked at.
         """
-        return Seen(str(Path(path).absolute()), os.stat(path).st_mtime_ns)
+        return FileStamp(str(Path(path).absolute()), os.stat(path).st_mtime_ns)
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Entry:
     fingerprint: str
     """Of the file that it was made from."""
     geometry: Geometry
-    seen: Seen | None = dataclasses.field(default=None, compare=False)
+    stamp: FileStamp | None = dataclasses.field(default=None, compare=False)
     """In the index alone: the image itself is the same wherever its file lies."""
 
     def to_json(self, image_id: str) -> str:
@@ -45,8 +45,8 @@ class Entry:
 
     def to_line(self, image_id: str) -> str:
         """One line of the index."""
-        seen = dataclasses.asdict(self.seen) if self.seen else None
-        return _compact({**json.loads(self.to_json(image_id)), "seen": seen})
+        stamp = dataclasses.asdict(self.stamp) if self.stamp else None
+        return _compact({**json.loads(self.to_json(image_id)), "seen": stamp})
 
     @staticmethod
     def from_json(text: str) -> tuple[str, "Entry"]:
@@ -56,34 +56,34 @@ class Entry:
             ValueError, KeyError, TypeError: It is not one.
         """
         values: Mapping[str, Any] = json.loads(text)
-        seen = Seen(**values["seen"]) if values.get("seen") else None
-        return values["image_id"], Entry(values["fingerprint"], Geometry.from_json(values), seen)
+        stamp = FileStamp(**values["seen"]) if values.get("seen") else None
+        return values["image_id"], Entry(values["fingerprint"], Geometry.from_json(values), stamp)
 
-    def lies_at(self, path: str) -> bool:
-        """Whether its file was seen at ``path`` and has not been changed since; the file is not opened."""
+    def is_unchanged(self, path: str) -> bool:
+        """Whether its file was at ``path`` before and has not been changed since; the file is not opened."""
         try:
-            return self.seen == Seen.of(path) and os.stat(path).st_size == self._size
+            return self.stamp == FileStamp.of(path) and os.stat(path).st_size == self._size
         except OSError:
             return False
 
-    def at(self, path: str) -> "Entry | None":
-        """This entry, known to be that of the file at ``path``; None where another file is there.
+    def compared(self, path: str) -> "Entry | None":
+        """This entry with the stamp of the file at ``path``, or None where that is another file.
 
         One that was put away since counts as the same.
         """
-        if self.lies_at(path):
+        if self.is_unchanged(path):
             return self
         try:
             # The size first: it is known without opening the file.
             same = os.stat(path).st_size == self._size and fingerprint(path) == self.fingerprint
-            return dataclasses.replace(self, seen=Seen.of(path)) if same else None
+            return dataclasses.replace(self, stamp=FileStamp.of(path)) if same else None
         except OSError:
             return self
 
     @property
-    def elsewhere(self) -> Path | None:
+    def source_file(self) -> Path | None:
         """The file that it was made from, where there still is one."""
-        return Path(self.seen.path) if self.seen and Path(self.seen.path).is_file() else None
+        return Path(self.stamp.path) if self.stamp and Path(self.stamp.path).is_file() else None
 
     @property
     def _size(self) -> int:

@@ -1,5 +1,6 @@
 """How a prepared image lies in its file, so that whatever is found on it can be drawn on the original."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -61,14 +62,8 @@ class Geometry:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; :meth:`from_json` reads them back."""
-        return {
-            "source": list(self.source),
-            "box": list(self.box),
-            "flipped": self.flipped,
-            "fitted": list(self.fitted),
-            "offset": list(self.offset),
-            "size": list(self.size),
-        }
+        fields = dataclasses.asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Geometry":

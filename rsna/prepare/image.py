@@ -13,9 +13,10 @@ import numpy.typing as npt
 from rsna.config.data import PreprocessSettings
 from rsna.config.settings import ConfigError, digest
 from rsna.dicom.box import Box
-from rsna.prepare.crop import Breast, find_breast
+from rsna.dicom.decode import Stored
+from rsna.prepare.crop import BreastRegion, find_breast
 from rsna.prepare.geometry import Geometry, fit
-from rsna.prepare.source import SourceImage, Stored, open_image
+from rsna.prepare.source import SourceImage, open_image
 
 PREPROCESSING_VERSION = 2
 """Raised by hand whenever the same settings give other pixels; part of the preprocessing hash."""
@@ -116,33 +117,27 @@ def _unwindowed(image: SourceImage, stored: Stored) -> npt.NDArray[np.float32]:
     return np.maximum(display, tissue.min()) if tissue.size else display
 
 
-def _crop_box(size: tuple[int, int], breast: Breast, settings: PreprocessSettings, box: Box | None) -> Box:
+def _crop_box(size: tuple[int, int], breast: BreastRegion, settings: PreprocessSettings, box: Box | None) -> Box:
     rows, columns = size
-    if settings.crop != "boxes":
-        if box is not None:
-            raise ValueError(f"a box was given, but crop={settings.crop} does not use it; use crop=boxes")
-        if settings.crop == "none" or not breast.found:
-            return 0, 0, columns, rows
-        return _enlarged(breast, size, settings.margin)
-    if box is None:
-        raise ValueError("crop=boxes needs a box for every image; add this one to the file of boxes")
-    x0, y0, x1, y1 = box
-    if not (0 <= x0 < x1 <= columns and 0 <= y0 < y1 <= rows):
-        raise ValueError(f"box {list(box)} (x0, y0, x1, y1) does not lie within {columns}×{rows} (width × height)")
-    return box
-
-
-def _enlarged(breast: Breast, size: tuple[int, int], margin: float) -> Box:
-    """The found box with its margin, in pixels of the file."""
-    rows, columns = size
+    if settings.crop == "boxes":
+        if box is None:
+            raise ValueError("crop=boxes needs a box for every image; add this one to the file of boxes")
+        x0, y0, x1, y1 = box
+        if not (0 <= x0 < x1 <= columns and 0 <= y0 < y1 <= rows):
+            raise ValueError(f"box {list(box)} (x0, y0, x1, y1) does not lie within {columns}×{rows} (width × height)")
+        return box
+    if box is not None:
+        raise ValueError(f"a box was given, but crop={settings.crop} does not use it; use crop=boxes")
+    if settings.crop == "none" or not breast.found:
+        return 0, 0, columns, rows
     scale_y, scale_x = rows / breast.outline.shape[0], columns / breast.outline.shape[1]
     x0, y0, x1, y1 = breast.box
-    air = margin * max((x1 - x0) * scale_x, (y1 - y0) * scale_y)
+    margin = settings.margin * max((x1 - x0) * scale_x, (y1 - y0) * scale_y)
     return (
-        max(0, round(x0 * scale_x - air)),
-        max(0, round(y0 * scale_y - air)),
-        min(columns, round(x1 * scale_x + air)),
-        min(rows, round(y1 * scale_y + air)),
+        max(0, round(x0 * scale_x - margin)),
+        max(0, round(y0 * scale_y - margin)),
+        min(columns, round(x1 * scale_x + margin)),
+        min(rows, round(y1 * scale_y + margin)),
     )
 
 
@@ -195,7 +190,7 @@ def _resize(pixels: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArr
     return np.asarray(cv2.resize(pixels, size[::-1], interpolation=method), dtype=np.float32)
 
 
-def _outline_at(breast: Breast, geometry: Geometry) -> npt.NDArray[np.float32]:
+def _outline_at(breast: BreastRegion, geometry: Geometry) -> npt.NDArray[np.float32]:
     """(rows, columns) float32 1 on the breast, of the scaled crop; soft over a pixel or two at its edge."""
     (rows, columns), (x0, y0, x1, y1) = breast.outline.shape, geometry.box
     scale_y, scale_x = rows / geometry.source[0], columns / geometry.source[1]

@@ -9,13 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from rsna.dicom.box import Box
+from rsna.dicom.decode import Stored
 from rsna.dicom.file import MAX_PIXELS, open_mammogram
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 """File endings of converted images; everything else is read as DICOM."""
-
-Stored = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.int16]
-"""(H, W) values as the file stores them."""
 
 
 class PictureError(ValueError):
@@ -40,11 +39,7 @@ class SourceImage(Protocol):
         """(H, W) stored values."""
 
     def display(
-        self,
-        stored: Stored | int,
-        *,
-        window: int | str | None = 0,
-        box: tuple[int, int, int, int] | None = None,
+        self, stored: Stored | int, *, window: int | str | None = 0, box: Box | None = None
     ) -> npt.NDArray[np.float32]:
         """(H, W) float32 in [0, 1] of stored values or of a level, dense tissue bright.
 
@@ -97,11 +92,7 @@ class Picture:
         return pixels.astype(np.uint16)
 
     def display(
-        self,
-        stored: Stored | int,
-        *,
-        window: int | str | None = 0,
-        box: tuple[int, int, int, int] | None = None,
+        self, stored: Stored | int, *, window: int | str | None = 0, box: Box | None = None
     ) -> npt.NDArray[np.float32]:
         """(H, W) float32 in [0, 1], the full range of the pixel type: converted files have lost their windows."""
         if not isinstance(stored, np.ndarray):

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,8 @@ import pandas as pd
 
 from rsna.config.data import PreprocessSettings
 from rsna.files import write_atomic
-from rsna.parallel.pool import MEMORY_LIMIT, Failure, Outcome, map_tasks
+from rsna.parallel.engine import Failure, Outcome
+from rsna.parallel.pool import MEMORY_LIMIT, map_tasks
 from rsna.parallel.progress import Progress
 from rsna.prepare.boxes import read_boxes
 from rsna.prepare.cache import Cache, CacheWriteError, PrepareTask, fill
@@ -26,7 +27,7 @@ _AHEAD = 64
 """Finished images a worker may be ahead of the progress line; they hold no pixels."""
 _READERS = 16
 """Files that are compared at once."""
-_SAID_ABOVE = 500
+_PROGRESS_ABOVE = 500
 """Comparisons that are worth a progress line."""
 _INDEX_EVERY_S = 120.0
 """Seconds between two writes of the index while images are prepared."""
@@ -88,15 +89,6 @@ def prepare_table(
     missing = _missing(tasks, entries, cache)
     failures: list[tuple[PrepareTask, Failure]] = []
     if missing:
-        run = functools.partial(
-            map_tasks,
-            functools.partial(fill, cache, settings),
-            workers=workers,
-            timeout=file_timeout,
-            memory_limit=memory_limit,
-            ordered=False,
-            ahead=_AHEAD,
-        )
         try:
             with cache.writing():
                 for task in missing:
@@ -106,7 +98,16 @@ def prepare_table(
                 for task in missing:
                     if entries.pop(task.image_id, None):
                         cache.discard(task.image_id)  # its file has changed; should it fail now, nothing stale stays
-                failures = _run(run(missing), len(missing), entries, cache, progress or Progress("prepare"))
+                outcomes = map_tasks(
+                    functools.partial(fill, cache, settings),
+                    missing,
+                    workers=workers,
+                    timeout=file_timeout,
+                    memory_limit=memory_limit,
+                    ordered=False,
+                    ahead=_AHEAD,
+                )
+                failures = _collect(outcomes, len(missing), entries, cache, progress or Progress("prepare"))
         except CacheWriteError as error:
             raise PrepareError(
                 f"the cache cannot be written: {error}. Free space or choose another cache_dir, then run again: "
@@ -115,18 +116,31 @@ def prepare_table(
     elif not cache.is_indexed(entries):  # ended after its last image, or moved; on a disk that is read only it stays so
         with contextlib.suppress(CacheWriteError), cache.writing():
             cache.write_index(cache.entries() | entries)
+
+    rows = sorted((task.image_id, task.path, failure.kind, failure.message) for task, failure in failures)
     report = PrepareReport(
         n_done=len(missing) - len(failures),
         n_kept=len(tasks) - len(missing),
-        failures=_frame(failures),
+        failures=pd.DataFrame(rows, columns=FAILURE_COLUMNS, dtype=str),
         seconds=time.monotonic() - started,
     )
+    listed = cache.directory / "failures.csv"
     try:
-        _list_failures(report.failures, cache.directory / "failures.csv")
+        if failures:
+            write_atomic(listed, report.failures.to_csv(index=False))
+        else:
+            with contextlib.suppress(OSError):  # a finished cache may lie on a disk that is read only
+                listed.unlink(missing_ok=True)
     except OSError as error:
         raise PrepareError(f"{cache.directory}: failures.csv cannot be written: {error.strerror}") from error
     if len(failures) > max_failed * len(tasks):
-        raise PrepareError(_too_many(report, len(tasks), max_failed, cache.directory / "failures.csv"))
+        counts = report.failures["class"].value_counts()
+        reasons = ", ".join(f"{name} ×{count}" for name, count in counts.head(5).items())
+        raise PrepareError(
+            f"{len(failures):,} of {len(tasks):,} images failed, more than max_failed={max_failed:g} allows "
+            f"({reasons}); {listed} lists them with reasons. Mend or remove those files and run again, or raise "
+            "max_failed to go on without them: finished images are kept"
+        )
     return report
 
 
@@ -143,48 +157,43 @@ def _tasks(table: pd.DataFrame, settings: PreprocessSettings, cache: Cache) -> l
 
 
 def _missing(tasks: list[PrepareTask], entries: dict[str, Entry], cache: Cache) -> list[PrepareTask]:
-    """Images that are not there or whose file has changed; notes in ``entries`` where the files of the others lie.
+    """Images that are not there or whose file has changed; the entries of files that were moved are brought up to date.
 
     Raises:
         PrepareError: The cache holds images of other files that are still there, so of another set of the same name.
     """
     missing = [task for task in tasks if task.image_id not in entries]
-    unsure = [task for task in tasks if (e := entries.get(task.image_id)) and not e.lies_at(task.path)]
-    for task, same in _compared(unsure, entries):
-        if same:
-            entries[task.image_id] = same
-            continue
-        other = entries[task.image_id].elsewhere
-        if other and other != Path(task.path).absolute():
-            raise PrepareError(
-                f"{cache.directory} holds another image {task.image_id}, made from {other}, not from {task.path}: two "
-                "sets of one name would share a cache. Give this one a name of its own (data.name=…), or remove that "
-                "folder if the other set is gone"
-            )
-        missing.append(task)
+    unsure = [task for task in tasks if (e := entries.get(task.image_id)) and not e.is_unchanged(task.path)]
+    progress = Progress("compare", "files")
+    # Many at once, since on a slow disk each read is waited for.
+    with ThreadPoolExecutor(_READERS) as pool:
+        compared = pool.map(lambda task: entries[task.image_id].compared(task.path), unsure)
+        for done, (task, entry) in enumerate(zip(unsure, compared, strict=True), start=1):
+            if len(unsure) > _PROGRESS_ABOVE:
+                progress(done, len(unsure))
+            if entry:
+                entries[task.image_id] = entry
+                continue
+            other = entries[task.image_id].source_file
+            if other and other != Path(task.path).absolute():
+                raise PrepareError(
+                    f"{cache.directory} holds another image {task.image_id}, made from {other}, not from {task.path}: "
+                    "two sets of one name would share a cache. Give this one a name of its own (data.name=…), or "
+                    "remove that folder if the other set is gone"
+                )
+            missing.append(task)
+    progress.close()
     return missing
 
 
-def _compared(tasks: list[PrepareTask], entries: dict[str, Entry]) -> Iterator[tuple[PrepareTask, Entry | None]]:
-    """Looks into files that were moved or touched; many at once, since on a slow disk each read is waited for."""
-    said = Progress("compare", "files")
-    with ThreadPoolExecutor(_READERS) as pool:
-        found = pool.map(lambda task: entries[task.image_id].at(task.path), tasks)
-        for done, (task, same) in enumerate(zip(tasks, found, strict=True), start=1):
-            yield task, same
-            if len(tasks) > _SAID_ABOVE:
-                said(done, len(tasks))
-    said.close()
-
-
-def _run(
+def _collect(
     outcomes: Generator[Outcome[PrepareTask, Entry], None, None],
     total: int,
     entries: dict[str, Entry],
     cache: Cache,
     progress: Progress,
 ) -> list[tuple[PrepareTask, Failure]]:
-    """Works the tasks off and adds to ``entries``; writes the index however it ends."""
+    """Adds what was prepared to ``entries`` and returns what failed; writes the index however it ends."""
     failures: list[tuple[PrepareTask, Failure]] = []
     saved = time.monotonic()
     try:
@@ -204,27 +213,3 @@ def _run(
         progress.close()
         cache.write_index(entries)
     return failures
-
-
-def _frame(failures: list[tuple[PrepareTask, Failure]]) -> pd.DataFrame:
-    rows = sorted((task.image_id, task.path, failure.kind, failure.message) for task, failure in failures)
-    return pd.DataFrame(rows, columns=FAILURE_COLUMNS, dtype=str)
-
-
-def _list_failures(failures: pd.DataFrame, path: Path) -> None:
-    """failures.csv, and none where nothing failed."""
-    if len(failures):
-        write_atomic(path, failures.to_csv(index=False))
-    else:
-        with contextlib.suppress(OSError):  # a finished cache may lie on a disk that is read only
-            path.unlink(missing_ok=True)
-
-
-def _too_many(report: PrepareReport, total: int, max_failed: float, path: Path) -> str:
-    counts = report.failures["class"].value_counts()
-    reasons = ", ".join(f"{name} ×{count}" for name, count in counts.head(5).items())
-    return (
-        f"{len(report.failures):,} of {total:,} images failed, more than max_failed={max_failed:g} allows ({reasons}); "
-        f"{path} lists them with reasons. Mend or remove those files and run again, or raise max_failed to go on "
-        "without them: finished images are kept"
-    )

@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 from rsna.config.schema import Config
+from rsna.dataset.prepare_set import prepare_set
 from rsna.evaluation.metrics import evaluate
 from rsna.evaluation.targets import score_targets, targets_table
 from rsna.prepare.cache import Cache
-from rsna.prepare.table import prepare_table
 from rsna.runs.run_directory import fold_folder, is_finished, read_oof, write_fold_results, write_pooled_results
 from rsna.runs.schema import CV, METRICS, WEIGHTS, Metrics, read_record
 from rsna.training import ranks
@@ -66,23 +66,9 @@ def prepare(experiment: Experiment) -> Cache:
         PrepareError: More than ``prepare.max_failed`` of the images failed, or the disk is full.
     """
     config, table = experiment.config, experiment.table
-    cache = Cache.create(config.cache_dir, table.name, config.preprocess)
     if not ranks.is_first_rank():
-        return cache
-    report = prepare_table(
-        table.images,
-        config.preprocess,
-        cache,
-        workers=config.prepare.workers,
-        file_timeout=config.prepare.file_timeout,
-        max_failed=config.prepare.max_failed,
-    )
-    _print(
-        f"cache {cache.directory}: {report.n_kept + report.n_done:,} prepared images "
-        f"({report.n_done:,} now in {report.seconds:.0f} s), {len(report.failures):,} failed"
-    )
-    for row in report.failures.head(5).itertuples():
-        _print(f"failed: {row.image_id}: {row.message}")
+        return Cache.create(config.cache_dir, table.name, config.preprocess)
+    cache, _ = prepare_set(config, table, _print)
     ranks.wait_for_first()
     return cache
 
@@ -155,6 +141,8 @@ def _print_experiment(experiment: Experiment) -> None:
         f"data {table.name} ({table.root}): {len(frame):,} images, {frame['patient_id'].nunique():,} patients, "
         f"{frame['prediction_id'].nunique():,} breasts, {positives:,} positive{extra}"
     )
+    for note in table.notes:
+        _print(note)
     if config.data.demo:
         _print(f"data {table.name}: simulated mammograms; what is learnt on them says nothing of real ones")
     learnt = {target.name for target in experiment.targets}

@@ -9,8 +9,7 @@ import pandas as pd
 import pydicom
 import pytest
 
-from rsna.audit.audit import audit
-from rsna.audit.report import AuditReport
+from rsna.audit.audit import AuditReport, audit
 from rsna.config.data import PreprocessSettings
 from rsna.dataset.table import TableError
 from rsna.parallel.progress import Progress
@@ -25,7 +24,7 @@ def _audit(root: Path, out: Path, sheet_images: int = 0) -> AuditReport:
 
 
 def _ids(report: AuditReport, kind: str) -> list[str]:
-    return sorted(report.findings["id"][report.findings["kind"].eq(kind)])
+    return sorted(report.issues["id"][report.issues["kind"].eq(kind)])
 
 
 def _row(patient: str, image_id: str, side: str, view: str, **labels: object) -> dict[str, object]:
@@ -108,8 +107,8 @@ def test_each_thing_that_is_wrong_is_found_and_nothing_else(report: AuditReport,
     assert _ids(report, kind) == ids
 
 
-def test_findings_say_what_is_meant(report: AuditReport) -> None:
-    details = report.findings.set_index("kind")["detail"]
+def test_issues_say_what_is_meant(report: AuditReport) -> None:
+    details = report.issues.set_index("kind")["detail"]
     assert details["unreadable"].startswith("Truncated: ")
     assert details["equal pixels"] == "1_L = 3_R"
     assert details["laterality differs from the header"] == "table R, header L"
@@ -123,7 +122,7 @@ def test_the_report_is_written_and_reads_well(report: AuditReport) -> None:
     assert "1 files cannot be read" in text
     assert "cancer without a biopsy" in text
     assert len(pd.read_csv(report.folder / "images.csv")) == len(report.images) == 13
-    assert len(pd.read_csv(report.folder / "findings.csv")) == len(report.findings)
+    assert len(pd.read_csv(report.folder / "issues.csv")) == len(report.issues)
 
 
 def test_every_machine_has_its_sheet(report: AuditReport) -> None:
@@ -135,7 +134,7 @@ def test_a_folder_without_a_table_is_told_by_its_headers(root: Path, tmp_path: P
     report = _audit(root / "train_images" / "1", tmp_path)
     assert report.counts("machine").to_dict() == {"ACME M1": 4}
     assert set(report.images["patient_id"]) == {"1"}
-    assert report.findings.empty
+    assert report.issues.empty
     assert "nothing suspicious" in report.text()
 
 

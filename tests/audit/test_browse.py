@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rsna.audit.browse import browse
-from rsna.audit.sheet import HEIGHT, WIDTH
+from rsna.audit.browse import HEIGHT, WIDTH, browse
 from rsna.config.data import PreprocessSettings
 from tests.prepare import files
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rsna.dataset.table import load_table
+from rsna.dataset.source import load_table
 from rsna.demo import DemoSettings, write_demo
 from tests.board.runs import drawn, write_run
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rsna.board.pixels import Pixels, find_image
-from rsna.dataset.table import load_table
+from rsna.dataset.source import load_table
 from rsna.prepare.cache import Cache
 from rsna.prepare.table import prepare_table
 from rsna.runs.errors import RunError

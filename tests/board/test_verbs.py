@@ -6,7 +6,7 @@ import cv2
 import pytest
 
 from rsna.cli import main
-from rsna.dataset.table import load_table
+from rsna.dataset.source import load_table
 
 
 def test_the_leaderboard_speaks_three_formats(ranked, capsys):

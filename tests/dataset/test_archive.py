@@ -11,7 +11,8 @@ import pytest
 
 from rsna.cli.main import main
 from rsna.dataset.archive import age_in_years, scan_archive
-from rsna.dataset.table import TableError, load_table
+from rsna.dataset.source import load_table
+from rsna.dataset.table import TableError
 from rsna.dicom import open_mammogram
 from tests.dicom_files import report_bytes
 from tests.prepare.files import write_dicom
@@ -66,7 +67,7 @@ def test_what_cannot_be_used_is_named_what_is_none_left_out_and_others_counted(a
         ("P1/report", "NoPixels"),
         ("P1/tomo.dcm", "MultiFrame"),
     ]
-    assert found.others == ("notes.txt",)
+    assert found.others == ["notes.txt"]
     lines = found.lines()
     assert lines[0].startswith("1 files are left out (first: P1/report: NoPixels: (7FE0,0010) Pixel Data is missing")
     assert lines[-1] == "1 files are no DICOM (first: notes.txt)"
@@ -101,9 +102,9 @@ def test_names_that_repeat_give_way_to_uids_and_then_to_paths(archive):
     found = scan_archive(archive)
     assert found.frame["image_id"].is_unique
     assert found.frame["image_id"].str.contains(r"^[\d.]{20,}$").all()
-    assert found.notes == (
-        "file names repeat (first: 0, 1, 2 …), so an image_id is the file's SOP Instance UID (0008,0018)",
-    )
+    assert found.notes == [
+        "file names repeat (first: 0, 1, 2 and 1 more), so an image_id is the file's SOP Instance UID (0008,0018)"
+    ]
     anonymous = pydicom.dcmread(archive / "P1" / "study" / "0.dcm")
     anonymous.SOPInstanceUID = ""
     anonymous.save_as(archive / "P1" / "study" / "0.dcm")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rsna.dataset.folds import check_splits, folds_hash, load_folds, make_folds, read_labels, summarise, write_folds
-from rsna.dataset.table import TableError, check_frame, read_csv
+from rsna.dataset.folds import check_splits, folds_hash, load_folds, make_folds, summarise, write_folds
+from rsna.dataset.table import REQUIRED, TableError, check_frame, read_csv
 
 
 def make_frame(n_patients: int, seed: int = 0) -> pd.DataFrame:
@@ -132,7 +132,7 @@ def test_splits_that_cannot_be_checked_are_refused(tmp_path, text, message):
 def test_labels_that_folds_cannot_be_made_of_are_refused(tmp_path, text, message):
     (tmp_path / "train.csv").write_text(text)
     with pytest.raises(TableError, match=message):
-        read_labels(tmp_path / "train.csv")
+        check_frame(read_csv(tmp_path / "train.csv", REQUIRED), tmp_path / "train.csv")
 
 
 def test_fewer_patients_than_folds_are_refused():

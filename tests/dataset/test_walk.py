@@ -30,7 +30,7 @@ def test_a_file_comes_once_by_its_own_name_and_loops_end(tmp_path):
     assert names(tmp_path) == ["z.dcm"]
 
 
-def test_links_to_nowhere_are_lost_and_pipes_and_hidden_files_passed_over(tmp_path):
+def test_links_to_nowhere_are_failures_and_pipes_and_hidden_files_passed_over(tmp_path):
     (tmp_path / "gone.dcm").symlink_to(tmp_path / "nowhere")
     (tmp_path / "self.dcm").symlink_to(tmp_path / "self.dcm")
     os.mkfifo(tmp_path / "pipe.dcm")
@@ -39,7 +39,7 @@ def test_links_to_nowhere_are_lost_and_pipes_and_hidden_files_passed_over(tmp_pa
         (tmp_path / name).touch()
     tree = walk_files(tmp_path)
     assert names(tmp_path) == ["3.dcm"]
-    assert tree.lost == [
+    assert tree.failures == [
         ("gone.dcm", "FileNotFoundError: No such file or directory"),
         ("self.dcm", "OSError: Too many levels of symbolic links"),
     ]

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from rsna.config.data import PreprocessSettings
 from rsna.config.settings import ConfigError
-from rsna.dataset.table import load_table
+from rsna.dataset.source import load_table
 from rsna.demo import DemoSettings, anatomy, files, lesions, machines, plan, scene, write_demo
 from rsna.demo.writer import TEST_COLUMNS, TRAIN_COLUMNS
 from rsna.dicom import read_mammogram
@@ -54,7 +54,7 @@ def _patient(machine_id: int, **settings: float) -> plan.Patient:
 
 def _render(patient: plan.Patient, index: int = 0) -> tuple[scene.Scene, machines.Exposure, bytes]:
     rng = np.random.default_rng(5)
-    drawn = scene.render(patient, patient.shots[index], rng)
+    drawn = scene.draw_scene(patient, patient.shots[index], rng)
     exposure = machines.expose(patient.machine, drawn.picture, drawn.air, rng)
     return drawn, exposure, files.dicom_bytes(patient, patient.shots[index], exposure)
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from rsna.inference.file_task import prepare_source
+from rsna.prepare.file_task import prepare_source
 
 
 def crash_on_one(source, settings):

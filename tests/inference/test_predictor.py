@@ -98,7 +98,7 @@ def test_a_file_that_cannot_be_read_is_an_error_value(predictor, exams, expected
 
 
 def test_a_file_that_crashes_its_process_is_an_error_value(run, exams, expected, monkeypatch):
-    monkeypatch.setattr("rsna.inference.preparer.prepare_source", crash_on_one)
+    monkeypatch.setattr("rsna.inference.predictor.prepare_source", crash_on_one)
     with rsna.Predictor(run, workers=1) as predictor:
         found = predictor.predict(exams)
     assert [bool(i.failure) for i in found.images] == [False, True, False, False]

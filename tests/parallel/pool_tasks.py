@@ -63,3 +63,22 @@ def touch(task: tuple[str, float]) -> None:
     path, seconds = task
     Path(path).write_text(str(os.getpid()))
     time.sleep(seconds)
+
+
+class StartFails:
+    """A function on whose arrival a worker dies, as often as there are files to take away in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, number: int) -> int:
+        return number * number
+
+    def __setstate__(self, state: dict[str, Path]) -> None:
+        for file in state["folder"].iterdir():
+            try:
+                file.unlink()
+            except FileNotFoundError:  # another worker was faster
+                continue
+            os._exit(9)
+        self.__dict__.update(state)

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rsna.parallel.pool import PoolError, map_tasks
+from rsna.parallel.engine import PoolError
+from rsna.parallel.pool import LocalProcesses, map_tasks
 from tests.parallel import pool_tasks
 
 
@@ -143,10 +144,92 @@ def test_an_error_in_the_supply_of_tasks_reaches_the_consumer() -> None:
         list(map_tasks(pool_tasks.square, tasks(), workers=2))
 
 
-def test_a_worker_that_cannot_start_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_fails_where_no_worker_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONHOME", "/nowhere")
-    with pytest.raises(PoolError, match="does not start"):
-        list(map_tasks(pool_tasks.square, [1], workers=1))
+    for ordered in (True, False):
+        with pytest.raises(PoolError, match="does not start: the process ended"):
+            list(map_tasks(pool_tasks.square, range(9), workers=2, ordered=ordered))
+    with LocalProcesses(pool_tasks.square, workers=1) as pool:
+        futures = [pool.submit(1), pool.submit(2)]
+        for future in futures:
+            with pytest.raises(PoolError, match="does not start"):
+                future.result(30)
+        with pytest.raises(PoolError, match="does not start"):
+            pool.submit(3)
+
+
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_a_worker_that_dies_while_it_starts_is_started_again(tmp_path: Path, deaths: int) -> None:
+    function = pool_tasks.StartFails(tmp_path)
+    for number in range(deaths):
+        (tmp_path / str(number)).touch()
+    assert [o.value for o in map_tasks(function, range(3), workers=1)] == [0, 1, 4]
+    assert not list(tmp_path.iterdir())
+
+
+def test_workers_that_start_do_the_tasks_of_one_that_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("rsna.parallel.pool._START_PAUSES", ())
+    (tmp_path / "one").touch()
+    outcomes = list(map_tasks(pool_tasks.StartFails(tmp_path), range(6), workers=2))
+    assert [o.value for o in outcomes] == [n * n for n in range(6)]
+    assert "a worker process does not start: the process ended (exit status 9); going on with 1 of 2" in caplog.messages
+
+
+def test_a_pool_takes_tasks_from_any_thread_as_long_as_it_is_open() -> None:
+    results: dict[int, int | None] = {}
+
+    def work(number: int) -> None:
+        results[number] = pool.submit(number).result(60).value
+
+    with LocalProcesses(pool_tasks.slow_square, workers=2) as pool:
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [o.value for o in pool.map([3, 1, 2])] == [9, 1, 4]  # the same processes
+        last = pool.submit(9)
+    assert last.result(0).value == 81  # what was submitted is done before the pool ends
+    assert results == {number: number * number for number in range(8)}
+    with pytest.raises(PoolError, match="have ended"):
+        pool.submit(1)
+    pool.close()  # again, which changes nothing
+
+
+def test_submitted_tasks_fail_alone_and_cancelled_ones_never_begin(tmp_path: Path) -> None:
+    with LocalProcesses(pool_tasks.obey, workers=1, timeout=2.0) as pool:
+        futures = [pool.submit(order) for order in ("a", "abort", "hang", "raise", "b")]
+        outcomes = [future.result(60) for future in futures]
+        assert [o.value for o in outcomes] == ["a", None, None, None, "b"]
+        assert [o.failure.kind for o in outcomes if o.failure] == ["WorkerCrashed", "TaskTimeout", "KeyError"]
+        assert [o.index for o in outcomes] == [0, 1, 2, 3, 4]
+    with LocalProcesses(pool_tasks.touch, workers=1) as pool2:
+        begun, waiting = (pool2.submit((str(tmp_path / name), 0.5)) for name in ("begun", "waiting"))
+        assert waiting.cancel()
+        begun.result(60)
+    assert [file.name for file in tmp_path.iterdir()] == ["begun"]
+
+
+def test_a_task_that_cannot_be_pickled_costs_itself_alone() -> None:
+    outcomes = list(map_tasks(pool_tasks.pid, [1, threading.Lock(), 2], workers=1))
+    assert [o.failure is None for o in outcomes] == [True, False, True]
+    assert outcomes[1].failure is not None
+    assert "pickle" in outcomes[1].failure.message
+
+
+def test_a_pool_left_by_an_error_ends_within_seconds_and_its_futures_with_it(tmp_path: Path) -> None:
+    started = time.monotonic()
+    with pytest.raises(ZeroDivisionError), LocalProcesses(pool_tasks.touch, workers=1) as pool:
+        futures = [pool.submit((str(tmp_path / name), 100.0)) for name in ("begun", "waiting")]
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.05)
+        raise ZeroDivisionError
+    assert time.monotonic() - started < 20
+    for future in futures:
+        with pytest.raises(PoolError, match="have ended"):
+            future.result(0)
 
 
 def _run_parent(tmp_path: Path, seconds: float) -> tuple["subprocess.Popen[bytes]", list[int]]:

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from rsna.parallel.progress import Progress, describe, duration
+from rsna.parallel.progress import Progress, duration, progress_line
 
 
 class _Terminal(io.StringIO):
@@ -12,12 +12,12 @@ class _Terminal(io.StringIO):
 
 
 def test_a_line_says_how_far_how_fast_and_how_long_still() -> None:
-    assert describe("prepare", 1000, 4000, "images", 50.0, 2) == (
+    assert progress_line("prepare", 1000, 4000, "images", 50.0, 2) == (
         "prepare  1,000/4,000 images (25 %), 20.0/s, 2 min 30 s left, 2 failed"
     )
-    assert describe("infer", 2, 3, "files", 10.0) == "infer  2/3 files (66 %), 5.0 s each, 5 s left"
-    assert describe("prepare", 3, 3, "images", 90.0) == "prepare  3/3 images (100 %), 30.0 s each, took 1 min 30 s"
-    assert describe("prepare", 0, 0, "images", 0.0) == "prepare  0/0 images (0 %)"
+    assert progress_line("infer", 2, 3, "files", 10.0) == "infer  2/3 files (66 %), 5.0 s each, 5 s left"
+    assert progress_line("prepare", 3, 3, "images", 90.0) == "prepare  3/3 images (100 %), 30.0 s each, took 1 min 30 s"
+    assert progress_line("prepare", 0, 0, "images", 0.0) == "prepare  0/0 images (0 %)"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import io
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -55,6 +56,17 @@ def test_damage_is_refused_or_leaves_a_picture_of_the_same_size() -> None:
         else:
             assert shape == (60, 50)
     assert refused > 10
+
+
+def test_any_damage_of_the_header_is_refused_at_once_or_leaves_the_size() -> None:
+    content = tiff.encode((phantoms.breast(60, 50)[0] * 255).astype(np.uint8), "{}")
+    for bit in range(8 * (8 + 2 + 12 * 11 + 4)):
+        hurt = bytearray(content)
+        hurt[bit // 8] ^= 1 << bit % 8
+        with suppress(tiff.TiffError):
+            assert tiff.decode(bytes(hurt)).shape == (60, 50)
+        with suppress(tiff.TiffError):
+            tiff.read_description(io.BytesIO(hurt))
 
 
 def test_tiff_files_of_others_are_refused() -> None:

@@ -17,7 +17,7 @@ MARGIN = 3 * REACH
 """Pixels around a part that decide how it looks."""
 
 
-def render(
+def to_display(
     stored: Stored, grayscale: Grayscale, window: int | str | None, box: Box | None, *, reduced: bool, lossy: bool
 ) -> NDArray[np.float32]:
     """Turn stored values into display values.

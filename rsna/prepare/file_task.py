@@ -1,4 +1,4 @@
-"""One source → prepared pixels in a worker process, with the time each stage took. No torch, no pandas here."""
+"""One source → prepared pixels in a worker process, with the time each stage took."""
 
 import pickle
 import time
@@ -10,10 +10,12 @@ from numpy import float32
 
 from rsna.config.data import PreprocessSettings
 from rsna.dicom import open_mammogram
+from rsna.dicom.box import Box
+from rsna.dicom.decode import Stored
 from rsna.dicom.file import Mammogram
 from rsna.prepare.geometry import Geometry
 from rsna.prepare.image import Prepared, prepare_image
-from rsna.prepare.source import SourceImage, Stored, open_image
+from rsna.prepare.source import SourceImage, open_image
 
 
 @dataclass(frozen=True)
@@ -52,18 +54,8 @@ class _Timed:
 
     def __init__(self, image: SourceImage) -> None:
         self._image = image
+        self.size, self.levels, self.size_at = image.size, image.levels, image.size_at
         self.seconds = 0.0
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return self._image.size
-
-    @property
-    def levels(self) -> int:
-        return self._image.levels
-
-    def size_at(self, level: int) -> tuple[int, int]:
-        return self._image.size_at(level)
 
     def decode(self, level: int = 0) -> Stored:
         started = time.perf_counter()
@@ -73,15 +65,14 @@ class _Timed:
             self.seconds += time.perf_counter() - started
 
     def display(
-        self, stored: Stored | int, *, window: int | str | None = 0, box: tuple[int, int, int, int] | None = None
+        self, stored: Stored | int, *, window: int | str | None = 0, box: Box | None = None
     ) -> npt.NDArray[float32]:
-        if not isinstance(stored, int):
-            return self._image.display(stored, window=window, box=box)
         started = time.perf_counter()
         try:
             return self._image.display(stored, window=window, box=box)
         finally:
-            self.seconds += time.perf_counter() - started
+            if isinstance(stored, int):  # which it decodes first
+                self.seconds += time.perf_counter() - started
 
 
 def prepare_source(source: Source, settings: PreprocessSettings) -> PreparedSource:
@@ -96,9 +87,8 @@ def prepare_source(source: Source, settings: PreprocessSettings) -> PreparedSour
         image = open_image(source)
     else:
         image = open_mammogram(source if isinstance(source, bytes) else pickle.loads(source.content))
-    _ = image.levels  # which reads the codestream
+    timed = _Timed(image)  # asks for the levels, which reads the codestream
     opened = time.perf_counter()
-    timed = _Timed(image)
     pixels, geometry = prepare_image(timed, settings)
     done = time.perf_counter()
     # A picture has no header; its folder is its patient, as in the competition's layout.

@@ -1,0 +1,108 @@
+"""A public data set is one new module; whatever has its layout is read through it."""
+
+import inspect
+import sys
+from pathlib import Path
+
+import pytest
+
+from rsna.audit.audit import audit
+from rsna.config.data import PreprocessSettings
+from rsna.dataset import adapters
+from rsna.dataset.source import load_table
+from rsna.dataset.table import TableError
+from tests.dataset.sets import make_set, rows
+from tests.prepare.files import write_dicom
+from tests.prepare.phantoms import breast
+
+CLINIC = '''
+"""A set as somebody might publish it: a list, and its images beside it, labelled by patient."""
+
+import pandas as pd
+
+from rsna.dataset.adapters import Listing
+
+LAYOUT = "clinic.txt with <case>_<side>.dcm beside it"
+LABELS = {"cancer": "patient"}
+
+
+def matches(root, split):
+    return split == "train" and (root / "clinic.txt").is_file()
+
+
+def read(root, split):
+    table = pd.read_csv(root / "clinic.txt", sep=" ", names=["patient_id", "side", "finding"], dtype=str)
+    paths = [root / f"{case}_{side}.dcm" for case, side in zip(table["patient_id"], table["side"])]
+    frame = table.assign(
+        image_id=table["patient_id"] + table["side"],
+        laterality=table["side"].str.upper(),
+        path=[str(path) if path.is_file() else "" for path in paths],
+    )
+    if (table["finding"] != "unread").all():
+        frame["cancer"] = table["finding"].map({"malignant": 1.0, "benign": 0.0})
+    return Listing(frame, root / "clinic.txt", notes=("side is taken from the file's name",))
+'''
+
+
+@pytest.fixture
+def clinic(tmp_path, monkeypatch) -> Path:
+    """A folder in that layout, and the one file that makes it known."""
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "clinic.py").write_text(CLINIC)
+    monkeypatch.setattr(adapters, "__path__", [*adapters.__path__, str(tmp_path / "more")])
+    monkeypatch.delitem(sys.modules, "rsna.dataset.adapters.clinic", raising=False)
+    root = tmp_path / "clinic"
+    for number, name in enumerate(("c1_l", "c1_r", "c2_l", "c2_r")):
+        write_dicom(root / f"{name}.dcm", breast(seed=number)[0], PatientID=name[:2])
+    (root / "clinic.txt").write_text("c1 l benign\nc1 r benign\nc2 l malignant\nc2 r malignant\n")
+    return root
+
+
+def test_a_module_in_the_folder_of_adapters_is_all_that_a_data_set_needs(clinic):
+    table = load_table(clinic)
+    assert table.frame["prediction_id"].tolist() == ["c1_L", "c1_R", "c2_L", "c2_R"]
+    assert table.frame["cancer"].tolist() == [0, 0, 1, 1]
+    assert table.frame["view"].tolist() == [""] * 4
+    assert table.notes == ("side is taken from the file's name",)
+    assert len(table.hash) == 12
+
+
+def test_what_an_adapter_reads_is_checked_as_every_table_is(clinic):
+    (clinic / "clinic.txt").write_text("c1 l benign\nc1 r malignant\nc2 l malignant\n")
+    with pytest.raises(TableError, match="1 patients carry two labels.*c1"):
+        load_table(clinic)
+    (clinic / "clinic.txt").write_text("c1 l unread\n")
+    with pytest.raises(TableError, match=r"clinic.txt: has no column cancer; it has patient_id"):
+        load_table(clinic)
+    (clinic / "clinic.txt").write_text("c1 l benign\nc3 l benign\n")
+    with pytest.raises(TableError, match=r"clinic.txt: 1 rows have no file \(first: c3l\)"):
+        load_table(clinic)
+
+
+def test_an_audit_looks_at_it_too(clinic, tmp_path):
+    (clinic / "c1_l.dcm").unlink()
+    report = audit(clinic, tmp_path / "out", PreprocessSettings(), sheet_images=0, workers=1)
+    assert report.images["image_id"].tolist() == ["c1l", "c1r", "c2l", "c2r"]
+    assert "row without a file" in set(report.issues["kind"])
+
+
+def test_a_table_that_somebody_wrote_wins_and_two_public_layouts_are_refused(clinic):
+    make_set(clinic, rows())
+    assert len(load_table(clinic).frame) == 4
+    assert load_table(clinic).frame["patient_id"].eq("7").all()
+    (clinic / "train.csv").unlink()
+    other = Path(adapters.__path__[-1]) / "hospital.py"
+    other.write_text(CLINIC)
+    with pytest.raises(TableError, match="holds the files of clinic and hospital; give each a folder of its own"):
+        load_table(clinic)
+    sys.modules.pop("rsna.dataset.adapters.hospital")
+
+
+def test_every_adapter_has_the_members_that_readers_rely_on(tmp_path):
+    assert "competition" in adapters.adapters()
+    for name, adapter in adapters.adapters().items():
+        assert adapter.LAYOUT, name
+        assert set(adapter.LABELS.values()) <= {"image", "breast", "patient"}, name
+        assert list(inspect.signature(adapter.matches).parameters) == ["root", "split"], name
+        assert list(inspect.signature(adapter.read).parameters) == ["root", "split"], name
+        assert adapter.matches(tmp_path, "train") is False, name

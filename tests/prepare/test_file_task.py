@@ -1,0 +1,66 @@
+import pickle
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from rsna.config.data import PreprocessSettings
+from rsna.dicom import DicomError
+from rsna.prepare.file_task import PickledDataset, Source, prepare_source
+from rsna.prepare.image import prepare_image
+from tests.prepare import files, phantoms
+
+SETTINGS = PreprocessSettings(size=(128, 64))
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("exam") / "folder" / "1.dcm"
+    header = {"PatientID": "p7", "ImageLaterality": "R", "ViewPosition": "MLO"}
+    return files.write_dicom(path, phantoms.breast(640, 512)[0], "jpeg2000", **header)
+
+
+@pytest.mark.parametrize("form", ["path", "bytes", "data set"])
+def test_every_form_of_a_source_gives_the_same_pixels_and_what_its_header_says(file: Path, form: str) -> None:
+    source: Source = str(file)
+    if form == "bytes":
+        source = file.read_bytes()
+    elif form == "data set":
+        source = PickledDataset(pickle.dumps(pydicom.dcmread(file)))
+    prepared = prepare_source(source, SETTINGS)
+    pixels, geometry = prepare_image(file, SETTINGS)
+    np.testing.assert_array_equal(prepared.pixels, pixels)
+    assert prepared.geometry == geometry
+    assert (prepared.patient_id, prepared.laterality, prepared.view) == ("p7", "R", "MLO")
+    assert prepared.sop_instance_uid == pydicom.dcmread(file).SOPInstanceUID
+
+
+def test_a_picture_belongs_to_the_patient_whose_folder_it_is_in(tmp_path: Path) -> None:
+    (tmp_path / "p3").mkdir()
+    path = files.write_picture(tmp_path / "p3" / "1.png", phantoms.breast(320, 256)[0])
+    prepared = prepare_source(str(path), SETTINGS)
+    assert (prepared.patient_id, prepared.laterality, prepared.view, prepared.sop_instance_uid) == ("p3", "", "", "")
+
+
+def test_the_stages_add_up_to_the_time_it_took_and_full_size_takes_longer_to_decode(tmp_path: Path) -> None:
+    large = files.write_dicom(tmp_path / "large.dcm", phantoms.breast(1600, 1280)[0], "jpeg2000")
+    seconds = []
+    for settings in (SETTINGS, replace(SETTINGS, full_resolution=True)):
+        best = float("inf")
+        for _ in range(3):
+            started = time.perf_counter()
+            prepared = prepare_source(str(large), settings)
+            took = time.perf_counter() - started
+            assert min(prepared.read, prepared.decode, prepared.prepare) > 0
+            assert took / 2 < prepared.read + prepared.decode + prepared.prepare <= took
+            best = min(best, prepared.decode)
+        seconds.append(best)
+    assert seconds[1] > 2 * seconds[0]
+
+
+def test_a_source_that_is_no_image_raises_its_own_error() -> None:
+    with pytest.raises(DicomError):
+        prepare_source(b"no image at all", SETTINGS)
