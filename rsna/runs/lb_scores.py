@@ -20,10 +20,6 @@ from rsna.runs.schema import CV, LB, Record, Share, read_record
 _COLUMNS = {"fileName", "date", "description", "status", "publicScore", "privateScore"}
 
 
-class ScoreError(RunError):
-    """Scores that cannot be recorded; the message says which and how to mend them."""
-
-
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True))
 class Submission:
     """One submission of a run; its scores are pF1 on the two parts of the hidden set."""
@@ -81,13 +77,11 @@ def scored_now(public: float | None, private: float | None) -> Submission:
     """A submission whose scores are typed in.
 
     Raises:
-        ScoreError: Neither is given, or one is outside [0, 1].
+        RunError: Neither is given, or one is outside [0, 1].
     """
     if public is None and private is None:
-        raise ScoreError("public: give public=SCORE, private=SCORE, or submissions=FILE.csv")
-    for name, value in (("public", public), ("private", private)):
-        if value is not None and not 0 <= value <= 1:
-            raise ScoreError(f"{name}: {value} is no pF1; it lies in [0, 1]")
+        raise RunError("public: give public=SCORE, private=SCORE, or submissions=FILE.csv")
+    public, private = _score(public, "public"), _score(private, "private")
     return Submission(datetime.now(UTC).isoformat(timespec="microseconds"), public, private)
 
 
@@ -95,16 +89,16 @@ def read_submissions(file: Path) -> list[Submission]:
     """What `kaggle competitions submissions --csv` prints, scored submissions only, oldest first.
 
     Raises:
-        ScoreError: It is no such table, or a score is no number in [0, 1].
+        RunError: It is no such table, or a score is no number in [0, 1].
     """
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines(keepends=True)
     except (OSError, UnicodeDecodeError) as error:
-        raise ScoreError(f"submissions={file}: cannot be read: {error}") from error
+        raise RunError(f"submissions={file}: cannot be read: {error}") from error
     # The client may print warnings above the table.
     start = next((i for i, line in enumerate(lines) if set(line.strip().split(",")) >= _COLUMNS), None)
     if start is None:
-        raise ScoreError(
+        raise RunError(
             f"submissions={file}: no line with the columns {', '.join(sorted(_COLUMNS))}; "
             "write it with `kaggle competitions submissions --csv`"
         )
@@ -134,15 +128,15 @@ def submissions_of(name: str, submissions: list[Submission]) -> list[Submission]
     return [submission for submission in submissions if word.search(submission.description)]
 
 
-def _score(text: str | None, where: str) -> float | None:
-    if not text or text.strip().lower() in ("none", "null", "nan"):
+def _score(given: str | float | None, where: str) -> float | None:
+    if given is None or str(given).strip().lower() in ("", "none", "null", "nan"):
         return None
     try:
-        value = float(text)
+        value = float(given)
     except ValueError as error:
-        raise ScoreError(f"{where}: {text!r} is no score") from error
+        raise RunError(f"{where}: {given!r} is no score") from error
     if not 0 <= value <= 1:
-        raise ScoreError(f"{where}: {value} is no pF1; it lies in [0, 1]")
+        raise RunError(f"{where}: {value} is no pF1; it lies in [0, 1]")
     return value
 
 

@@ -64,3 +64,10 @@ def test_a_run_without_predictions_says_so(tmp_path):
     run = open_run(write_run(tmp_path / "new", drawn(40), trained=()))
     with pytest.raises(RunError, match="no out-of-fold predictions"):
         run.oof()
+
+
+def test_a_notebook_shows_a_run_as_a_table(good):
+    shown = open_run(good)._repr_html_()
+    assert shown.startswith("<table>")
+    assert all(word in shown for word in ("good", "test_efficientnet", "64×32", "2 of 2"))
+    assert f"{open_run(good).metrics['pf1_nested']:.4f}" in shown
