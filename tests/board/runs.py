@@ -1,5 +1,6 @@
 """Run folders as training leaves them, written in a second: predictions are drawn, networks have random weights."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +104,7 @@ def bind_and_write(folder, settings, folds, oof, trained, dataset="d" * 12, netw
 def random_network(settings: Config, seed: int):
     """Untrained, with a classifier that is not zero, as it starts."""
     torch.manual_seed(seed)
-    network = build_model(settings.model, 1)
+    network = build_model(replace(settings.model, pretrained=False), 1)
     torch.nn.init.normal_(network.classifier.weight)
     return network
 
