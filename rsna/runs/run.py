@@ -157,7 +157,7 @@ class Run:
 
 
 def open_run(path: str | Path) -> Run:
-    """Reads a run folder and checks every file of it as far as that is a matter of milliseconds.
+    """Reads a run folder and checks every file of it as far as takes a third of a second at 54,706 images.
 
     Raises:
         RunError: It is not there, is no run, or one of its files is missing, torn, another's or of another format.

@@ -12,7 +12,16 @@ from rsna.dataset.table import TableError
 from rsna.evaluation.breasts import to_breasts
 from rsna.inference.validate import validate
 from rsna.runs.trained_model import load_trained
-from tests.training.tiny import write_set
+from tests.training.tiny import tiny_config, train_here, write_set
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A folder with the tiny set and fold 0 of a run trained once."""
+    folder = tmp_path_factory.mktemp("tiny")
+    write_set(folder / "set")
+    train_here(tiny_config(folder))
+    return folder
 
 
 def test_another_labelled_folder_is_scored(prepared, tmp_path, capsys):
