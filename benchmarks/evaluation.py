@@ -1,9 +1,9 @@
-"""How long the figures take at the competition's size: 23,826 breasts of 11,913 patients, 492 positive, four folds.
+"""How long the metrics take at the competition's size: 23,826 breasts of 11,913 patients, 492 positive, four folds.
 
     python benchmarks/evaluation.py [--json FILE]
 
 One core. `threshold_ms`: the exact best threshold with its plateau. `bootstrap_s`: 2,000 patient resamples of all ten
-figures. `scikit_learn_s`: what two of them, AUROC and average precision, would take in scikit-learn (from 40).
+metrics. `scikit_learn_s`: what two of them, AUROC and average precision, would take in scikit-learn (from 40).
 """
 
 import os
@@ -21,17 +21,17 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from rsna.evaluation.bootstrap import RESAMPLES, resample
-from rsna.evaluation.ledger import FIGURES, Ledger
-from rsna.evaluation.scores import OperatingPoints
+from rsna.evaluation.counts import OperatingPoints, SortedBreasts
+from rsna.evaluation.metrics import METRICS
 from rsna.evaluation.threshold import best_threshold
 
 PATIENTS, POSITIVES = 11_913, 492
 
 
 def main() -> None:
-    """Measures, prints, and writes the figures where asked."""
+    """Measures, prints, and writes the times where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--json", type=Path, help="write the times to this file")
     target = parser.parse_args().json
 
     rng = np.random.default_rng(0)
@@ -40,10 +40,10 @@ def main() -> None:
     positive[rng.choice(breasts, POSITIVES, replace=False)] = True
     scores = 1 / (1 + np.exp(4 - 2 * positive - rng.normal(0, 1.2, breasts)))
     patients = np.repeat(np.arange(PATIENTS), 2)
-    ledger = Ledger(positive, scores, patients, patients % 4, OperatingPoints())
+    sorted_once = SortedBreasts(positive, scores, patients, patients % 4, OperatingPoints())
 
     threshold = [seconds(lambda: best_threshold(positive, scores)) for _ in range(50)]
-    bootstrap = [seconds(lambda: resample([ledger], RESAMPLES)) for _ in range(3)]
+    bootstrap = [seconds(lambda: resample([sorted_once], RESAMPLES)) for _ in range(3)]
     weights = rng.multinomial(PATIENTS, np.full(PATIENTS, 1 / PATIENTS), size=40)[:, patients].astype(float)
     library = seconds(lambda: [areas(positive, scores, w) for w in weights]) * RESAMPLES / len(weights)
     found = {
@@ -51,7 +51,7 @@ def main() -> None:
         "bootstrap_s": round(statistics.median(bootstrap), 2),
         "scikit_learn_s": round(library, 1),
     }
-    print(f"{breasts:,} breasts, {RESAMPLES:,} resamples of {len(FIGURES)} figures, one core")
+    print(f"{breasts:,} breasts, {RESAMPLES:,} resamples of {len(METRICS)} metrics, one core")
     for name, value in found.items():
         print(f"{name:16s}{value:8}")
     if target:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rsna.dicom import open_mammogram as open_mammogram
     from rsna.dicom import read_mammogram as read_mammogram
-    from rsna.evaluation.pf1 import pf1 as pf1
+    from rsna.evaluation.metrics import pf1 as pf1
     from rsna.inference.predictor import Predictor as Predictor
 
 _HOMES = {
     "Predictor": "rsna.inference.predictor",
     "open_mammogram": "rsna.dicom",
-    "pf1": "rsna.evaluation.pf1",
+    "pf1": "rsna.evaluation.metrics",
     "read_mammogram": "rsna.dicom",
 }
 

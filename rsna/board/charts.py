@@ -8,7 +8,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from rsna.board.svg import Plot
 from rsna.evaluation.calibration import calibrate, reliability
-from rsna.evaluation.metrics import Evaluation
+from rsna.evaluation.evaluate import Evaluation
 from rsna.evaluation.tables import number
 from rsna.evaluation.threshold import threshold_curve
 from rsna.runs.run import Run
@@ -26,20 +26,20 @@ class Chart:
 
 
 def roc(evaluation: Evaluation) -> Chart:
-    """Sensitivity against the share of false alarms, with the calls at nested thresholds."""
+    """Sensitivity against the share of false alarms, with the point of the nested thresholds."""
     breasts = evaluation.breasts
     alarms, hits, _ = roc_curve(breasts["cancer"], breasts["probability"], sample_weight=breasts["weight"])
-    called = confusion(evaluation)
+    matrix = confusion(evaluation)
     area = number(evaluation.pooled.auroc)
     plot = Plot(f"ROC curve, area {area}", ("1 − specificity", 0, 1), ("sensitivity", 0, 1))
     plot.line([0, 1], [0, 1], "guide")
     plot.line(alarms, hits)
-    plot.dots([called.false_alarms], [called.sensitivity], "point", names=["calls at the nested thresholds"])
+    plot.dots([matrix.false_alarms], [matrix.sensitivity], "point", names=["at the nested thresholds"])
     return Chart(
         "ROC",
         plot.render(),
-        f"AUROC {area}. The ring marks the calls at nested thresholds: sensitivity {called.sensitivity:.1%}, "
-        f"specificity {1 - called.false_alarms:.1%}.",
+        f"AUROC {area}. The ring marks the nested thresholds: sensitivity {matrix.sensitivity:.1%}, "
+        f"specificity {1 - matrix.false_alarms:.1%}.",
     )
 
 
@@ -49,14 +49,14 @@ def precision_recall(evaluation: Evaluation) -> Chart:
     precision, hits, _ = precision_recall_curve(
         breasts["cancer"], breasts["probability"], sample_weight=breasts["weight"]
     )
-    called, area = confusion(evaluation), number(evaluation.pooled.auprc)
+    matrix, area = confusion(evaluation), number(evaluation.pooled.auprc)
     plot = Plot(f"Precision-recall curve, area {area}", ("recall (sensitivity)", 0, 1), ("precision", 0, 1))
     plot.line([0, 1], [evaluation.pooled.prevalence] * 2, "guide")
     # Steps, as the area is summed: between two cuts there is nothing. The last point stands for no cut at all.
     found = int(np.count_nonzero(hits))
     plot.line(np.repeat(hits, 2)[1 : 2 * found + 1], np.repeat(precision[:found], 2))
-    if called.precision is not None:
-        plot.dots([called.sensitivity], [called.precision], "point", names=["calls at the nested thresholds"])
+    if matrix.precision is not None:
+        plot.dots([matrix.sensitivity], [matrix.precision], "point", names=["at the nested thresholds"])
     return Chart(
         "Precision and recall",
         plot.render(),
@@ -66,7 +66,7 @@ def precision_recall(evaluation: Evaluation) -> Chart:
 
 
 def pf1_by_threshold(evaluation: Evaluation) -> Chart:
-    """pF1 of the calls at every cut, the plateau of the best, and the nested thresholds."""
+    """pF1 at every cut, the plateau of the best, and the nested thresholds."""
     breasts, best = evaluation.breasts, evaluation.threshold
     curve = threshold_curve(breasts["cancer"], breasts["probability"], evaluation.points.beta, breasts["weight"])
     top = min(1.0, max(float(curve.scores[0]) * 1.04, 0.05))
@@ -83,7 +83,7 @@ def pf1_by_threshold(evaluation: Evaluation) -> Chart:
     return Chart(
         "pF1 against threshold",
         plot.render(),
-        f"Best {number(best.pf1)} at {best.value:.4f}, an optimistic figure; in the shaded plateau, {best.width:.4f} "
+        f"Best {number(best.pf1)} at {best.value:.4f}, which is optimistic; in the shaded plateau, {best.width:.4f} "
         "wide, pF1 stays within 0.01 of it. Marks below: thresholds chosen on the other folds. Dashed: recalling all.",
     )
 
@@ -115,15 +115,15 @@ def reliability_pictures(evaluation: Evaluation) -> Chart:
     )
 
 
-def folds_spread(evaluation: Evaluation, figures: dict[str, object] | None) -> Chart:
+def folds_spread(evaluation: Evaluation, metrics: dict[str, object] | None) -> Chart:
     """AUROC and nested pF1 of every fold, and pooled."""
     rows = [*evaluation.folds, evaluation.pooled]
     names = [*(fold.name for fold in evaluation.folds), "pooled"]
-    plot = Plot("Spread over folds", ("figure", 0, 1), ("", len(rows) - 0.4, -0.6), names, 84 + 32 * len(rows))
+    plot = Plot("Spread over folds", ("metric", 0, 1), ("", len(rows) - 0.4, -0.6), names, 84 + 32 * len(rows))
     for name, style, shift in (("pf1_nested", "a", -0.12), ("auroc", "b", 0.12)):
-        values = [float(getattr(row, name)) for row in rows]
+        values = [row.values[name] for row in rows]
         known = [i for i, value in enumerate(values) if not np.isnan(value)]
-        ends = _ends(figures, name)
+        ends = _ends(metrics, name)
         if ends:
             plot.line(ends, [len(rows) - 1 + shift] * 2, f"{style} wide")
         words = [f"{names[i]}: {values[i]:.4f}" for i in known]
@@ -131,7 +131,7 @@ def folds_spread(evaluation: Evaluation, figures: dict[str, object] | None) -> C
     return Chart(
         "Spread over folds",
         plot.render(),
-        "Each fold by itself; the bars are the 95 % intervals of the pooled figures.",
+        "Each fold by itself; the bars are the 95 % intervals of the pooled metrics.",
         (("a", "nested pF1"), ("b", "AUROC")),
     )
 
@@ -162,8 +162,8 @@ def cv_against_lb(runs: Sequence[Run]) -> Chart | None:
 
 
 @dataclass(frozen=True)
-class Called:
-    """What the calls at nested thresholds amount to, weighted."""
+class ConfusionMatrix:
+    """Breasts by label and whether they are recalled at their nested threshold, weighted."""
 
     tp: float
     fp: float
@@ -186,16 +186,16 @@ class Called:
         return self.tp / (self.tp + self.fp) if self.tp + self.fp else None
 
 
-def confusion(evaluation: Evaluation) -> Called:
-    """The confusion matrix of the calls at nested thresholds."""
+def confusion(evaluation: Evaluation) -> ConfusionMatrix:
+    """The confusion matrix at nested thresholds."""
     breasts = evaluation.breasts
-    positive, call, w = breasts["cancer"].to_numpy() == 1, breasts["recalled"].to_numpy(), breasts["weight"].to_numpy()
-    return Called(
-        *(float(w[rows].sum()) for rows in (positive & call, ~positive & call, positive & ~call, ~positive & ~call))
+    positive, at, w = breasts["cancer"].to_numpy() == 1, breasts["recalled"].to_numpy(), breasts["weight"].to_numpy()
+    return ConfusionMatrix(
+        *(float(w[rows].sum()) for rows in (positive & at, ~positive & at, positive & ~at, ~positive & ~at))
     )
 
 
-def _ends(figures: dict[str, object] | None, name: str) -> list[float]:
-    intervals = (figures or {}).get("intervals")
+def _ends(metrics: dict[str, object] | None, name: str) -> list[float]:
+    intervals = (metrics or {}).get("intervals")
     ends = intervals.get(name) if isinstance(intervals, dict) else None
     return [] if not ends or ends["low"] is None else [float(ends["low"]), float(ends["high"])]

@@ -12,7 +12,7 @@ import pandas as pd
 
 from rsna.board.pixels import UNREADABLE, Pixels, Shown
 from rsna.config.settings import ConfigError
-from rsna.evaluation.metrics import Evaluation
+from rsna.evaluation.evaluate import Evaluation
 from rsna.inference.explain import Heat, grad_cam, heat_colours
 from rsna.model.network import MammogramNet
 from rsna.runs.errors import RunError
@@ -53,13 +53,13 @@ class View:
 
 @dataclass(frozen=True)
 class Case:
-    """A breast that was called wrongly."""
+    """A breast on the wrong side of its threshold."""
 
     prediction_id: str
     kind: Literal["miss", "false alarm"]
     probability: float
     threshold: float
-    """Nested threshold that it was called by."""
+    """Nested: chosen on the other folds."""
     fold: int | None
     labels: tuple[tuple[str, str], ...]
     views: tuple[View, ...]
@@ -79,7 +79,7 @@ class Gallery:
 
 
 def gallery(run: Run, evaluation: Evaluation, pixels: Pixels, most: int) -> Gallery:
-    """The wrong calls at nested thresholds, those furthest on the wrong side first.
+    """Misses and false alarms at nested thresholds, those furthest on the wrong side first.
 
     Args:
         run: The run.

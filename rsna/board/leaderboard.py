@@ -1,14 +1,14 @@
 """The CV pF1 leaderboard: run folders ranked by nested pF1, each dataset and split of folds apart."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Literal
 
 from rsna.evaluation.bootstrap import RESAMPLES, Difference
+from rsna.evaluation.checks import PredictionError
 from rsna.evaluation.compare import compare, holm
-from rsna.evaluation.errors import PredictionError
-from rsna.evaluation.metrics import Evaluation
+from rsna.evaluation.evaluate import Evaluation
 from rsna.runs.run import Run
 
 NOISE = 0.05
@@ -32,11 +32,8 @@ class Place:
     """p of the difference corrected (Holm) for all comparisons with this leader, by which `against` is decided."""
     why: str = ""
     """What keeps a run out of the ranking or the comparison."""
-
-    @cached_property
-    def evaluation(self) -> Evaluation:
-        """The run's breasts, computed once."""
-        return self.run.evaluate()
+    evaluate: Callable[[], Evaluation] = field(repr=False, kw_only=True)
+    """The run's breasts, computed once: the page shows what the comparison was made of."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +68,23 @@ def leaderboard(runs: Sequence[Run], resamples: int = RESAMPLES) -> list[Group]:
 
 
 def _group(runs: list[Run], resamples: int) -> Group:
+    evaluations = {run.path: cache(run.evaluate) for run in runs}
     ranked = [run for run in runs if _nested(run) is not None]
     ranked.sort(key=lambda run: (-(_nested(run) or 0.0), run.name))
     rest = sorted((run for run in runs if _nested(run) is None), key=lambda run: run.name)
-    places = [Place(run, rank, "leader" if rank == 1 else "not compared") for rank, run in enumerate(ranked, 1)]
+    places = [
+        Place(run, rank, "leader" if rank == 1 else "not compared", evaluate=evaluations[run.path])
+        for rank, run in enumerate(ranked, 1)
+    ]
     if resamples:
-        places[1:] = _told_apart([_compared(places[0], place, resamples) for place in places[1:]])
-    places += [Place(run, None, "not compared", why=_unranked(run)) for run in rest]
+        compared = [_compared(places[0], place, resamples) for place in places[1:]]
+        # With many runs some p is small by chance alone.
+        corrected = holm([place.difference.p if place.difference else float("nan") for place in compared])
+        places[1:] = [
+            replace(place, p=p, against="behind" if p < NOISE else "noise") if place.difference else place
+            for place, p in zip(compared, corrected, strict=True)
+        ]
+    places += [Place(run, None, "not compared", why=_unranked(run), evaluate=evaluations[run.path]) for run in rest]
     first = places[0].run
     return Group(first.comparable, first.record.data.name, first.sampling, tuple(places))
 
@@ -85,24 +92,15 @@ def _group(runs: list[Run], resamples: int) -> Group:
 def _compared(leader: Place, place: Place, resamples: int) -> Place:
     for one, whose in ((place, ""), (leader, f"the leader {leader.run.path} cannot be compared with: ")):
         try:
-            _ = one.evaluation
+            one.evaluate()
         except (PredictionError, ValueError, OSError) as error:
             return replace(place, why=f"{whose}{error}")
     try:
-        gap = compare(leader.evaluation, place.evaluation, resamples).differences["pf1_nested"]
+        gap = compare(leader.evaluate(), place.evaluate(), resamples, names=("pf1_nested",)).differences["pf1_nested"]
     except PredictionError as error:
-        # A run that lost an image holds other breasts: its figures stand, the paired test cannot.
+        # A run that lost an image holds other breasts: its metrics stand, the paired test cannot.
         return replace(place, why=str(error))
     return replace(place, difference=gap)
-
-
-def _told_apart(places: list[Place]) -> list[Place]:
-    """Says of each run that was compared whether it is behind: with many runs some p is small by chance alone."""
-    corrected = holm([place.difference.p if place.difference else float("nan") for place in places])
-    return [
-        replace(place, p=p, against="behind" if p < NOISE else "noise") if place.difference else place
-        for place, p in zip(places, corrected, strict=True)
-    ]
 
 
 def _nested(run: Run) -> float | None:

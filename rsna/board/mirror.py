@@ -1,4 +1,4 @@
-"""Leaderboard scores in MLflow, beside the figures that training mirrors there."""
+"""Leaderboard scores in MLflow, beside the metrics that training mirrors there."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from rsna.training.tracking import STORE
 def mirror_scores(run: Path) -> None:
     """Logs a run's latest public and private score as ``lb_public`` and ``lb_private`` on its MLflow run.
 
-    Nothing happens where the runs are not mirrored, or this one has no pooled figures there.
+    Nothing happens where the runs are not mirrored, or this one has no pooled metrics there.
     """
     store = run.parent.resolve() / STORE
     if not store.is_file():

@@ -40,8 +40,8 @@ def to_csv(groups: Sequence[Group]) -> str:
 
 def row(group: Group, place: Place) -> dict[str, Any]:
     """A run in plain values, unrounded; None where there is none."""
-    run, figures = place.run, place.run.metrics or {}
-    interval = figures.get("intervals", {}).get("pf1_nested") or {}
+    run, metrics = place.run, place.run.metrics or {}
+    interval = metrics.get("intervals", {}).get("pf1_nested") or {}
     gap = place.difference
     return {
         "rank": place.rank,
@@ -54,11 +54,11 @@ def row(group: Group, place: Place) -> dict[str, Any]:
         "input": run.input,
         "folds_done": len(run.fold_metrics),
         "n_folds": run.n_folds,
-        "pf1_nested": figures.get("pf1_nested"),
+        "pf1_nested": metrics.get("pf1_nested"),
         "pf1_nested_low": interval.get("low"),
         "pf1_nested_high": interval.get("high"),
-        "pf1_raw": figures.get("pf1_raw"),
-        "auroc": figures.get("auroc"),
+        "pf1_raw": metrics.get("pf1_raw"),
+        "auroc": metrics.get("auroc"),
         "public": run.lb.public,
         "private": run.lb.private,
         "against_leader": place.against,
@@ -89,9 +89,9 @@ def four(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
 
 
-def interval(figures: dict[str, Any], name: str) -> str:
-    """`0.1234 to 0.2345`; `–` where the figure has none."""
-    ends = figures.get("intervals", {}).get(name)
+def interval(metrics: dict[str, Any], name: str) -> str:
+    """`0.1234 to 0.2345`; `–` where the metric has none."""
+    ends = metrics.get("intervals", {}).get(name)
     return "–" if not ends or ends["low"] is None else f"{ends['low']:.4f} to {ends['high']:.4f}"
 
 
@@ -103,15 +103,15 @@ def _text(group: Group) -> str:
 
 
 def _cells(place: Place) -> list[str]:
-    run, figures = place.run, place.run.metrics or {}
+    run, metrics = place.run, place.run.metrics or {}
     marks = ("~" if place.against == "noise" else "") + ("*" if run.selected else "")
-    scores = [four(figures.get("pf1_nested")), interval(figures, "pf1_nested")]
+    scores = [four(metrics.get("pf1_nested")), interval(metrics, "pf1_nested")]
     if place.rank is None:
         scores = ["not ranked", ""]
     return [
         str(place.rank or "–"), f"{run.path}{marks}", run.backbone, run.input, f"{len(run.fold_metrics)}/{run.n_folds}",
         *scores,
-        *(four(figures[name]) if name in figures else "" for name in ("pf1_raw", "auroc")),
+        *(four(metrics[name]) if name in metrics else "" for name in ("pf1_raw", "auroc")),
         *("" if score is None else f"{score:.2f}" for score in (run.lb.public, run.lb.private)),
         run.commit, duration(run.seconds), run.hardware,
     ]  # fmt: skip
@@ -131,7 +131,7 @@ def _remarks(group: Group) -> list[str]:
         )
     if len(group.ranked) > 1:
         lines.append(
-            f"the leader is the best of {len(group.ranked)} runs, chosen by the very figure that is shown: this and "
+            f"the leader is the best of {len(group.ranked)} runs, chosen by the very metric that is shown: this and "
             "its interval flatter it"
         )
     if any(place.run.selected for place in group.places):
@@ -139,6 +139,6 @@ def _remarks(group: Group) -> list[str]:
     if any(place.run.commit.endswith("+") for place in group.places):
         lines.append("+ the checkout had changes that are in no commit")
     if group.sampling == "enriched":
-        lines.append("enriched set, whose share of positives was made: pF1 is no screening figure, read AUROC too")
+        lines.append("enriched set, whose share of positives was made: pF1 is not that of screening, read AUROC too")
     lines += [f"{place.run.path}: {place.why}" for place in group.places if place.why]
     return lines

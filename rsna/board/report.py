@@ -8,22 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from rsna.board import charts
-from rsna.board.charts import Called, Chart
+from rsna.board.charts import Chart, ConfusionMatrix
 from rsna.board.gallery import Gallery, gallery
 from rsna.board.leaderboard import Group, Place, leaderboard
 from rsna.board.pixels import Pixels
 from rsna.board.ranking import duration, four, interval
 from rsna.config.settings import ConfigError
-from rsna.evaluation.errors import PredictionError
-from rsna.evaluation.metrics import Evaluation
+from rsna.evaluation.checks import PredictionError
+from rsna.evaluation.evaluate import Evaluation
+from rsna.evaluation.metrics import METRICS
 from rsna.evaluation.slices import Slice, slices
-from rsna.evaluation.tables import TITLES, number
+from rsna.evaluation.tables import number
 from rsna.files import write_atomic
 from rsna.runs.errors import RunError
 from rsna.runs.run import Run
 
 TILES = ("pf1_nested", "pf1_raw", "optimism_gap", "auroc", "auprc", "sensitivity_at_specificity")
-"""Figures shown large."""
+"""Metrics shown large."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class RunPage:
     tiles: tuple[tuple[str, str, str], ...] = ()
     """(name, value, interval)."""
     charts: tuple[Chart, ...] = ()
-    called: Called | None = None
+    confusion: ConfusionMatrix | None = None
     slices: tuple[tuple[str, tuple[Slice, ...]], ...] = ()
     """What slices are made by → slices."""
     gallery: Gallery | None = None
@@ -105,7 +106,7 @@ def _pages(groups: Sequence[Group], data: str, images: int, resamples: int) -> l
 
 def _page(anchor: str, group: Group, place: Place, data: str, images: int, resamples: int) -> RunPage:
     try:
-        evaluation = place.evaluation
+        evaluation = place.evaluate()
     except (RunError, PredictionError, ValueError) as error:
         return RunPage(anchor, place, group.data, note=str(error))
     parts = slices(evaluation, resamples)
@@ -115,19 +116,18 @@ def _page(anchor: str, group: Group, place: Place, data: str, images: int, resam
         data=group.data,
         tiles=_tiles(place.run.metrics, evaluation),
         charts=_charts(place, evaluation),
-        called=charts.confusion(evaluation),
+        confusion=charts.confusion(evaluation),
         slices=tuple((by, tuple(rows)) for by, rows in groupby(parts, key=lambda part: part.by)),
         gallery=gallery(place.run, evaluation, Pixels(place.run, data), images) if images else None,
     )
 
 
-def _tiles(figures: dict[str, Any] | None, evaluation: Evaluation) -> tuple[tuple[str, str, str], ...]:
-    at = {"sensitivity_at_specificity": f" {evaluation.points.specificity:g}"}
-    known = figures or {}
+def _tiles(metrics: dict[str, Any] | None, evaluation: Evaluation) -> tuple[tuple[str, str, str], ...]:
+    known = metrics or {}
     return tuple(
         (
-            TITLES[name] + at.get(name, ""),
-            number(getattr(evaluation.pooled, name)),
+            METRICS[name].title_at(evaluation.points),
+            number(evaluation.pooled.values[name]),
             "" if interval(known, name) == "–" else interval(known, name),
         )
         for name in TILES

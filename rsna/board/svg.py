@@ -6,7 +6,7 @@ from html import escape
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rsna.evaluation.arrays import Floats
+from rsna.evaluation.checks import Floats
 
 WIDTH, HEIGHT = 360, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 12, 42

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 def _evaluate(options: EvaluateOptions) -> int:
     from rsna.evaluation.calibration import calibrate, calibration_table
-    from rsna.evaluation.metrics import evaluate
+    from rsna.evaluation.evaluate import evaluate
     from rsna.evaluation.predictions import read_predictions
-    from rsna.evaluation.slices import slices, slices_table
+    from rsna.evaluation.slices import slices
     from rsna.files import write_json
 
     if options.run:
@@ -35,6 +35,7 @@ def _evaluate(options: EvaluateOptions) -> int:
             options.aggregate or source.aggregate,
             prevalence=options.prevalence,
             sampling=source.sampling,
+            probabilities=not options.ranks,
             resamples=options.resamples,
         )
         if len(sources) > 1:
@@ -43,7 +44,7 @@ def _evaluate(options: EvaluateOptions) -> int:
         results[name] = found.to_dict()
         if options.slices:
             parts = slices(found)
-            print("\n" + slices_table(parts, found.level))
+            print("\n" + parts.table())
             results[name]["slices"] = [part.to_dict() for part in parts]
         if options.calibration:
             calibrations = calibrate(found)
@@ -78,6 +79,7 @@ def _ensemble(options: EnsembleOptions) -> int:
         members,
         options.method,
         options.aggregate or own.pop(),
+        ranks=options.ranks,
         prevalence=options.prevalence,
         sampling=samplings.pop(),
         resamples=options.resamples,

@@ -251,19 +251,22 @@ class EvaluateOptions:
     """Share of positive breasts to reweight the negatives to, on enriched sets alone; screening has 0.021."""
     sampling: Literal["population", "enriched"] = "population"
     """Whether prevalence in these predictions means anything; a run knows its own."""
+    ranks: bool = False
+    """Whether the file holds ranks or the like, which only order breasts: leaves out what needs probabilities."""
     slices: bool = False
-    """Print figures by site, machine, views, density, age, implant, BIRADS and difficult negatives too."""
+    """Print metrics by site, machine, views, density, age, implant, BIRADS and difficult negatives too."""
     calibration: bool = False
     """Print cross-fitted temperature, Platt and isotonic calibration too."""
     resamples: int = 2000
     """Patient-level bootstrap resamples behind each interval."""
     out: str = ""
-    """JSON file to write the figures to."""
+    """JSON file to write the metrics to."""
 
     def __post_init__(self) -> None:
         require(bool(self.run) != bool(self.predictions), "run: give run=FOLDER or predictions=FILE, one of them")
         _require_distinct(self.run)
         require(not (self.run and self.labels), "labels: a run brings its own; they go with predictions=FILE")
+        require(not (self.run and self.ranks), "ranks: a run has probabilities; ranks=true goes with predictions=FILE")
         require(self.resamples >= 0, f"resamples: {self.resamples} is below 0")
 
 
@@ -279,6 +282,8 @@ class EnsembleOptions:
     """Mean of probabilities, of logits, of ranks, or weights fitted on the other folds."""
     aggregate: Literal["mean", "max", "top2"] | None = None
     """Breast probability from its images', in each member; null is the runs' own, and mean where all are files."""
+    ranks: tuple[str, ...] = ()
+    """Members that hold ranks or the like, which only order breasts: leaves out what needs probabilities."""
     prevalence: float | None = None
     """Share of positive breasts to reweight the negatives to, on enriched sets alone."""
     sampling: Literal["population", "enriched"] = "population"
@@ -286,11 +291,13 @@ class EnsembleOptions:
     resamples: int = 2000
     """Patient-level bootstrap resamples behind each interval."""
     out: str = ""
-    """JSON file to write the figures to."""
+    """JSON file to write the metrics to."""
 
     def __post_init__(self) -> None:
         require(len(self.run) >= 2, f"run: two at least, not {len(self.run)}")
         _require_distinct(self.run)
+        strange = [name for name in self.ranks if name not in self.run]
+        require(not strange, f"ranks: {strange and strange[0]} is none of run={', '.join(self.run)}")
         require(self.resamples >= 0, f"resamples: {self.resamples} is below 0")
 
 

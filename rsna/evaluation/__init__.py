@@ -1,6 +1,7 @@
-"""Predictions → numbers. NumPy, pandas and scikit-learn; no torch.
+"""Predictions → metrics. NumPy, pandas, SciPy and scikit-learn; no torch.
 
-The way of the figures: `predictions` reads anybody's file, `breasts` turns images into breasts, `pf1` and `threshold`
-score them, `metrics.evaluate` puts the figures of one run together, `bootstrap` adds patient-level intervals and the
-paired test, `slices`, `calibration` and `ensemble` look closer, `calls` scores a threshold brought from elsewhere.
+The way through: `predictions` reads anybody's file, `breasts` turns images into breasts, `counts` sorts them once and
+counts them in many resamples, `metrics` is the table of metrics, one function each, `bootstrap` adds patient-level
+intervals and the paired test, `evaluate` puts together what is known of one run. `slices`, `calibration`, `compare`,
+`ensemble` and `targets` look closer; `tables` shows results.
 """

@@ -6,17 +6,18 @@ any positive breast has no pF1: it is drawn again, and counted.
 Thresholds are chosen anew within each resample, nested ones on the other folds of that resample, so that an interval
 holds the noise of the choice as well as that of the rows scored. (With thresholds held fixed, simulated 95 % intervals
 of nested pF1 cover 90 to 93 %.) A resample is a rougher copy of the data, though: what is chosen on it is chosen worse
-and flatters itself more, which shifts all resamples one way. The figures in RECENTRED are therefore moved until their
-median is the figure itself, which brings simulated coverage to 96 or 97 %.
+and flatters itself more, which shifts all resamples one way. Metrics that say `recentred` are therefore moved until
+their median is the value on the data, which brings simulated coverage to 96 or 97 %.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from rsna.evaluation.arrays import Bools, Floats
-from rsna.evaluation.ledger import FIGURES, Ledger
+from rsna.evaluation.checks import Bools, Floats
+from rsna.evaluation.counts import SortedBreasts
+from rsna.evaluation.metrics import METRICS, metrics_of, metrics_of_data
 
 RESAMPLES = 2000
 """Resamples of an interval: its ends then move by about 2 % of its width from seed to seed."""
@@ -24,42 +25,40 @@ RESAMPLES = 2000
 LEVEL = 0.95
 """Nominal coverage of every interval."""
 
-RECENTRED = ("pf1_nested", "pf1_optimistic", "optimism_gap", "calibration_error")
-"""Figures that choose a cut, or take absolute values, within each resample."""
-
 CHUNK_NUMBERS = 2_000_000
 """Float64 numbers (16 MB) that a chunk of resamples may take."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Percentile interval of a figure."""
+    """Percentile interval of a metric."""
 
     low: float
     high: float
     undefined: int = 0
-    """Resamples left out because they leave the figure undefined, such as AUROC without a negative."""
+    """Resamples left out because they leave the metric undefined, such as AUROC without a negative."""
 
 
 @dataclass(frozen=True)
 class Resamples:
-    """Figures of one run in every resample."""
+    """Metrics of one run in every resample."""
 
     values: dict[str, Floats]
-    """Name in FIGURES → (R,), NaN where a resample leaves it undefined."""
+    """Name → (R,), NaN where a resample leaves it undefined; empty where none was asked for."""
     data: dict[str, float]
-    """Name in FIGURES → its value on the data itself."""
+    """Name → value on the data itself."""
     redrawn: int
     """Resamples drawn again because they held no positive breast."""
 
-    def interval(self, name: str, level: float = LEVEL) -> Interval:
-        """Percentile interval of one figure; (NaN, NaN) where no resample defines it."""
-        return percentile_interval(self.values[name], level)
+    @property
+    def intervals(self) -> dict[str, Interval]:
+        """Name → percentile interval; (NaN, NaN) where no resample defines the metric."""
+        return {name: percentile_interval(values) for name, values in self.values.items()}
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One figure of a first run less that of a second, on the same resampled patients."""
+    """One metric of a first run less that of a second, on the same resampled patients."""
 
     value: float
     """Difference on the data."""
@@ -77,48 +76,55 @@ def percentile_interval(values: Floats, level: float = LEVEL) -> Interval:
     return Interval(float(low), float(high), values.size - defined.size)
 
 
-def resample(ledgers: Sequence[Ledger], resamples: int = RESAMPLES, seed: int = 0) -> list[Resamples]:
-    """Figures of each run in the same resamples of the same patients.
+def score_breasts(breasts: SortedBreasts, resamples: int, seed: int, names: Iterable[str]) -> Resamples:
+    """The named metrics of one run on the data, and in as many resamples, which may be 0."""
+    if resamples:
+        return resample([breasts], resamples, seed, names)[0]
+    return Resamples({}, metrics_of_data(breasts, names), 0)
+
+
+def resample(
+    runs: Sequence[SortedBreasts], resamples: int = RESAMPLES, seed: int = 0, names: Iterable[str] = tuple(METRICS)
+) -> list[Resamples]:
+    """Metrics of each run in the same resamples of the same patients.
 
     Args:
-        ledgers: runs over the same breasts, labels and patient numbers; only their scores differ.
+        runs: over the same breasts, labels and patient numbers; only their scores differ.
         resamples: how many to draw, ≥ 1.
         seed: of the draws; neither chunk sizes nor the number of runs change them.
+        names: of the metrics, in METRICS; others cost nothing.
     """
-    first = ledgers[0]
-    has_positive = np.zeros(int(first.patients.max()) + 1, dtype=np.bool_)
+    first, names = runs[0], tuple(names)
+    has_positive = np.zeros(first.n_patients, dtype=np.bool_)
     has_positive[first.patients[first.positive]] = True
     if not has_positive.any():
         raise ValueError("a bootstrap needs at least one positive breast")
-    width = has_positive.size + max(ledger.width for ledger in ledgers)
-    chunks: list[list[dict[str, Floats]]] = [[] for _ in ledgers]
+    chunks: list[list[dict[str, Floats]]] = [[] for _ in runs]
     redrawn = 0
-    for counts, again in _draws(has_positive, resamples, seed, max(1, CHUNK_NUMBERS // width)):
+    size = max(1, CHUNK_NUMBERS // (has_positive.size + max(run.width for run in runs)))
+    for times, again in _draws(has_positive, resamples, seed, size):
         redrawn += again
-        for chunk, ledger in zip(chunks, ledgers, strict=True):
-            chunk.append(ledger.figures(counts))
-    return [_collect(ledger, chunk, redrawn) for ledger, chunk in zip(ledgers, chunks, strict=True)]
+        for chunk, run in zip(chunks, runs, strict=True):
+            chunk.append(metrics_of(run, times, names))
+    found = []
+    for chunk, run in zip(chunks, runs, strict=True):
+        data = metrics_of_data(run, names)
+        values = {name: np.concatenate([one[name] for one in chunk]) for name in names}
+        for name in names:
+            defined = values[name][~np.isnan(values[name])]
+            if METRICS[name].recentred and defined.size and not np.isnan(data[name]):
+                values[name] = np.clip(values[name] + data[name] - np.median(defined), METRICS[name].low, 1.0)
+        found.append(Resamples(values, data, redrawn))
+    return found
 
 
 def difference(name: str, first: Resamples, second: Resamples, level: float = LEVEL) -> Difference:
-    """What separates two runs, resampled together, in one figure."""
+    """What separates two runs, resampled together, in one metric."""
     gap = first.values[name] - second.values[name]
     defined = gap[~np.isnan(gap)]
     tail = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
     p = min(1.0, 2 * (tail + 1) / (defined.size + 1)) if defined.size else float("nan")
     return Difference(first.data[name] - second.data[name], percentile_interval(gap, level), p)
-
-
-def _collect(ledger: Ledger, chunks: list[dict[str, Floats]], redrawn: int) -> Resamples:
-    whole = ledger.figures(np.ones((int(ledger.patients.max()) + 1, 1)))
-    data = {name: float(whole[name][0]) for name in FIGURES}
-    values = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in FIGURES}
-    for name in RECENTRED:
-        defined = values[name][~np.isnan(values[name])]
-        if defined.size and not np.isnan(data[name]):
-            lowest = -1.0 if name == "optimism_gap" else 0.0
-            values[name] = np.clip(values[name] + data[name] - np.median(defined), lowest, 1.0)
-    return Resamples(values, data, redrawn)
 
 
 def _draws(has_positive: Bools, resamples: int, seed: int, chunk: int) -> Iterator[tuple[Floats, int]]:

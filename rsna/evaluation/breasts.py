@@ -1,14 +1,19 @@
-"""Images → breasts, the unit that is scored."""
+"""Images → breasts, the unit that is scored, and what a breast weighs."""
 
 from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
-from rsna.evaluation.errors import PredictionError, offenders
+from rsna.config.settings import ConfigError, require
+from rsna.evaluation.checks import Floats, PredictionError, as_labels, offenders
 
 Aggregate = Literal["mean", "max", "top2"]
 """How a breast's probability comes from its images: their mean, the highest, or the mean of the two highest."""
+
+Sampling = Literal["population", "enriched"]
+"""Whether the share of positives in a set is that of the women screened, or was made by choosing cases."""
 
 ATTRIBUTES = ("site_id", "machine_id", "age", "density", "implant", "BIRADS", "difficult_negative_case")
 """Columns of the competition's table that travel along where they are there (first value given within a breast)."""
@@ -70,23 +75,21 @@ def check_images(images: pd.DataFrame) -> None:
     if images.empty:
         raise PredictionError("predictions have no rows")
     key = "image_id" if "image_id" in images else "prediction_id"
-    _refuse(images, key, images[key].duplicated(), f"are duplicate {key}")
     probability = images["probability"].to_numpy(dtype=np.float64, na_value=np.nan)
-    _refuse(images, key, np.isnan(probability), "have no probability (NaN)")
-    _refuse(images, key, (probability < 0) | (probability > 1), "have a probability outside [0, 1]")
-    for column in ("prediction_id", "patient_id", *(["fold"] if "fold" in images else [])):
-        _refuse(images, key, images[column].isna(), f"have no {column}")
-    _refuse(images, key, ~images["cancer"].isin([0, 1, False, True]), "have a label other than 0 or 1")
+    wrong = {
+        f"are duplicate {key}": images[key].duplicated(),
+        "have no probability (NaN)": np.isnan(probability),
+        "have a probability outside [0, 1]": (probability < 0) | (probability > 1),
+        "have no prediction_id": images["prediction_id"].isna(),
+        "have no patient_id": images["patient_id"].isna(),
+        "have a label other than 0 or 1": ~images["cancer"].isin([0, 1, False, True]),
+    }
     if "fold" in images:
-        _refuse(
-            images, key, pd.to_numeric(images["fold"], errors="coerce") % 1 != 0, "have a fold that is no whole number"
-        )
-
-
-def _refuse(images: pd.DataFrame, key: str, wrong: "pd.Series[bool] | np.ndarray", what: str) -> None:
-    mask = np.asarray(wrong, dtype=np.bool_)
-    if mask.any():
-        raise PredictionError(f"{offenders(images.loc[mask, key], len(images))} rows {what}")
+        wrong["have no fold"] = images["fold"].isna()
+        wrong["have a fold that is no whole number"] = pd.to_numeric(images["fold"], errors="coerce") % 1 != 0
+    for what, rows in wrong.items():
+        if rows.any():
+            raise PredictionError(f"{offenders(images.loc[rows, key], len(images))} rows {what}")
 
 
 def must_agree(images: pd.DataFrame, unit: str, columns: list[str]) -> None:
@@ -95,3 +98,36 @@ def must_agree(images: pd.DataFrame, unit: str, columns: list[str]) -> None:
         several = distinct.index[distinct[column] > 1]
         if len(several):
             raise PredictionError(f"{offenders(several, len(distinct))} {unit} have more than one {column}")
+
+
+def check_prevalence(prevalence: float | None, sampling: Sampling) -> None:
+    """ConfigError for a prevalence outside (0, 1), or any on a set whose own share of positives is the true one."""
+    known = get_args(Sampling)
+    require(sampling in known, f"sampling must be one of {', '.join(known)}, not {sampling!r}")
+    if prevalence is None:
+        return
+    require(0 < prevalence < 1, f"prevalence must lie in (0, 1), not {prevalence}")
+    if sampling == "population":
+        raise ConfigError(
+            f"prevalence={prevalence} reweights negatives, which a set of sampling=population must not be: its share "
+            "of positives is the true one. Drop prevalence, or say sampling=enriched if cases were chosen"
+        )
+
+
+def prevalence_weights(labels: ArrayLike, prevalence: float | None) -> Floats:
+    """(n,) weights: 1 for positives, the weight of `negative_weight` for negatives; ones where prevalence is None."""
+    positive = as_labels(labels)
+    if prevalence is None:
+        return np.ones(positive.size)
+    weight = float(negative_weight(positive.sum(), (~positive).sum(), prevalence))
+    return np.where(positive, 1.0, weight)
+
+
+def negative_weight(positives: ArrayLike, negatives: ArrayLike, prevalence: float) -> Floats:
+    """What a negative must weigh, beside positives of weight 1, so that positives are `prevalence` of all.
+
+    Works on counts of any shape; 1 where either class is missing.
+    """
+    yes, no = np.asarray(positives, dtype=np.float64), np.asarray(negatives, dtype=np.float64)
+    both = (yes > 0) & (no > 0)
+    return np.divide(yes * (1 - prevalence), prevalence * no, out=np.ones(np.shape(no)), where=both)

@@ -6,24 +6,28 @@ averaging members that were trained differently.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from scipy.optimize import brentq, minimize
+from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import log_loss
 
-from rsna.evaluation.arrays import Bools, Floats, as_labels, as_scores, as_weights
-from rsna.evaluation.errors import PredictionError
-from rsna.evaluation.metrics import Evaluation, plain_json
-from rsna.evaluation.pf1 import pf1
-from rsna.evaluation.scores import brier, calibration_error, mass_bins
-from rsna.evaluation.tables import number, text_table
+from rsna.evaluation.checks import Floats, PredictionError, as_labels, as_scores, as_weights
+from rsna.evaluation.counts import mass_bins
+from rsna.evaluation.evaluate import Evaluation
+from rsna.evaluation.metrics import METRICS, score
+from rsna.evaluation.tables import Plain, number, plain_json, text_table
 
 Calibrator = Literal["as given", "temperature", "Platt", "isotonic"]
 """What was done to the probabilities: nothing; logits divided by one number; logits along a line; rising steps."""
+
+SHOWN = ("brier", "calibration_error", "pf1_raw")
+"""Metrics of each calibrator, beside log loss: those that need probabilities."""
 
 CLIP = 1e-6
 """Probabilities are kept this far from 0 and 1 where a logarithm is taken."""
@@ -50,13 +54,14 @@ class Platt:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Calibration(Plain):
     """Probabilities after one calibrator, each fitted on the other folds, and how well they agree with the labels."""
 
+    left_out = ("probability",)
     calibrator: Calibrator
     probability: Floats = field(repr=False)
     """(n,) in the order of the evaluated breasts; NaN nowhere."""
-    figures: Mapping[str, float]
+    metrics: Mapping[str, float]
     """`log_loss`, `brier`, `calibration_error`, `pf1_raw`."""
     reliability: pd.DataFrame = field(repr=False)
     """See `reliability`: what a reliability picture draws."""
@@ -67,21 +72,18 @@ class Calibration:
 
     def to_dict(self) -> dict[str, object]:
         """Plain JSON types, without the probabilities."""
-        return {
-            "calibrator": self.calibrator,
-            "figures": plain_json(self.figures),
-            "temperatures": plain_json(self.temperatures),
-            "lines": plain_json({fold: asdict(line) for fold, line in self.lines.items()}),
-            "reliability": plain_json(self.reliability.to_dict(orient="list")),
-        }
+        return {**super().to_dict(), "reliability": plain_json(self.reliability.to_dict(orient="list"))}
 
 
 def calibrate(evaluation: Evaluation) -> list[Calibration]:
     """The probabilities as given, and after each cross-fitted calibrator.
 
     Raises:
-        PredictionError: the folds other than some fold lack positives or negatives to fit on.
+        PredictionError: the predictions are no probabilities; or the folds other than some fold lack positives or
+            negatives to fit on.
     """
+    if not evaluation.probabilities:
+        raise PredictionError("calibration: these predictions are no probabilities; leave calibration out")
     breasts = evaluation.breasts
     positive = breasts["cancer"].to_numpy() == 1
     p, w = breasts["probability"].to_numpy(), breasts["weight"].to_numpy()
@@ -107,24 +109,24 @@ def calibrate(evaluation: Evaluation) -> list[Calibration]:
             else:
                 temperatures[int(fold)] = fit_temperature(positive[rest], p[rest], w[rest])
                 fitted[here] = with_temperature(p[here], temperatures[int(fold)])
-        figures = {
-            "log_loss": float(log_loss(positive, np.clip(fitted, CLIP, 1 - CLIP), sample_weight=w, labels=[0, 1])),
-            "brier": brier(positive, fitted, w),
-            "calibration_error": calibration_error(positive, fitted, w, evaluation.points.bins),
-            "pf1_raw": pf1(positive, fitted, evaluation.points.beta, w),
+        metrics = {
+            "log_loss": float(log_loss(positive, np.clip(fitted, CLIP, 1 - CLIP), sample_weight=w, labels=[0, 1]))
         }
+        for name in SHOWN:
+            metrics[name] = score(name, positive, fitted, w, evaluation.points)
         picture = reliability(positive, fitted, w, evaluation.points.bins)
-        found.append(Calibration(calibrator, fitted, figures, picture, temperatures, lines))
+        found.append(Calibration(calibrator, fitted, metrics, picture, temperatures, lines))
     return found
 
 
 def calibration_table(found: list[Calibration]) -> str:
     """Calibrators as text, four decimals."""
-    rows = [["", "log loss", "Brier score", "calibration error", "pF1 raw", "temperatures, or slopes and intercepts"]]
+    titles = (METRICS[name].title for name in SHOWN)
+    rows = [["", "log loss", *titles, "temperatures, or slopes and intercepts"]]
     for one in found:
         fits = [f"{t:.3g}" for t in one.temperatures.values()]
         fits += [f"{line.slope:.3g} {line.intercept:+.3g}" for line in one.lines.values()]
-        rows.append([one.calibrator, *(number(value) for value in one.figures.values()), ", ".join(fits)])
+        rows.append([one.calibrator, *(number(value) for value in one.metrics.values()), ", ".join(fits)])
     return text_table(rows)
 
 
@@ -163,9 +165,7 @@ def logit(probabilities: ArrayLike) -> Floats:
 
 def sigmoid(logits: ArrayLike) -> Floats:
     """1 / (1 + e^-z), without overflow."""
-    z = np.asarray(logits, dtype=np.float64)
-    small = np.exp(-np.abs(z))
-    return np.where(z >= 0, 1 / (1 + small), small / (1 + small))
+    return np.asarray(expit(np.asarray(logits, dtype=np.float64)))
 
 
 def with_temperature(probabilities: ArrayLike, temperature: float) -> Floats:
@@ -174,63 +174,38 @@ def with_temperature(probabilities: ArrayLike, temperature: float) -> Floats:
 
 
 def fit_temperature(labels: ArrayLike, probabilities: ArrayLike, weights: ArrayLike | None = None) -> float:
-    """The temperature with the least log loss, between 1 / HOTTEST and HOTTEST; 1 where every probability is ½.
-
-    The loss is convex in 1 / T; its slope is bisected on a logarithmic scale.
-    """
+    """The temperature with the least log loss, between 1 / HOTTEST and HOTTEST; 1 where every probability is ½."""
     positive = as_labels(labels)
     z = logit(as_scores(probabilities, positive.size))
     w = as_weights(weights, positive.size)
     if not np.any(w * z):
         return 1.0
-    low, high = np.log(1 / HOTTEST), np.log(HOTTEST)  # of 1 / T
-    for _ in range(50):  # to 1e-14 of the factor
-        middle = (low + high) / 2
-        if _slope(np.exp(middle), positive, z, w) > 0:
-            high = middle
-        else:
-            low = middle
-    return float(np.exp(-(low + high) / 2))
 
+    def slope(log_temperature: float) -> float:
+        """Of the summed log loss by 1 / T, in which it is convex: falls as T rises, through 0 at the least loss."""
+        return float(np.sum(w * (sigmoid(z / np.exp(log_temperature)) - positive) * z))
 
-def _slope(factor: float, positive: Bools, z: Floats, w: Floats) -> float:
-    """Derivative of the summed log loss by the factor on logits."""
-    return float(np.sum(w * (sigmoid(factor * z) - positive) * z))
+    coldest, hottest = -np.log(HOTTEST), np.log(HOTTEST)
+    if slope(hottest) >= 0:
+        return HOTTEST
+    return 1 / HOTTEST if slope(coldest) <= 0 else float(np.exp(brentq(slope, coldest, hottest, xtol=1e-14)))
 
 
 def fit_platt(labels: ArrayLike, probabilities: ArrayLike, weights: ArrayLike | None = None) -> Platt:
-    """The line on logits with the least log loss plus RIDGE / 2 · ((slope - 1)² + intercept²), slope ≥ 1 / HOTTEST.
-
-    The loss is convex: where its minimum lies below the least slope, the best allowed line has that very slope.
-    """
+    """The line on logits with the least log loss plus RIDGE / 2 · ((slope - 1)² + intercept²), slope ≥ 1 / HOTTEST."""
     positive = as_labels(labels)
     z = logit(as_scores(probabilities, positive.size))
     w = as_weights(weights, positive.size)
-    slope, intercept = _newton(np.array([1.0, 0.0]), 0, positive, z, w)
-    if slope < 1 / HOTTEST:
-        slope, intercept = _newton(np.array([1 / HOTTEST, 0.0]), 1, positive, z, w)
+    x = np.stack([z, np.ones_like(z)])  # (2, n)
+
+    def penalised(line: Floats) -> tuple[float, Floats]:
+        """Loss and its gradient by slope and intercept; convex in both."""
+        logits, pull = line @ x, line - (1, 0)
+        loss = np.sum(w * (np.logaddexp(0, logits) - positive * logits)) + RIDGE / 2 * pull @ pull
+        return float(loss), x @ (w * (sigmoid(logits) - positive)) + RIDGE * pull
+
+    # Stops at the gradient alone: what a step still gains is lost in the rounding of a sum over all breasts.
+    exact = {"ftol": 0, "gtol": 1e-9, "maxiter": 1000}
+    bounds = [(1 / HOTTEST, None), (None, None)]
+    slope, intercept = minimize(penalised, (1.0, 0.0), jac=True, method="L-BFGS-B", bounds=bounds, options=exact).x
     return Platt(float(slope), float(intercept))
-
-
-def _newton(start: Floats, first: int, positive: Bools, z: Floats, w: Floats) -> Floats:
-    """(2,) slope and intercept of the least penalised log loss, by damped Newton steps; those before `first` stay."""
-    x = np.stack([z, np.ones_like(z)], axis=1)[:, first:]  # (n, free)
-    line = start.copy()
-    loss = _penalised(line, positive, z, w)
-    for _ in range(100):  # a handful is enough unless the classes are separated
-        p = sigmoid(line[0] * z + line[1])
-        gradient = x.T @ (w * (p - positive)) + RIDGE * (line - (1, 0))[first:]
-        curvature = (x.T * (w * p * (1 - p))) @ x + RIDGE * np.eye(2 - first)
-        step = np.zeros(2)
-        step[first:] = np.linalg.solve(curvature, gradient)
-        while (after := _penalised(line - step, positive, z, w)) > loss and np.abs(step).max() > 1e-10:
-            step /= 2
-        if np.abs(step).max() <= 1e-10:
-            break
-        line, loss = line - step, after
-    return line
-
-
-def _penalised(line: Floats, positive: Bools, z: Floats, w: Floats) -> float:
-    logits = line[0] * z + line[1]
-    return float(np.sum(w * (np.logaddexp(0, logits) - positive * logits)) + RIDGE / 2 * np.sum((line - (1, 0)) ** 2))

@@ -1,43 +1,46 @@
 """Two runs on the same breasts: is one better, or is it noise?"""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from rsna.evaluation.bootstrap import LEVEL, RESAMPLES, Difference, difference, resample
-from rsna.evaluation.errors import PredictionError, offenders
-from rsna.evaluation.ledger import FIGURES
-from rsna.evaluation.metrics import Evaluation, ledger_of, plain_json
-from rsna.evaluation.tables import TITLES, interval_text, number, text_table
+from rsna.evaluation.checks import PredictionError, offenders
+from rsna.evaluation.evaluate import Evaluation, sorted_breasts
+from rsna.evaluation.metrics import METRICS
+from rsna.evaluation.tables import Plain, Rows, Tables, interval_text, number
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Every figure of a first run less that of a second, from paired resamples."""
+class Comparison(Plain, Tables):
+    """Every metric that both have of a first run less that of a second, from paired resamples."""
 
     differences: Mapping[str, Difference]
-    """Name of a figure → its difference."""
+    """Name in METRICS → difference; without those that need probabilities where one of the two has none."""
     resamples: int
     redrawn: int
     """Resamples drawn again because they held no positive breast."""
     level: float = LEVEL
     """Nominal coverage of the intervals."""
 
-    def to_dict(self) -> dict[str, object]:
-        """Plain JSON types; NaN becomes null."""
-        return {name: plain_json(value) for name, value in asdict(self).items()}
-
-    def table(self) -> str:
-        """The differences as text, four decimals."""
+    def parts(self) -> list[Rows | str]:
+        """The differences."""
         rows = [["", "difference", f"{self.level:.0%} interval", "p"]]
         for name, gap in self.differences.items():
-            rows.append([TITLES[name], number(gap.value, sign=True), interval_text(gap.interval), number(gap.p)])
-        return text_table(rows)
+            title = METRICS[name].title
+            rows.append([title, number(gap.value, sign=True), interval_text(gap.interval), number(gap.p)])
+        return [rows]
 
 
-def compare(first: Evaluation, second: Evaluation, resamples: int = RESAMPLES, seed: int = 0) -> Comparison:
-    """First less second, patients resampled alike for both.
+def compare(
+    first: Evaluation,
+    second: Evaluation,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    names: Iterable[str] = tuple(METRICS),
+) -> Comparison:
+    """First less second in some metrics, patients resampled alike for both.
 
     Each run keeps its own folds for nested thresholds: where these differ, what is compared are two procedures.
 
@@ -51,9 +54,10 @@ def compare(first: Evaluation, second: Evaluation, resamples: int = RESAMPLES, s
             f"{first.points}, prevalence {first.prevalence}, against {second.points}, prevalence {second.prevalence}"
         )
     same_breasts(first, second)
-    ledgers = [ledger_of(run.breasts, run.points, run.prevalence) for run in (first, second)]
-    one, other = resample(ledgers, resamples, seed)
-    return Comparison({name: difference(name, one, other) for name in FIGURES}, resamples, one.redrawn)
+    names = [name for name in names if name in first.metrics and name in second.metrics]
+    both = [sorted_breasts(run.breasts, run.points, run.prevalence) for run in (first, second)]
+    one, other = resample(both, resamples, seed, names)
+    return Comparison({name: difference(name, one, other) for name in names}, resamples, one.redrawn)
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -1,6 +1,6 @@
 """Several runs as one: averages, and weights that are fitted on other folds than they are used on."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, get_args
@@ -10,16 +10,15 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.metrics import average_precision_score
 
-from rsna.evaluation.arrays import Bools, Floats
 from rsna.evaluation.bootstrap import RESAMPLES
-from rsna.evaluation.breasts import Aggregate, to_breasts
+from rsna.evaluation.breasts import Aggregate, Sampling, to_breasts
 from rsna.evaluation.calibration import logit, sigmoid
+from rsna.evaluation.checks import Bools, Floats, PredictionError
 from rsna.evaluation.compare import Comparison, compare, same_breasts
-from rsna.evaluation.errors import PredictionError
-from rsna.evaluation.metrics import Evaluation, evaluate
-from rsna.evaluation.prevalence import Sampling
-from rsna.evaluation.scores import OperatingPoints
-from rsna.evaluation.tables import TITLES, interval_text, number, text_table
+from rsna.evaluation.counts import OperatingPoints
+from rsna.evaluation.evaluate import Evaluation, evaluate, no_probabilities
+from rsna.evaluation.metrics import METRICS
+from rsna.evaluation.tables import Plain, Rows, Tables, interval_text, number
 
 Method = Literal["mean", "logit_mean", "rank_mean", "weights"]
 """How members become one: mean of probabilities; of logits; of ranks within the set; weighted mean of logits."""
@@ -29,49 +28,42 @@ STEPS = 20
 
 
 @dataclass(frozen=True)
-class Ensemble:
+class Ensemble(Plain, Tables):
     """Members, and what they are together."""
 
     method: Method
     joint: Evaluation
     members: Mapping[str, Evaluation]
-    """Name → its own figures, on the same breasts, folds and resamples."""
+    """Name → its own metrics, on the same breasts, folds and resamples."""
     correlation: pd.DataFrame = field(repr=False)
     """(members, members) Spearman correlation of the breast probabilities."""
     gains: Mapping[str, Comparison] = field(repr=False)
     """Name → joint less member, paired; empty where no resamples were asked for."""
     weights: pd.DataFrame | None = field(default=None, repr=False)
     """One row a fold, one column a member: fitted on the other folds. A last row `all` is fitted on every breast, for
-    new cases; no figure here rests on it. None unless the method is `weights`."""
+    new cases; no metric here rests on it. None unless the method is `weights`."""
 
-    def to_dict(self) -> dict[str, object]:
-        """Plain JSON types; NaN becomes null."""
-        return {
-            "method": self.method,
-            "joint": self.joint.to_dict(),
-            "members": {name: member.to_dict() for name, member in self.members.items()},
-            "correlation": self.correlation.to_dict(),
-            "gains": {name: gain.to_dict() for name, gain in self.gains.items()},
-            "weights": None if self.weights is None else {str(k): row.to_dict() for k, row in self.weights.iterrows()},
-        }
-
-    def table(self) -> str:
-        """Members and joint figures, what joining gained, correlations and weights, as text."""
-        figures = ("pf1_raw", "pf1_nested", "auroc", "auprc")
-        rows = [["", *(TITLES[figure] for figure in figures)]]
-        for name, run in {**self.members, f"together ({self.method})": self.joint}.items():
-            rows.append([name, *(number(getattr(run.pooled, figure)) for figure in figures)])
-        parts = [text_table(rows)]
+    def parts(self) -> list[Rows | str]:
+        """Members and what they are together, what joining gained, correlations and weights."""
+        together = f"together ({self.method})"
+        runs = {**self.members, together: self.joint}
+        shown = ("pf1_raw", "pf1_nested", "auroc", "auprc")
+        rows = [["", *(METRICS[name].title for name in shown)]]
+        rows += [[name, *(number(run.pooled.values[metric]) for metric in shown)] for name, run in runs.items()]
+        parts: list[Rows | str] = [rows]
+        ordinal = [name for name, run in runs.items() if not run.probabilities]
+        if ordinal:
+            parts.append(no_probabilities(", ".join(ordinal)))
         if self.gains:
             gains = [["pF1 nested, together less", "difference", "interval", "p"]]
             for name, comparison in self.gains.items():
                 gain = comparison.differences["pf1_nested"]
                 gains.append([name, number(gain.value, sign=True), interval_text(gain.interval), number(gain.p)])
-            parts.append(text_table(gains))
-        parts.append("rank correlation\n" + _frame(self.correlation))
+            parts.append(gains)
+        parts.append(_rows("rank correlation", self.correlation))
         if self.weights is not None:
-            parts.append("weights, fitted on the other folds (all: for new cases)\n" + _frame(self.weights))
-        return "\n\n".join(parts)
+            parts.append(_rows("weights, fitted on the other folds (all: for new cases)", self.weights))
+        return parts
 
 
 def combine(members: ArrayLike, method: Method, weights: ArrayLike | None = None) -> Floats:
@@ -80,7 +72,7 @@ def combine(members: ArrayLike, method: Method, weights: ArrayLike | None = None
     Args:
         members: (m, n) in [0, 1].
         method: `rank_mean` averages each row's place within the set, (rank - ½) / n with ties sharing theirs: such
-            figures are no probabilities, only an order that a threshold can cut.
+            numbers are no probabilities, only an order that a threshold can cut.
         weights: (m,) that sum to 1, for the method `weights` and no other.
 
     Returns:
@@ -132,6 +124,7 @@ def ensemble(
     method: Method = "logit_mean",
     aggregate: Aggregate = "mean",
     *,
+    ranks: Collection[str] = (),
     points: OperatingPoints = OperatingPoints(),  # noqa: B008 (frozen)
     prevalence: float | None = None,
     sampling: Sampling = "population",
@@ -147,29 +140,34 @@ def ensemble(
         members: name → what `to_breasts` takes; all of the same breasts, labels and patients.
         method: see `Method`.
         aggregate: how a breast's probability comes from its images, in each member.
+        ranks: names of the members that are no probabilities but ranks or the like. Neither they nor what is made with
+            them has metrics that need probabilities.
         points: as in `evaluate`, like the arguments after it.
 
     Raises:
         PredictionError: members hold other breasts, labels or patients; too few positives to fit weights.
-        ValueError: fewer than two members.
+        ValueError: fewer than two members; a name in `ranks` that none has.
     """
     if len(members) < 2:
         raise ValueError(f"an ensemble needs two members or more, not {len(members)}")
+    unknown = [name for name in ranks if name not in members]
+    if unknown:
+        raise ValueError(f"ranks: {unknown[0]} is none of the members {', '.join(members)}")
     breasts = _with_common_folds({name: to_breasts(images, aggregate) for name, images in members.items()})
     shared = partial(evaluate, aggregate=aggregate, points=points, prevalence=prevalence, sampling=sampling)
     score = partial(shared, resamples=resamples, seed=seed)
-    single = {name: score(frame) for name, frame in breasts.items()}
+    single = {name: score(frame, probabilities=name not in ranks) for name, frame in breasts.items()}
     first, *others = single.values()
     for other in others:
         same_breasts(first, other)
     scores = np.stack([member.breasts["probability"].to_numpy() for member in single.values()])  # (m, n)
-    weights = None
-    if method == "weights":
-        joint_scores, weights = _nested_weights(first.breasts, scores, list(members))
-    else:
-        joint_scores = combine(scores, method)
+    joint_scores, weights = (
+        _nested_weights(first.breasts, scores, list(members))
+        if method == "weights"
+        else (combine(scores, method), None)
+    )
     frame = next(iter(breasts.values())).assign(probability=joint_scores)
-    joint = score(frame)
+    joint = score(frame, probabilities=method != "rank_mean" and not ranks)
     correlation = pd.DataFrame(scores.T, columns=list(members)).corr(method="spearman")
     gains = {name: compare(joint, member, resamples, seed) for name, member in single.items()} if resamples else {}
     return Ensemble(method, joint, single, correlation, gains, weights)
@@ -195,13 +193,11 @@ def _with_common_folds(members: dict[str, pd.DataFrame]) -> dict[str, pd.DataFra
     """Each member's breasts with the folds that all members that have any agree on, or with none."""
     known = [frame.set_index("prediction_id")["fold"] for frame in members.values() if "fold" in frame]
     common = known[0] if known and all(folds.equals(known[0]) for folds in known) else None
-    bare = {name: frame.drop(columns="fold", errors="ignore") for name, frame in members.items()}
     if common is None:
-        return bare
-    return {name: frame.assign(fold=frame["prediction_id"].map(common)) for name, frame in bare.items()}
+        return {name: frame.drop(columns="fold", errors="ignore") for name, frame in members.items()}
+    return {name: frame.assign(fold=frame["prediction_id"].map(common)) for name, frame in members.items()}
 
 
-def _frame(frame: pd.DataFrame) -> str:
-    rows = [["", *(str(column) for column in frame.columns)]]
-    rows += [[str(index), *(number(float(value)) for value in row)] for index, row in frame.iterrows()]
-    return text_table(rows)
+def _rows(title: str, frame: pd.DataFrame) -> Rows:
+    rows = [[title, *(str(column) for column in frame.columns)]]
+    return rows + [[str(index), *(number(float(value)) for value in row)] for index, row in frame.iterrows()]

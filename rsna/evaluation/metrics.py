@@ -1,246 +1,193 @@
-"""All figures of one run, at breast level, with patient-level intervals."""
+"""The metrics: each one function and one row of METRICS. To add one, write both, and its test.
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+A function takes the `Counts` of some resamples and returns (R,) values, NaN where a resample leaves it undefined. The
+value on the data is that of the resample that holds each patient once, so there is no second implementation.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
+from numpy.typing import ArrayLike
 
-from rsna.evaluation.arrays import Bools, Ints
-from rsna.evaluation.bootstrap import LEVEL, RESAMPLES, Interval, resample
-from rsna.evaluation.breasts import Aggregate, to_breasts
-from rsna.evaluation.errors import PredictionError
-from rsna.evaluation.ledger import Ledger
-from rsna.evaluation.pf1 import pf1, pf1_of_ones
-from rsna.evaluation.prevalence import Sampling, check_prevalence, prevalence_weights
-from rsna.evaluation.scores import (
-    OperatingPoints,
-    auprc,
-    auroc,
-    brier,
-    calibration_error,
-    sensitivity_at_recall_rate,
-    sensitivity_at_specificity,
-)
-from rsna.evaluation.tables import evaluation_table
-from rsna.evaluation.threshold import Threshold, best_threshold, crossfit_folds, nested_thresholds, recalled
+from rsna.evaluation.checks import Bools, Floats, as_labels, as_scores, as_weights
+from rsna.evaluation.counts import Counts, OperatingPoints, SortedBreasts
+
+ROUNDING = 1e-9
+"""Share of a total that an operating point may miss by: weighted sums are not exact."""
+
+
+def pf1_raw(c: Counts) -> Floats:
+    """pF1 of the probabilities."""
+    return c.pf1(*c.sums(c.breasts.scores))
+
+
+def pf1_nested(c: Counts) -> Floats:
+    """pF1 with each fold's breasts cut at the threshold chosen on the other folds: the metric to report."""
+    return c.pf1(*(c.nested() if c.breasts.recalled is None else c.sums(c.breasts.recalled)))
+
+
+def pf1_optimistic(c: Counts) -> Floats:
+    """pF1 at the best threshold of these very breasts."""
+    return np.asarray(c.pf1(c.tp, c.fp).max(axis=0))
+
+
+def optimism_gap(c: Counts) -> Floats:
+    """What choosing and reporting on the same breasts adds."""
+    return pf1_optimistic(c) - pf1_nested(c)
+
+
+def auroc(c: Counts) -> Floats:
+    """Area under the ROC curve, ties counted half."""
+    above = c.negatives - c.fp + c.tied / 2  # (cuts, R) negatives that a positive at the cut outranks
+    return np.asarray((c.hits * above).sum(axis=0) / (c.positives * c.negatives))
+
+
+def auprc(c: Counts) -> Floats:
+    """Average precision: area under the precision-recall steps."""
+    precision = np.divide(c.tp, c.tp + c.fp, out=np.zeros_like(c.tp), where=c.tp > 0)
+    return np.asarray((c.hits * precision).sum(axis=0) / c.positives)
+
+
+def sensitivity_at_specificity(c: Counts) -> Floats:
+    """Highest sensitivity of a cut with at least that specificity; no interpolation."""
+    best = _best_sensitivity(c, c.fp <= (1 - c.points.specificity + ROUNDING) * c.negatives)
+    return np.where(c.negatives > 0, best, np.nan)
+
+
+def sensitivity_at_recall_rate(c: Counts) -> Floats:
+    """Highest sensitivity of a cut that recalls at most that share of breasts."""
+    return _best_sensitivity(c, c.tp + c.fp <= (c.points.recall_rate + ROUNDING) * (c.positives + c.negatives))
+
+
+def _best_sensitivity(c: Counts, allowed: Bools) -> Floats:
+    """(cuts, R) whether a cut is allowed → (R,) highest sensitivity of those that are, 0 where none is."""
+    return np.asarray(np.where(allowed, c.tp, 0.0).max(axis=0) / c.tp[-1])
+
+
+def brier(c: Counts) -> Floats:
+    """Mean squared distance between probability and label."""
+    over_positives, over_negatives = c.sums((c.breasts.scores - c.breasts.positive) ** 2)
+    return (over_positives + over_negatives) / (c.positives + c.negatives)
+
+
+def calibration_error(c: Counts) -> Floats:
+    """Expected calibration error: mean over `mass_bins` of |mean probability - share of positives|, by bin weight."""
+    surplus = c.row_counts() * (c.breasts.scores - c.breasts.positive)[:, None]  # (n, R)
+    by_bin = np.add.reduceat(surplus, c.breasts.bin_starts, axis=0)  # (bins, R)
+    return np.asarray(np.abs(by_bin).sum(axis=0) / (c.positives + c.negatives))
 
 
 @dataclass(frozen=True)
-class Figures:
-    """The figures of one set of breasts: a fold, or all folds pooled. NaN where the set leaves one undefined."""
+class Metric:
+    """One row of the table."""
 
     name: str
-    """`pooled`, or `fold 0`."""
-    breasts: int
-    positives: int
-    patients: int
-    prevalence: float
-    """Share of positives, after reweighting where there is any."""
-    baseline: float
-    """pF1 of predicting 1 everywhere: 2π / (1 + π)."""
-    pf1_raw: float
-    """pF1 of the probabilities."""
-    pf1_nested: float
-    """pF1 with each fold's breasts cut at the threshold chosen on the other folds: the figure to report."""
-    pf1_optimistic: float
-    """pF1 at the best threshold of these very breasts."""
-    optimism_gap: float
-    """Optimistic less nested."""
-    auroc: float
-    auprc: float
-    sensitivity_at_specificity: float
-    sensitivity_at_recall_rate: float
-    brier: float
-    calibration_error: float
-    intervals: Mapping[str, Interval] = field(default_factory=dict)
-    """Name of a figure → its interval; pooled figures have them, unless none was asked for."""
+    """In code, JSON and CSV."""
+    title: str
+    """In tables for people."""
+    function: Callable[[Counts], Floats]
+    needs_probabilities: bool = False
+    """Whether it means nothing of ranks, which only order breasts. All others read the order, or cuts of it, alone."""
+    recentred: bool = False
+    """Whether it chooses a cut, or takes absolute values, within each resample, which shifts all of them one way."""
+    low: float = 0.0
+    """Least value that it can have; the greatest is 1."""
+    point: str = ""
+    """Operating point that it is read at, which its title then ends on."""
+
+    def title_at(self, points: OperatingPoints) -> str:
+        """`sensitivity at specificity 0.9`."""
+        return f"{self.title} {getattr(points, self.point):g}" if self.point else self.title
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What `evaluate` found."""
-
-    pooled: Figures
-    folds: tuple[Figures, ...]
-    """One entry a fold; empty where the predictions bring fewer than two."""
-    threshold: Threshold
-    """The best cut of all breasts: what a submission uses. Its pF1 is the optimistic one."""
-    nested: Mapping[int, float]
-    """fold → threshold chosen on the other folds."""
-    crossfitted: bool
-    """Whether the folds of `nested` are parts made here, because the predictions bring fewer than two folds."""
-    aggregate: str
-    points: OperatingPoints
-    prevalence: float | None
-    """Share of positives that negatives were reweighted to."""
-    sampling: str
-    level: float
-    """Nominal coverage of the intervals."""
-    resamples: int
-    redrawn: int
-    """Resamples drawn again because they held no positive breast."""
-    breasts: pd.DataFrame = field(repr=False)
-    """`to_breasts` with weight, part (fold or cross-fitting part), threshold (nested), recalled (the call at it)."""
-
-    def to_dict(self) -> dict[str, object]:
-        """Plain JSON types for metrics.json, without the breasts; NaN becomes null."""
-        plain = {name: value for name, value in self.__dict__.items() if name != "breasts"}
-        plain |= {
-            "pooled": asdict(self.pooled),
-            "folds": [asdict(fold) for fold in self.folds],
-            "threshold": asdict(self.threshold),
-            "points": asdict(self.points),
-        }
-        return {name: plain_json(value) for name, value in plain.items()}
-
-    def table(self) -> str:
-        """The figures as text, four decimals, intervals of the pooled ones."""
-        return evaluation_table(self)
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("pf1_raw", "pF1 raw", pf1_raw, needs_probabilities=True),
+        Metric("pf1_nested", "pF1 nested", pf1_nested, recentred=True),
+        Metric("pf1_optimistic", "pF1 optimistic", pf1_optimistic, recentred=True),
+        Metric("optimism_gap", "optimism gap", optimism_gap, recentred=True, low=-1.0),
+        Metric("auroc", "AUROC", auroc),
+        Metric("auprc", "AUPRC", auprc),
+        Metric(
+            "sensitivity_at_specificity", "sensitivity at specificity", sensitivity_at_specificity, point="specificity"
+        ),
+        Metric(
+            "sensitivity_at_recall_rate", "sensitivity at recall rate", sensitivity_at_recall_rate, point="recall_rate"
+        ),
+        Metric("brier", "Brier score", brier, needs_probabilities=True),
+        Metric("calibration_error", "calibration error", calibration_error, needs_probabilities=True, recentred=True),
+    )
+}
+"""Name → metric, in the order in which tables show them."""
 
 
-def evaluate(
-    images: pd.DataFrame,
-    aggregate: Aggregate = "mean",
-    *,
-    points: OperatingPoints = OperatingPoints(),  # noqa: B008 (frozen)
-    prevalence: float | None = None,
-    sampling: Sampling = "population",
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Evaluation:
-    """Scores predictions: aggregates them to breasts, then every figure of `Figures`, per fold and pooled.
-
-    Nested thresholds follow the column `fold`; without it, or with a single fold, they are cross-fitted over five
-    patient-grouped parts.
+def metrics_of(breasts: SortedBreasts, times: Floats, names: Iterable[str] = tuple(METRICS)) -> dict[str, Floats]:
+    """Name → (R,) values of the named metrics, and no work for others.
 
     Args:
-        images: what `to_breasts` takes.
-        aggregate: see `Aggregate`.
-        points: operating points of the figures.
-        prevalence: share of positives to reweight negatives to, on enriched sets only.
-        sampling: see `Sampling`.
-        resamples: of the patient-level bootstrap behind each interval; 0 leaves intervals out.
-        seed: of the bootstrap.
+        breasts: what is scored.
+        times: (P, R) how often each patient is in each resample.
+        names: in METRICS.
+    """
+    counts = Counts(breasts, times)
+    with np.errstate(invalid="ignore", divide="ignore"):  # 0/0 is NaN: undefined
+        return {name: METRICS[name].function(counts) for name in names}
+
+
+def metrics_of_data(breasts: SortedBreasts, names: Iterable[str] = tuple(METRICS)) -> dict[str, float]:
+    """Name → value with each patient once."""
+    values = metrics_of(breasts, np.ones((breasts.n_patients, 1)), names)
+    return {name: float(value[0]) for name, value in values.items()}
+
+
+def score(
+    name: str,
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    weights: ArrayLike | None = None,
+    points: OperatingPoints = OperatingPoints(),  # noqa: B008 (frozen)
+) -> float:
+    """One metric of single rows; NaN where they leave it undefined.
+
+    Args:
+        name: in METRICS; none that is nested, since rows have no folds.
+        labels: (n,) of 0 and 1, n ≥ 1.
+        probabilities: (n,) finite.
+        weights: (n,) ≥ 0; a row of weight 2 counts as that row twice, one of weight 0 as absent.
+        points: operating points of the metrics.
+    """
+    positive = as_labels(labels)
+    rows = np.arange(positive.size)
+    breasts = SortedBreasts(positive, as_scores(probabilities, positive.size), rows, np.zeros_like(rows), points)
+    # Each row is its own patient, drawn as often as it weighs.
+    return float(metrics_of(breasts, as_weights(weights, positive.size)[:, None], [name])[name][0])
+
+
+def pf1(labels: ArrayLike, probabilities: ArrayLike, beta: float = 1.0, weights: ArrayLike | None = None) -> float:
+    """The competition's pfbeta: F-beta where a prediction of p counts as p of a positive one.
+
+    With pTP the sum of p over positives and pFP the sum over negatives, precision is pTP / (pTP + pFP), recall
+    pTP / positives, and the score (1 + β²)·P·R / (β²·P + R); 0 where nothing is predicted.
+
+    Args:
+        labels: (n,) of 0 and 1.
+        probabilities: (n,) finite; clipped to [0, 1] as the competition does. For the score at t give the 0 and 1 of
+            `rsna.evaluation.threshold.recalled`.
+        beta: weight of recall against precision, ≥ 0.
+        weights: (n,) ≥ 0; a row of weight 2 counts as that row twice, one of weight 0 as absent.
 
     Raises:
-        PredictionError: see `to_breasts`; no positive breast at all.
-        ConfigError: a prevalence that does not fit the sampling.
+        ValueError: no positive label (with a weight above 0), or arrays that are not as above.
     """
-    check_prevalence(prevalence, sampling)
-    breasts = to_breasts(images, aggregate)
-    if not breasts["cancer"].any():
-        raise PredictionError(f"none of the {len(breasts):,} breasts is positive: there is nothing to score")
-    breasts["weight"] = prevalence_weights(breasts["cancer"], prevalence)
-    folds = sorted(breasts["fold"].unique()) if "fold" in breasts else []
-    crossfitted = len(folds) < 2
-    breasts["part"] = crossfit_folds(breasts["patient_id"], breasts["cancer"]) if crossfitted else breasts["fold"]
-    nested = _cut(breasts, points)
-    pooled = score_rows(f"fold {folds[0]}" if len(folds) == 1 else "pooled", breasts, points)
-    single = [] if crossfitted else [score_rows(f"fold {k}", breasts[breasts["fold"] == k], points) for k in folds]
-    redrawn = 0
-    if resamples:
-        drawn = resample([ledger_of(breasts, points, prevalence)], resamples, seed)[0]
-        pooled = replace(pooled, intervals={name: drawn.interval(name) for name in drawn.values})
-        redrawn = drawn.redrawn
-    return Evaluation(
-        pooled=pooled,
-        folds=tuple(single),
-        threshold=best_threshold(breasts["cancer"], breasts["probability"], points.beta, breasts["weight"]),
-        nested=nested,
-        crossfitted=crossfitted,
-        aggregate=aggregate,
-        points=points,
-        prevalence=prevalence,
-        sampling=sampling,
-        level=LEVEL,
-        resamples=resamples,
-        redrawn=redrawn,
-        breasts=breasts,
-    )
+    positive = as_labels(labels)
+    if not as_weights(weights, positive.size)[positive].any():
+        raise ValueError(f"pF1 needs at least one positive label; none of the {positive.size} rows has one")
+    p = np.clip(as_scores(probabilities, positive.size), 0.0, 1.0)
+    return score("pf1_raw", positive, p, weights, OperatingPoints(beta=beta))
 
 
-def _cut(breasts: pd.DataFrame, points: OperatingPoints) -> dict[int, float]:
-    """Adds the columns threshold and recalled to the breasts; returns part → nested threshold."""
-    nested = nested_thresholds(
-        breasts["cancer"], breasts["probability"], breasts["part"], points.beta, breasts["weight"]
-    )
-    breasts["threshold"] = breasts["part"].map(nested)
-    breasts["recalled"] = recalled(breasts["probability"], breasts["threshold"])
-    return nested
-
-
-def score_rows(name: str, breasts: pd.DataFrame, points: OperatingPoints) -> Figures:
-    """Figures of a set of breasts, without intervals.
-
-    Args:
-        name: of the set.
-        breasts: columns patient_id, cancer, probability, weight, threshold (NaN where none could be chosen), recalled.
-        points: operating points of the figures.
-    """
-    positive, p, w = (breasts[c].to_numpy() for c in ("cancer", "probability", "weight"))
-    some = bool(positive.any())
-    nan = float("nan")
-    prevalence = float(np.average(positive, weights=w))
-    nested = pf1(positive, breasts["recalled"], points.beta, w) if some and breasts["threshold"].notna().all() else nan
-    optimistic = best_threshold(positive, p, points.beta, w).pf1 if some else nan
-    return Figures(
-        name=name,
-        breasts=len(breasts),
-        positives=int(positive.sum()),
-        patients=breasts["patient_id"].nunique(),
-        prevalence=prevalence,
-        baseline=pf1_of_ones(prevalence, points.beta),
-        pf1_raw=pf1(positive, p, points.beta, w) if some else nan,
-        pf1_nested=nested,
-        pf1_optimistic=optimistic,
-        optimism_gap=optimistic - nested,
-        auroc=auroc(positive, p, w),
-        auprc=auprc(positive, p, w),
-        sensitivity_at_specificity=sensitivity_at_specificity(positive, p, w, points.specificity),
-        sensitivity_at_recall_rate=sensitivity_at_recall_rate(positive, p, w, points.recall_rate),
-        brier=brier(positive, p, w),
-        calibration_error=calibration_error(positive, p, w, points.bins),
-    )
-
-
-def ledger_of(
-    breasts: pd.DataFrame, points: OperatingPoints, prevalence: float | None, calls: Bools | None = None
-) -> Ledger:
-    """The breasts of an Evaluation, or some of them, ready for resampling.
-
-    Args:
-        breasts: Rows of `Evaluation.breasts`.
-        points: see `Ledger`.
-        prevalence: see `Ledger`.
-        calls: (n,) calls to hold fixed; with them no threshold is chosen, so parts do not matter.
-    """
-    return Ledger(
-        breasts["cancer"].to_numpy() == 1,
-        breasts["probability"].to_numpy(),
-        numbers_of(breasts["patient_id"]),
-        breasts["part"].to_numpy() if calls is None else np.zeros(len(breasts), dtype=np.int64),
-        points,
-        prevalence,
-        calls,
-    )
-
-
-def numbers_of(patients: pd.Series) -> Ints:
-    """(n,) number of each row's patient, 0 … P - 1 in the order of the ids."""
-    return np.unique(patients.to_numpy(dtype=str), return_inverse=True)[1].astype(np.int64)
-
-
-def plain_json(value: object) -> object:
-    """Nested mappings, sequences and NumPy numbers → plain JSON types; NaN and infinities become null."""
-    if isinstance(value, Mapping):
-        return {str(key): plain_json(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain_json(entry) for entry in value]
-    if isinstance(value, (bool, np.bool_)):
-        return bool(value)
-    if isinstance(value, (int, np.integer)):
-        return int(value)
-    if isinstance(value, (float, np.floating)):
-        return float(value) if np.isfinite(value) else None
-    return value
+def pf1_of_ones(prevalence: float, beta: float = 1.0) -> float:
+    """What predicting 1 everywhere scores: (1 + β²)π / (β²π + 1), for β = 1 the familiar 2π / (1 + π)."""
+    return (1 + beta**2) * prevalence / (beta**2 * prevalence + 1)

@@ -1,6 +1,5 @@
 """Anybody's predictions and labels, as CSV or Parquet → the frame that `evaluate` takes."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -8,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from rsna.evaluation.breasts import ATTRIBUTES, must_agree
-from rsna.evaluation.errors import PredictionError, offenders
+from rsna.evaluation.checks import PredictionError, offenders
 
 Key = Literal["image_id", "prediction_id"]
 """What a row of predictions stands for: an image, or a breast."""
@@ -40,13 +39,28 @@ def read_predictions(predictions: Path, labels: Path | None = None) -> pd.DataFr
     if key not in given:
         raise PredictionError(f"{predictions}: neither image_id nor prediction_id among the columns {list(given)}")
     _check_ids(given, key, predictions)
-    given = _numeric_probability(given, key, predictions, submission=labels is not None)
+    if "probability" not in given:
+        if labels is None or "cancer" not in given:
+            raise PredictionError(f"{predictions}: no column `probability` among {list(given)}")
+        given = given.rename(columns={"cancer": "probability"})
+    numbers = pd.to_numeric(given["probability"], errors="coerce")
+    words = given.loc[numbers.isna() & given["probability"].notna(), key]
+    if len(words):
+        raise PredictionError(
+            f"{predictions}: {offenders(words, len(given))} rows have a probability that is no number"
+        )
+    given = given.assign(probability=numbers.astype(np.float64))
     if labels is None:
         if "cancer" not in given:
             raise PredictionError(f"{predictions}: no column `cancer` with the labels; give a file of labels beside it")
         return with_breast_ids(given, predictions)
+
     known = _labels(_read(labels), key, labels)
-    _must_match(given[key], known[key], key, predictions, labels)
+    unknown, lacking = (one.loc[~one[key].isin(other[key]), key] for one, other in ((given, known), (known, given)))
+    if len(unknown):
+        raise PredictionError(f"{predictions}: {offenders(unknown, len(given))} {key} are not in {labels}")
+    if len(lacking):
+        raise PredictionError(f"{predictions}: {offenders(lacking, len(known))} {key} of {labels} have no prediction")
     columns = [key, "probability", *(["fold"] if "fold" in given else [])]
     return known.drop(columns=columns[1:], errors="ignore").merge(given[columns], on=key, validate="one_to_one")
 
@@ -105,18 +119,6 @@ def _check_ids(table: pd.DataFrame, key: Key, where: Path) -> None:
         raise PredictionError(f"{where}: {offenders(doubled)} {key} come more than once")
 
 
-def _numeric_probability(given: pd.DataFrame, key: Key, where: Path, *, submission: bool) -> pd.DataFrame:
-    if "probability" not in given:
-        if not (submission and "cancer" in given):
-            raise PredictionError(f"{where}: no column `probability` among {list(given)}")
-        given = given.rename(columns={"cancer": "probability"})
-    numbers = pd.to_numeric(given["probability"], errors="coerce")
-    words = given.loc[numbers.isna() & given["probability"].notna(), key]
-    if len(words):
-        raise PredictionError(f"{where}: {offenders(words, len(given))} rows have a probability that is no number")
-    return given.assign(probability=numbers.astype(np.float64))
-
-
 def _labels(table: pd.DataFrame, key: Key, where: Path) -> pd.DataFrame:
     """Labels, one row for each thing that is predicted."""
     if "cancer" not in table:
@@ -132,19 +134,6 @@ def _labels(table: pd.DataFrame, key: Key, where: Path) -> pd.DataFrame:
     groups = table.groupby(key, sort=True)
     attributes = [column for column in ATTRIBUTES if column in table]
     return groups[constant + attributes].first().assign(views=groups.size()).reset_index()
-
-
-def _must_match(given: "pd.Series[str]", known: "pd.Series[str]", key: Key, predictions: Path, labels: Path) -> None:
-    unknown = _only_in(given, known)
-    if unknown:
-        raise PredictionError(f"{predictions}: {offenders(unknown, len(given))} {key} are not in {labels}")
-    lacking = _only_in(known, given)
-    if lacking:
-        raise PredictionError(f"{predictions}: {offenders(lacking, len(known))} {key} of {labels} have no prediction")
-
-
-def _only_in(first: "pd.Series[str]", second: "pd.Series[str]") -> Sequence[str]:
-    return first[~first.isin(second)].tolist()
 
 
 def _refuse(table: pd.DataFrame, wrong: "pd.Series[bool]", what: str, where: Path) -> None:

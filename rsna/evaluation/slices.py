@@ -1,44 +1,39 @@
 """A run on parts of the breasts: by site, machine, views, density, age, implant, BIRADS, difficult negatives."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
-from rsna.evaluation.bootstrap import Interval, resample
-from rsna.evaluation.errors import PredictionError, offenders
-from rsna.evaluation.metrics import Evaluation, ledger_of, plain_json, score_rows
-from rsna.evaluation.tables import TITLES, interval_text, number, text_table
+from rsna.evaluation.bootstrap import LEVEL, Interval, score_breasts
+from rsna.evaluation.checks import PredictionError, offenders
+from rsna.evaluation.evaluate import Evaluation, sorted_breasts
+from rsna.evaluation.metrics import METRICS
+from rsna.evaluation.tables import Plain, Rows, Tables, interval_text, number
 
 FEWEST = 10
-"""Positives, and negatives, that a slice needs before a figure of it is shown."""
+"""Positives, and negatives, that a slice needs before a metric of it is shown."""
 
 SLICE_RESAMPLES = 1000
 """Bootstrap resamples behind each interval of a slice."""
 
-SLICE_FIGURES = ("pf1_raw", "pf1_nested", "auroc")
-"""Figures shown of a slice. pF1 rises with the share of positives: across slices compare AUROC."""
+SLICE_METRICS = ("pf1_raw", "pf1_nested", "auroc")
+"""Metrics shown of a slice. pF1 rises with the share of positives: across slices compare AUROC."""
 
 AGE_EDGES = (40, 50, 60, 70, 80)
 """Years at which age bands begin."""
 
 _TITLES = {
-    "site_id": "site",
-    "machine_id": "machine",
-    "views": "views",
-    "density": "density",
-    "age": "age",
-    "implant": "implant",
-    "BIRADS": "BIRADS",
-    "difficult_negative_case": "negatives",
-}
+    "site_id": "site", "machine_id": "machine", "views": "views", "density": "density", "age": "age",
+    "implant": "implant", "BIRADS": "BIRADS", "difficult_negative_case": "negatives",
+}  # fmt: skip
 """Column of the breasts → the name of the slices that it makes, in the order of the table."""
 
 
 @dataclass(frozen=True)
-class Slice:
+class Slice(Plain):
     """One part of the breasts, cut at the thresholds of the whole."""
 
     by: str
@@ -49,8 +44,8 @@ class Slice:
     positives: int
     recalled: float
     """Share of its (weighted) breasts recalled at the nested thresholds."""
-    figures: Mapping[str, float] = field(default_factory=dict)
-    """Name in SLICE_FIGURES → value; empty where there are too few of either class."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Name in SLICE_METRICS → value; empty where there are too few of either class."""
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     """Patient-level intervals. Nested thresholds are those of the whole, held fixed."""
 
@@ -61,10 +56,28 @@ class Slice:
 
     def to_dict(self) -> dict[str, object]:
         """Plain JSON types; NaN becomes null."""
-        return {name: plain_json(value) for name, value in (asdict(self) | {"too_few": self.too_few}).items()}
+        return {**super().to_dict(), "too_few": self.too_few}
 
 
-def slices(evaluation: Evaluation, resamples: int = SLICE_RESAMPLES, seed: int = 0) -> list[Slice]:
+class Slices(list[Slice], Tables):
+    """Every slice of a run, in the order of the table."""
+
+    def parts(self) -> list[Rows | str]:
+        """One row a slice; `too few` in place of metrics that would mean little."""
+        header = ["", "breasts", "positive", "recalled"]
+        for name in SLICE_METRICS:
+            header += [METRICS[name].title, f"{LEVEL:.0%} interval"]
+        rows = [header]
+        for part in self:
+            cells = [f"{part.by} {part.value}", f"{part.breasts:,}", f"{part.positives:,}", f"{part.recalled:.2%}"]
+            for name in SLICE_METRICS:
+                shown = "too few" if part.too_few else number(part.metrics[name])
+                cells += [shown, "" if part.too_few else interval_text(part.intervals.get(name))]
+            rows.append(cells)
+        return [rows]
+
+
+def slices(evaluation: Evaluation, resamples: int = SLICE_RESAMPLES, seed: int = 0) -> Slices:
     """Every slice that the columns of the evaluated breasts allow.
 
     Slices by difficult negatives hold all positives each, against one kind of negative: a difficult case is never
@@ -78,43 +91,24 @@ def slices(evaluation: Evaluation, resamples: int = SLICE_RESAMPLES, seed: int =
     Raises:
         PredictionError: an age that is no number of years.
     """
-    breasts = evaluation.breasts
-    found = []
+    names = [name for name in SLICE_METRICS if name in evaluation.metrics]
+    found = Slices()
     for column, by in _TITLES.items():
-        if column not in breasts:
+        if column not in evaluation.breasts:
             continue
-        for value, rows in _parts(breasts, column):
-            found.append(_slice(by, value, breasts[rows], evaluation, resamples, seed))
+        for value, chosen in _parts(evaluation.breasts, column):
+            rows = evaluation.breasts[chosen]
+            recalled = float(np.average(rows["recalled"], weights=rows["weight"]))
+            part = Slice(by, value, len(rows), int(rows["cancer"].sum()), recalled)
+            if not part.too_few:
+                # Thresholds are those of the whole run: a slice is judged as it would be treated.
+                at_nested = rows["recalled"].where(rows["threshold"].notna())
+                breasts = sorted_breasts(rows, evaluation.points, evaluation.prevalence, at_nested)
+                scored = score_breasts(breasts, resamples, seed, names)
+                values = dict.fromkeys(SLICE_METRICS, float("nan")) | scored.data
+                part = replace(part, metrics=values, intervals=scored.intervals)
+            found.append(part)
     return found
-
-
-def slices_table(found: Sequence[Slice], level: float) -> str:
-    """Slices as text, four decimals; `too few` in place of figures that would mean little."""
-    figures = [TITLES[name] for name in SLICE_FIGURES]
-    rows = [["", "breasts", "positive", "recalled", *(cell for f in figures for cell in (f, f"{level:.0%} interval"))]]
-    for part in found:
-        cells = [f"{part.by} {part.value}", f"{part.breasts:,}", f"{part.positives:,}", f"{part.recalled:.2%}"]
-        for name in SLICE_FIGURES:
-            shown = "too few" if part.too_few else number(part.figures[name])
-            cells += [shown, "" if part.too_few else interval_text(part.intervals.get(name))]
-        rows.append(cells)
-    return text_table(rows)
-
-
-def _slice(by: str, value: str, rows: pd.DataFrame, whole: Evaluation, resamples: int, seed: int) -> Slice:
-    recalled = float(np.average(rows["recalled"], weights=rows["weight"]))
-    part = Slice(by, value, len(rows), int(rows["cancer"].sum()), recalled)
-    if part.too_few:
-        return part
-    scored = score_rows(value, rows, whole.points)
-    intervals = {}
-    if resamples:
-        prevalence = None if whole.prevalence is None else scored.prevalence
-        ledger = ledger_of(rows, whole.points, prevalence, rows["recalled"].to_numpy())
-        drawn = resample([ledger], resamples, seed)[0]
-        intervals = {name: drawn.interval(name) for name in SLICE_FIGURES}
-    figures = {name: float(getattr(scored, name)) for name in SLICE_FIGURES}
-    return Slice(by, value, part.breasts, part.positives, recalled, figures, intervals)
 
 
 def _parts(breasts: pd.DataFrame, column: str) -> Iterator[tuple[str, "pd.Series[bool]"]]:
@@ -148,15 +142,11 @@ def _age_bands(ages: pd.Series, breasts: "pd.Series[str]") -> pd.Series:
     years = pd.to_numeric(ages, errors="coerce")
     odd = years.isna() & ages.notna()
     if odd.any():
-        named = offenders(breasts[odd], len(ages))
-        raise PredictionError(
-            f"{named} breasts have an age that is no number of years, first {ages[odd].iloc[0]!r}; write 76"
-        )
-    edges = [-np.inf, *AGE_EDGES, np.inf]
+        which, first = offenders(breasts[odd], len(ages)), ages[odd].iloc[0]
+        raise PredictionError(f"{which} breasts have an age that is no number of years, first {first!r}; write 76")
     between = [f"{low} to {high - 1}" for low, high in pairwise(AGE_EDGES)]
     names = [f"under {AGE_EDGES[0]}", *between, f"{AGE_EDGES[-1]} and over"]
-    bands = pd.cut(years, edges, right=False, labels=names)
-    return bands.astype(object)
+    return pd.cut(years, [-np.inf, *AGE_EDGES, np.inf], right=False, labels=names).astype(object)
 
 
 def _name(value: object) -> str:

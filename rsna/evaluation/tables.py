@@ -1,36 +1,50 @@
-"""Figures as text."""
+"""Results as text for a terminal, as HTML for a notebook, and as plain JSON types for programs."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 
-if TYPE_CHECKING:
-    from rsna.evaluation.bootstrap import Interval
-    from rsna.evaluation.metrics import Evaluation
+from rsna.evaluation.bootstrap import Interval
 
-TITLES = {
-    "pf1_raw": "pF1 raw",
-    "pf1_nested": "pF1 nested",
-    "pf1_optimistic": "pF1 optimistic",
-    "optimism_gap": "optimism gap",
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "sensitivity_at_specificity": "sensitivity at specificity",
-    "sensitivity_at_recall_rate": "sensitivity at recall rate",
-    "brier": "Brier score",
-    "calibration_error": "calibration error",
-}
-"""Figure → its name in tables."""
-
-COLUMNS = ("pf1_raw", "pf1_nested", "pf1_optimistic", "optimism_gap", "auroc", "auprc")
-"""Figures shown for each fold."""
+Rows = Sequence[Sequence[str]]
+"""Cells of a table: the first row its header, the first column its names."""
 
 
-def text_table(rows: Sequence[Sequence[str]]) -> str:
+class Plain:
+    """A dataclass of results that becomes JSON."""
+
+    left_out: ClassVar[tuple[str, ...]] = ()
+    """Fields that JSON does without."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain JSON types; NaN becomes null."""
+        return {name: plain_json(value) for name, value in self.__dict__.items() if name not in self.left_out}
+
+
+class Tables:
+    """A result that is shown as tables with remarks between them, in a terminal and in a notebook."""
+
+    def parts(self) -> list[Rows | str]:
+        """Tables and remarks, in order."""
+        raise NotImplementedError
+
+    def table(self) -> str:
+        """As text, four decimals."""
+        return "\n\n".join(part if isinstance(part, str) else text_table(part) for part in self.parts())
+
+    def _repr_html_(self) -> str:
+        shown = [
+            f"<p>{escape(part).replace(chr(10), '<br>')}</p>" if isinstance(part, str) else html_table(part)
+            for part in self.parts()
+        ]
+        return "\n".join(shown)
+
+
+def text_table(rows: Rows) -> str:
     """Aligned columns, two blanks apart: the first to the left, the others to the right."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = []
@@ -40,7 +54,7 @@ def text_table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def html_table(rows: Sequence[Sequence[str]]) -> str:
+def html_table(rows: Rows) -> str:
     """The same as HTML."""
     head, *body = [[escape(cell) for cell in row] for row in rows]
     lines = ["<tr>" + "".join(f"<th>{cell}</th>" for cell in head) + "</tr>"]
@@ -62,45 +76,20 @@ def interval_text(interval: Interval | None) -> str:
     return f"{interval.low:.4f} to {interval.high:.4f}"
 
 
-def evaluation_table(evaluation: Evaluation) -> str:
-    """A run as text: figures per fold and pooled, all pooled ones with intervals, thresholds and remarks."""
-    rows = [["", "breasts", "positive", *(TITLES[name] for name in COLUMNS), "all 1"]]
-    for figures in (*evaluation.folds, evaluation.pooled):
-        values = [number(getattr(figures, name)) for name in COLUMNS]
-        counts = [f"{figures.breasts:,}", f"{figures.positives:,}"]
-        rows.append([figures.name, *counts, *values, number(figures.baseline)])
-    return "\n\n".join([text_table(rows), _pooled(evaluation), "\n".join(_remarks(evaluation))])
-
-
-def _pooled(evaluation: Evaluation) -> str:
-    pooled, points = evaluation.pooled, evaluation.points
-    at = {
-        "sensitivity_at_specificity": f" {points.specificity:g}",
-        "sensitivity_at_recall_rate": f" {points.recall_rate:g}",
-    }
-    rows = [[pooled.name, "", f"{evaluation.level:.0%} interval"]]
-    for name, title in TITLES.items():
-        ends = interval_text(pooled.intervals.get(name))
-        rows.append([title + at.get(name, ""), number(getattr(pooled, name)), ends])
-    return text_table(rows if pooled.intervals else [row[:2] for row in rows])
-
-
-def _remarks(evaluation: Evaluation) -> list[str]:
-    best, nested = evaluation.threshold, sorted(evaluation.nested.items())
-    how = "cross-fitted over parts by patient" if evaluation.crossfitted else "each chosen on the other folds"
-    lines = [
-        f"best threshold {best.value:.4f} recalls {best.recalled:.2%}; "
-        f"plateau {best.plateau[0]:.4f} to {best.plateau[1]:.4f} (width {best.width:.4f})",
-        f"nested thresholds, {how}: " + ", ".join(number(value) for _, value in nested),
-    ]
-    if evaluation.prevalence is not None:
-        lines.append(f"negatives reweighted to a prevalence of {evaluation.prevalence:g}")
-    elif evaluation.sampling == "enriched":
-        lines.append("enriched set, whose share of positives was made: read AUROC, or give prevalence=…")
-    if evaluation.resamples:
-        again = f", {evaluation.redrawn} redrawn for want of a positive" if evaluation.redrawn else ""
-        lines.append(f"intervals from {evaluation.resamples:,} resamples of patients{again}")
-    undefined = [TITLES[name] for name, value in evaluation.pooled.intervals.items() if value.undefined]
-    if undefined:
-        lines.append(f"some resamples leave undefined, and are left out of: {', '.join(undefined)}")
-    return lines
+def plain_json(value: object) -> object:
+    """Nested mappings, sequences, dataclasses, frames (by row), NumPy numbers → plain JSON; null for NaN, infinity."""
+    if isinstance(value, Mapping):
+        return {str(key): plain_json(entry) for key, entry in value.items()}
+    if isinstance(value, pd.DataFrame):
+        return plain_json(value.to_dict(orient="index"))
+    if is_dataclass(value):
+        return value.to_dict() if hasattr(value, "to_dict") else plain_json(value.__dict__)
+    if isinstance(value, (list, tuple)):
+        return [plain_json(entry) for entry in value]
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        return float(value) if np.isfinite(value) else None
+    return value

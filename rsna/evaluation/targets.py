@@ -1,19 +1,20 @@
-"""Figures of the targets beside cancer, by image: how well their classes are told apart."""
+"""AUROC of the targets beside cancer, by image: how well their classes are told apart."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from rsna.dataset.targets import Target
-from rsna.evaluation.bootstrap import Interval
-from rsna.evaluation.metrics import evaluate
-from rsna.evaluation.tables import interval_text, number, text_table
+from rsna.evaluation.bootstrap import Interval, score_breasts
+from rsna.evaluation.counts import SortedBreasts
+from rsna.evaluation.evaluate import patient_numbers
+from rsna.evaluation.tables import Plain, interval_text, number, text_table
 
 
 @dataclass(frozen=True)
-class TargetScore:
+class TargetScore(Plain):
     """AUROC of one class against the others, by image."""
 
     images: int
@@ -24,19 +25,14 @@ class TargetScore:
     interval: Interval | None
     """Patient-level."""
 
-    def to_dict(self) -> dict[str, object]:
-        """Plain JSON types."""
-        plain = asdict(self)
-        return plain | {"auroc": None if np.isnan(self.auroc) else self.auroc}
-
 
 def score_targets(images: pd.DataFrame, targets: Sequence[Target], resamples: int) -> dict[str, TargetScore]:
     """Scores ``p_<target>`` (two classes) or ``p_<target>_<class>`` against the labels in the table's columns.
 
     Args:
-        images: One row an image: image_id, patient_id, the targets' columns and predictions.
+        images: One row an image: patient_id, the targets' columns and predictions in [0, 1].
         targets: What to score.
-        resamples: Patient-level bootstrap resamples.
+        resamples: Patient-level bootstrap resamples; 0 leaves intervals out.
 
     Returns:
         target, or target_class → score; classes that are absent, or alone, have none.
@@ -45,37 +41,25 @@ def score_targets(images: pd.DataFrame, targets: Sequence[Target], resamples: in
     for target in targets:
         labels = target.read(images)
         known = ~np.isnan(labels)
-        classes = (
-            [(target.name, 1)]
-            if target.outputs == 1
-            else [(f"{target.name}_{c}", i) for i, c in enumerate(target.classes)]
-        )
-        for name, index in classes:
-            rows = images.loc[known, ["image_id", "patient_id"]].assign(
-                prediction_id=images["image_id"],
-                cancer=(labels[known] == index).astype(int),
-                probability=images[f"p_{name}"],
-            )
-            if rows["cancer"].nunique() < 2:
+        two = target.outputs == 1
+        classes = {target.name: 1} if two else {f"{target.name}_{c}": i for i, c in enumerate(target.classes)}
+        for name, index in classes.items():
+            positive = labels[known] == index
+            if positive.all() or not positive.any():
                 continue
-            pooled = evaluate(rows, resamples=resamples).pooled
-            scores[name] = TargetScore(
-                len(rows), int(rows["cancer"].sum()), pooled.auroc, pooled.intervals.get("auroc")
-            )
+            probabilities = images.loc[known, f"p_{name}"].to_numpy(dtype=np.float64)
+            one_fold = np.zeros(positive.size, dtype=np.int64)  # nothing here is nested
+            rows = SortedBreasts(positive, probabilities, patient_numbers(images.loc[known, "patient_id"]), one_fold)
+            scored = score_breasts(rows, resamples, 0, ["auroc"])
+            interval = scored.intervals.get("auroc")
+            scores[name] = TargetScore(positive.size, int(positive.sum()), scored.data["auroc"], interval)
     return scores
 
 
 def targets_table(scores: Mapping[str, TargetScore]) -> str:
     """The scores as text, four decimals."""
     rows = [["target (by image)", "images", "of the class", "AUROC", "95 % interval"]]
-    for name, score in scores.items():
-        rows.append(
-            [
-                name,
-                f"{score.images:,}",
-                f"{score.positives:,}",
-                number(score.auroc),
-                interval_text(score.interval),
-            ]
-        )
+    for name, one in scores.items():
+        counts = f"{one.images:,}", f"{one.positives:,}"
+        rows.append([name, *counts, number(one.auroc), interval_text(one.interval)])
     return text_table(rows)

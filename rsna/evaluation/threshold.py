@@ -1,4 +1,4 @@
-"""Thresholds: the exact best one, and the nested one that can be reported.
+"""The exact best threshold, and the parts that nested ones are cross-fitted over.
 
 A breast is *recalled* at threshold t where its probability ≥ t. So every cut has a threshold within [0, 1]: t = 0
 recalls all, and the cut just below a score s is any t in (next lower score, s].
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rsna.evaluation.arrays import Bools, Floats, Ints, as_labels, as_scores, as_weights
-from rsna.evaluation.pf1 import f_beta
+from rsna.evaluation.checks import Bools, Floats, Ints, as_labels, as_scores, as_weights
+from rsna.evaluation.counts import between, f_beta
 
 PLATEAU_TOLERANCE = 0.01
 """How far below the best pF1 the plateau reaches: about half a standard error at the competition's 492 positives."""
@@ -27,7 +27,7 @@ class Threshold:
     value: float
     """t in [0, 1], midway between the last score recalled and the next lower one."""
     pf1: float
-    """pF1 of the calls at t, on the very rows it was chosen on: optimistic."""
+    """pF1 at t, on the very rows it was chosen on: optimistic."""
     plateau: tuple[float, float]
     """The widest interval (low, high] around t in which pF1 stays within PLATEAU_TOLERANCE of the best."""
     recalled: float
@@ -46,7 +46,7 @@ class Curve:
     scores: Floats
     """(cuts,) distinct scores, falling: cut i recalls the rows ≥ scores[i]."""
     pf1: Floats
-    """(cuts,) pF1 of the calls."""
+    """(cuts,) pF1 at each."""
     recalled: Floats
     """(cuts,) share of the (weighted) rows recalled."""
 
@@ -56,15 +56,8 @@ class Curve:
 
 
 def recalled(probabilities: ArrayLike, threshold: ArrayLike) -> Bools:
-    """The calls: probability ≥ threshold, compared in float64 whatever the predictions' type."""
+    """(n,) whether each row is: probability ≥ threshold, compared in float64 whatever the predictions' type."""
     return np.asarray(np.asarray(probabilities, dtype=np.float64) >= np.asarray(threshold, dtype=np.float64))
-
-
-def between(lower: ArrayLike, upper: ArrayLike) -> Floats:
-    """Midpoint of (lower, upper]; `upper` itself where no number lies between them."""
-    low, high = np.asarray(lower, dtype=np.float64), np.asarray(upper, dtype=np.float64)
-    middle = low + (high - low) / 2
-    return np.where(middle > low, middle, high)
 
 
 def threshold_curve(
@@ -112,34 +105,6 @@ def best_threshold(
         plateau=(curve.lower(last), float(curve.scores[first])),
         recalled=float(curve.recalled[best]),
     )
-
-
-def nested_thresholds(
-    labels: ArrayLike,
-    probabilities: ArrayLike,
-    folds: ArrayLike,
-    beta: float = 1.0,
-    weights: ArrayLike | None = None,
-) -> dict[int, float]:
-    """fold → the best threshold of all *other* folds; NaN where these have no positive to choose by.
-
-    Args:
-        labels: (n,) of 0 and 1.
-        probabilities: (n,) in [0, 1].
-        folds: (n,) int; no patient in two of them.
-        beta: as in `pf1`.
-        weights: (n,) ≥ 0.
-    """
-    positive = as_labels(labels)
-    scores = as_scores(probabilities, positive.size)
-    fold = np.asarray(folds)
-    w = as_weights(weights, positive.size)
-    chosen: dict[int, float] = {}
-    for k in np.unique(fold):
-        rest = (fold != k) & (w > 0)
-        known = bool(positive[rest].any())
-        chosen[int(k)] = best_threshold(positive[rest], scores[rest], beta, w[rest]).value if known else float("nan")
-    return chosen
 
 
 def crossfit_folds(patients: ArrayLike, labels: ArrayLike, parts: int = CROSSFIT_PARTS) -> Ints:

@@ -26,8 +26,7 @@ def validate(options: ValidateOptions) -> "pd.DataFrame":
 
     from rsna.dataset.source import load_table
     from rsna.dataset.table import TableError
-    from rsna.evaluation.calls import score_calls
-    from rsna.evaluation.metrics import evaluate
+    from rsna.evaluation.evaluate import evaluate, score_at
     from rsna.runs.trained_model import load_trained
 
     trained = load_trained(options.run, options.folds)
@@ -55,7 +54,7 @@ def validate(options: ValidateOptions) -> "pd.DataFrame":
         _write(predicted, Path(options.out))
     found = evaluate(predicted, trained.aggregate, sampling=options.sampling, resamples=options.resamples)
     # The thresholds in the table are chosen on this set; a submission comes with the run's.
-    print(f"{found.table()}\n{score_calls(found, trained.threshold, options.resamples).line()}")
+    print(f"{found.table()}\n{score_at(found, trained.threshold, options.resamples).line()}")
     return predicted
 
 

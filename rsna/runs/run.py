@@ -15,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 
 from rsna.config.schema import Config
 from rsna.dataset.folds import COLUMNS, folds_hash
-from rsna.evaluation.errors import PredictionError
-from rsna.evaluation.metrics import Evaluation, evaluate
+from rsna.evaluation.checks import PredictionError
+from rsna.evaluation.evaluate import Evaluation, evaluate
 from rsna.evaluation.predictions import read_predictions
 from rsna.evaluation.tables import html_table
 from rsna.runs import schema

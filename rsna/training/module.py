@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from rsna.config.schema import Config
 from rsna.dataset.targets import Target
-from rsna.evaluation.metrics import evaluate
+from rsna.evaluation.evaluate import evaluate
 from rsna.model.heads import probabilities
 from rsna.model.network import MammogramNet, to_unit
 from rsna.training.average import MovingAverage

@@ -10,7 +10,7 @@ import pandas as pd
 
 from rsna.config.schema import Config
 from rsna.dataset.prepare_set import prepare_set
-from rsna.evaluation.metrics import evaluate
+from rsna.evaluation.evaluate import evaluate
 from rsna.evaluation.targets import score_targets, targets_table
 from rsna.prepare.cache import Cache
 from rsna.runs.run_directory import fold_folder, is_finished, read_oof, write_fold_results, write_pooled_results

@@ -13,7 +13,7 @@ from rsna.config.settings import from_mapping
 from rsna.dataset.folds import folds_hash
 from rsna.dataset.table import ImageTable
 from rsna.dataset.targets import get_targets
-from rsna.evaluation.metrics import evaluate
+from rsna.evaluation.evaluate import evaluate
 from rsna.model.network import build_model
 from rsna.prepare.image import preprocessing_hash
 from rsna.runs.run_directory import bind_run, fold_folder, write_fold_results, write_pooled_results

@@ -31,9 +31,9 @@ def test_every_chart_is_well_formed_and_named(run):
 def test_the_confusion_matrix_is_scikit_learns(run):
     evaluation = run.evaluate()
     breasts = evaluation.breasts
-    called = charts.confusion(evaluation)
+    matrix = charts.confusion(evaluation)
     tn, fp, fn, tp = confusion_matrix(breasts["cancer"], breasts["recalled"]).ravel()
-    assert (called.tp, called.fp, called.fn, called.tn) == (tp, fp, fn, tn)
+    assert (matrix.tp, matrix.fp, matrix.fn, matrix.tn) == (tp, fp, fn, tn)
 
 
 def test_the_roc_curve_rises_from_corner_to_corner(run):

@@ -40,7 +40,7 @@ def test_p_is_corrected_for_the_runs_that_are_compared(tmp_path, monkeypatch):
         write_run(tmp_path / f"run{seed}", drawn(seed=seed))
     raw = iter([0.3, 0.02, 0.001, 0.9])
 
-    def compare(first, second, resamples):
+    def compare(first, second, resamples, names):
         gap = Difference(0.1, Interval(-0.1, 0.2), next(raw))
         return Comparison({"pf1_nested": gap}, resamples, 0)
 
@@ -68,4 +68,4 @@ def test_a_run_that_never_learnt_cancer_is_listed(tmp_path):
 
 def test_resampling_is_on_the_pooled_out_of_fold_breasts(ranked):
     place = leaderboard([open_run(ranked / "good")])[0].places[0]
-    assert len(place.evaluation.breasts) == pd.read_parquet(ranked / "good/cv/oof.parquet")["prediction_id"].nunique()
+    assert len(place.evaluate().breasts) == pd.read_parquet(ranked / "good/cv/oof.parquet")["prediction_id"].nunique()

@@ -5,7 +5,7 @@ from rsna.runs.lb_scores import Submission, record_scores
 from tests.board.runs import drawn, write_run
 
 
-def test_scores_stand_beside_the_pooled_figures(tmp_path):
+def test_scores_stand_beside_the_pooled_metrics(tmp_path):
     pytest.importorskip("mlflow", reason="the mirror needs mlflow")
     from mlflow import MlflowClient
 

@@ -5,7 +5,7 @@ import pytest
 
 from rsna.board.report import write_report
 from rsna.runs.errors import RunError
-from rsna.runs.run import find_runs, open_run
+from rsna.runs.run import Run, find_runs, open_run
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +56,16 @@ def test_words_from_run_folders_are_escaped(pictured, tmp_path):
 def test_no_run_is_an_error(tmp_path):
     with pytest.raises(RunError, match="no run to report on"):
         write_report([], tmp_path / "r.html")
+
+
+def test_each_run_is_evaluated_once(ranked, tmp_path, monkeypatch):
+    evaluated, evaluate = [], Run.evaluate
+
+    def counted(run):
+        evaluated.append(run.name)
+        return evaluate(run)
+
+    monkeypatch.setattr(Run, "evaluate", counted)
+    runs = find_runs(ranked)[0]
+    write_report(runs, tmp_path / "r.html", images=0, resamples=20)
+    assert sorted(evaluated) == sorted(run.name for run in runs)

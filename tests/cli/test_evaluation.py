@@ -102,6 +102,20 @@ def test_files_are_scored_by_the_mean_unless_told_otherwise(csv, tmp_path):
         assert json.loads(out.read_text())["aggregate"] == expected
 
 
+def test_a_file_of_ranks_has_no_metric_that_needs_probabilities(csv, tmp_path, capsys):
+    out = tmp_path / "o.json"
+    assert main(["evaluate", f"predictions={csv}", "resamples=0", "ranks=true", f"out={out}"]) == 0
+    assert "no probabilities" in capsys.readouterr().out
+    assert json.loads(out.read_text())["pooled"]["brier"] is None
+    other = shutil.copy(csv, tmp_path / "other.csv")
+    assert main(["ensemble", f"members=[{csv},{other}]", f"ranks=[{other}]", "resamples=0", f"out={out}"]) == 0
+    found = json.loads(out.read_text())
+    assert found["members"][str(csv)]["pooled"]["brier"] is not None
+    assert found["members"][str(other)]["pooled"]["brier"] is found["joint"]["pooled"]["brier"] is None
+    assert main(["ensemble", f"members=[{csv},{other}]", "ranks=[third.csv]"]) == 2
+    assert "ranks: third.csv is none of the members" in capsys.readouterr().err
+
+
 def test_members_are_joined_by_the_aggregate_that_their_runs_share(run, run_of_max, tmp_path, capsys):
     def aggregates(*members, more=()):
         named = ",".join(str(member) for member in members)

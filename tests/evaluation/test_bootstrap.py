@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 import rsna.evaluation.bootstrap as bootstrap
-from rsna.evaluation.bootstrap import RECENTRED, Resamples, difference, percentile_interval, resample
-from rsna.evaluation.ledger import FIGURES, Ledger
-from rsna.evaluation.pf1 import pf1
-from rsna.evaluation.scores import OperatingPoints, auroc
+from rsna.evaluation.bootstrap import Resamples, difference, percentile_interval, resample
+from rsna.evaluation.counts import OperatingPoints, SortedBreasts
+from rsna.evaluation.metrics import METRICS
 
 POINTS = OperatingPoints()
 
@@ -18,25 +18,25 @@ def screening(rng, patients, prevalence, separation):
     return positive, scores, np.repeat(np.arange(patients), 2)
 
 
-def ledger(seed=0, patients=150, prevalence=0.15, separation=1.5):
+def simulated(seed=0, patients=150, prevalence=0.15, separation=1.5):
     positive, scores, numbers = screening(np.random.default_rng(seed), patients, prevalence, separation)
-    return Ledger(positive, scores, numbers, numbers % 4, POINTS)
+    return SortedBreasts(positive, scores, numbers, numbers % 4, POINTS)
 
 
 def test_the_same_seed_draws_the_same_and_another_seed_others():
-    one, again, other = (resample([ledger()], 50, seed)[0] for seed in (1, 1, 2))
-    for name in FIGURES:
+    one, again, other = (resample([simulated()], 50, seed)[0] for seed in (1, 1, 2))
+    for name in METRICS:
         np.testing.assert_array_equal(one.values[name], again.values[name])
     assert not np.array_equal(one.values["auroc"], other.values["auroc"])
 
 
 def test_chunks_do_not_change_the_draws(monkeypatch):
-    whole = resample([ledger(prevalence=0.005)], 60)[0]
+    whole = resample([simulated(prevalence=0.005)], 60)[0]
     assert whole.redrawn
     monkeypatch.setattr(bootstrap, "CHUNK_NUMBERS", 7 * 1000)
-    parts = resample([ledger(prevalence=0.005)], 60)[0]
+    parts = resample([simulated(prevalence=0.005)], 60)[0]
     assert whole.redrawn == parts.redrawn
-    for name in FIGURES:
+    for name in METRICS:
         np.testing.assert_allclose(whole.values[name], parts.values[name], atol=1e-12)
 
 
@@ -44,8 +44,8 @@ def test_whole_patients_are_drawn():
     # Both breasts of a patient have one score and label: as if each were a single breast drawn twice.
     rng = np.random.default_rng(0)
     positive, scores = rng.random(60) < 0.4, rng.random(60)
-    single = Ledger(positive, scores, np.arange(60), np.arange(60) % 3, POINTS)
-    twice = Ledger(
+    single = SortedBreasts(positive, scores, np.arange(60), np.arange(60) % 3, POINTS)
+    twice = SortedBreasts(
         np.repeat(positive, 2),
         np.repeat(scores, 2),
         np.repeat(np.arange(60), 2),
@@ -59,7 +59,7 @@ def test_whole_patients_are_drawn():
 
 def test_resamples_without_a_positive_are_redrawn_and_counted():
     scores = np.linspace(0, 1, 20)
-    only = Ledger(np.arange(20) == 15, scores, np.arange(20), np.arange(20) % 2, POINTS)
+    only = SortedBreasts(np.arange(20) == 15, scores, np.arange(20), np.arange(20) % 2, POINTS)
     drawn = resample([only], 400)[0]
     # A given patient is missed by (1 - 1/20)^20 = 0.358 of resamples, by as many of the redrawn, and so on.
     assert drawn.redrawn == pytest.approx(400 * 0.358 / (1 - 0.358), rel=0.2)
@@ -69,12 +69,12 @@ def test_resamples_without_a_positive_are_redrawn_and_counted():
 
 def test_no_positive_at_all_is_an_error():
     with pytest.raises(ValueError, match="at least one positive"):
-        resample([Ledger(np.zeros(4, dtype=bool), np.ones(4), np.arange(4), np.arange(4), POINTS)], 10)
+        resample([SortedBreasts(np.zeros(4, dtype=bool), np.ones(4), np.arange(4), np.arange(4), POINTS)], 10)
 
 
 def test_at_least_one_resample_is_drawn():
     with pytest.raises(ValueError, match="resamples must be"):
-        resample([ledger()], 0)
+        resample([simulated()], 0)
 
 
 def test_undefined_resamples_are_left_out_and_counted():
@@ -85,23 +85,23 @@ def test_undefined_resamples_are_left_out_and_counted():
     assert nothing.undefined == 3
 
 
-def test_one_positive_breast_leaves_nested_figures_undefined():
-    lone = Ledger(np.array([True, False, False]), np.array([0.9, 0.1, 0.2]), np.arange(3), np.arange(3), POINTS)
+def test_one_positive_breast_leaves_nested_metrics_undefined():
+    lone = SortedBreasts(np.array([True, False, False]), np.array([0.9, 0.1, 0.2]), np.arange(3), np.arange(3), POINTS)
     drawn = resample([lone], 30)[0]
     assert np.isnan(drawn.data["pf1_nested"])
-    assert drawn.interval("pf1_nested").undefined == 30
-    assert drawn.interval("pf1_optimistic").high == 1.0
+    assert drawn.intervals["pf1_nested"].undefined == 30
+    assert drawn.intervals["pf1_optimistic"].high == 1.0
 
 
-def test_chosen_figures_are_centred_on_the_data():
-    drawn = resample([ledger()], 501)[0]
-    for name in RECENTRED:
+def test_chosen_metrics_are_centred_on_the_data():
+    drawn = resample([simulated()], 501)[0]
+    for name in (name for name, metric in METRICS.items() if metric.recentred):
         assert np.median(drawn.values[name]) == pytest.approx(drawn.data[name])
 
 
 def test_a_run_does_not_differ_from_itself():
-    one, same = resample([ledger(), ledger()], 100)
-    for name in FIGURES:
+    one, same = resample([simulated(), simulated()], 100)
+    for name in METRICS:
         gap = difference(name, one, same)
         assert (gap.value, gap.interval.low, gap.interval.high, gap.p) == (0, 0, 0, 1)
 
@@ -121,11 +121,11 @@ def test_a_clear_difference_is_seen_although_single_intervals_overlap():
     rng = np.random.default_rng(5)
     positive, scores, numbers = screening(rng, 1200, 0.1, 1.5)
     worse = 1 / (1 + np.exp(-(np.log(scores / (1 - scores)) + rng.normal(0, 0.9, scores.size))))
-    good, bad = (Ledger(positive, s, numbers, numbers % 4, POINTS) for s in (scores, worse))
+    good, bad = (SortedBreasts(positive, s, numbers, numbers % 4, POINTS) for s in (scores, worse))
     one, two = resample([good, bad], 500)
     gap = difference("auroc", one, two)
-    assert gap.value == pytest.approx(auroc(positive, scores) - auroc(positive, worse))
-    assert one.interval("auroc").low < two.interval("auroc").high  # apart, they say nothing
+    assert gap.value == pytest.approx(roc_auc_score(positive, scores) - roc_auc_score(positive, worse))
+    assert one.intervals["auroc"].low < two.intervals["auroc"].high  # apart, they say nothing
     assert 0 < gap.interval.low < gap.value < gap.interval.high
     assert gap.p < 0.05
     mirrored = difference("auroc", two, one)
@@ -135,24 +135,24 @@ def test_a_clear_difference_is_seen_although_single_intervals_overlap():
 
 @pytest.fixture(scope="module")
 def coverage():
-    """Figure → share of simulated sets whose 95 % interval holds the truth.
+    """Metric → share of simulated sets whose 95 % interval holds the truth.
 
-    The truth of a figure is its mean over all simulated sets: what the procedure gives on sets of this size.
+    The truth of a metric is its mean over all simulated sets: what the procedure gives on sets of this size.
     """
     rng = np.random.default_rng(7)
     values, lows, highs = [], [], []
     for seed in range(800):
         positive, scores, numbers = screening(rng, 300, 0.12, 1.5)
-        drawn = resample([Ledger(positive, scores, numbers, numbers % 4, POINTS)], 250, seed)[0]
-        intervals = [drawn.interval(name) for name in FIGURES]
-        values.append([drawn.data[name] for name in FIGURES])
+        drawn = resample([SortedBreasts(positive, scores, numbers, numbers % 4, POINTS)], 250, seed)[0]
+        intervals = [drawn.intervals[name] for name in METRICS]
+        values.append([drawn.data[name] for name in METRICS])
         lows.append([interval.low for interval in intervals])
         highs.append([interval.high for interval in intervals])
     truth = np.mean(values, axis=0)
-    return dict(zip(FIGURES, np.mean((lows <= truth) & (truth <= highs), axis=0), strict=True))
+    return dict(zip(METRICS, np.mean((lows <= truth) & (truth <= highs), axis=0), strict=True))
 
 
-@pytest.mark.parametrize("name", [name for name in FIGURES if name != "optimism_gap"])
+@pytest.mark.parametrize("name", [name for name in METRICS if name != "optimism_gap"])
 def test_nominal_95_percent_intervals_cover_92_to_98(coverage, name):
     assert 0.92 <= coverage[name] <= 0.98
 
@@ -161,20 +161,26 @@ def test_the_interval_of_the_optimism_gap_is_too_wide_rather_than_too_narrow(cov
     assert coverage["optimism_gap"] >= 0.95
 
 
-def test_paired_tests_of_equal_runs_rarely_call_a_difference():
+def test_paired_tests_of_equal_runs_rarely_find_a_difference():
     rng = np.random.default_rng(2)
-    called = []
+    different = []
     for seed in range(200):
         positive, scores, numbers = screening(rng, 200, 0.15, 1.5)
         base = np.log(scores / (1 - scores))
         runs = [1 / (1 + np.exp(-base - rng.normal(0, 0.7, base.size))) for _ in range(2)]
-        one, two = resample([Ledger(positive, s, numbers, numbers % 4, POINTS) for s in runs], 200, seed)
-        called.append([difference(name, one, two).p < 0.05 for name in ("pf1_nested", "auroc")])
-    assert (np.mean(called, axis=0) <= 0.09).all()
+        one, two = resample([SortedBreasts(positive, s, numbers, numbers % 4, POINTS) for s in runs], 200, seed)
+        different.append([difference(name, one, two).p < 0.05 for name in ("pf1_nested", "auroc")])
+    assert (np.mean(different, axis=0) <= 0.09).all()
 
 
-def test_the_data_figure_is_that_of_the_plain_metrics():
-    one = ledger()
-    drawn = resample([one], 5)[0]
-    assert drawn.data["pf1_raw"] == pytest.approx(pf1(one.positive, one.scores))
-    assert drawn.data["auroc"] == pytest.approx(auroc(one.positive, one.scores))
+def test_the_value_on_the_data_is_that_of_scikit_learn():
+    one = simulated()
+    assert resample([one], 5)[0].data["auroc"] == pytest.approx(roc_auc_score(one.positive, one.scores))
+
+
+def test_some_metrics_alone_are_drawn_as_beside_all():
+    one = simulated()
+    alone, all_of_them = resample([one], 40, names=["auroc", "pf1_nested"])[0], resample([one], 40)[0]
+    assert list(alone.values) == ["auroc", "pf1_nested"]
+    for name in alone.values:
+        np.testing.assert_array_equal(alone.values[name], all_of_them.values[name])

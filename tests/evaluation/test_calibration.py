@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from rsna.evaluation.calibration import (
     CLIP,
     HOTTEST,
+    RIDGE,
     Platt,
     calibrate,
     calibration_table,
@@ -20,9 +21,10 @@ from rsna.evaluation.calibration import (
     sigmoid,
     with_temperature,
 )
-from rsna.evaluation.errors import PredictionError
-from rsna.evaluation.metrics import evaluate
-from rsna.evaluation.scores import calibration_error
+from rsna.evaluation.checks import PredictionError
+from rsna.evaluation.counts import OperatingPoints
+from rsna.evaluation.evaluate import evaluate
+from rsna.evaluation.metrics import score
 from tests.evaluation.simulate import simulate_images
 
 
@@ -90,8 +92,8 @@ def test_odds_raised_by_repeated_positives_are_mended_by_platt_and_not_by_a_temp
     platt = fit_platt(labels, raised)
     assert platt.slope == pytest.approx(1, abs=0.1)
     assert platt.intercept == pytest.approx(-np.log(factor), abs=0.2)
-    assert calibration_error(labels, platt.apply(raised)) < 0.01
-    assert calibration_error(labels, with_temperature(raised, fit_temperature(labels, raised))) > 0.03
+    assert score("calibration_error", labels, platt.apply(raised)) < 0.01
+    assert score("calibration_error", labels, with_temperature(raised, fit_temperature(labels, raised))) > 0.03
 
 
 @pytest.mark.parametrize(
@@ -120,6 +122,19 @@ def test_platt_has_the_least_penalised_loss_far_from_where_it_starts():
     assert found.slope == pytest.approx(1 / 3, rel=0.1)
 
 
+@pytest.mark.parametrize(("rows", "shift", "stretch"), [(50, 0.0, 1.0), (500, 3.0, 1.0), (4000, -2.0, 3.0)])
+def test_the_penalised_loss_is_flat_where_platt_stops(rows, shift, stretch):
+    """Newton's step from there, by the second derivative, is below 1e-6."""
+    labels, p = overconfident(rows, stretch, seed=3)
+    p, w = sigmoid(logit(p) + shift), np.random.default_rng(0).random(rows)
+    found = fit_platt(labels, p, w)
+    x = np.stack([logit(p), np.ones(rows)])
+    q = found.apply(p)
+    gradient = x @ (w * (q - labels)) + RIDGE * np.array([found.slope - 1, found.intercept])
+    curvature = (x * (w * q * (1 - q))) @ x.T + RIDGE * np.eye(2)
+    assert np.abs(np.linalg.solve(curvature, gradient)).max() < 1e-6
+
+
 def test_platt_that_does_nothing_gives_back_what_it_is_given():
     np.testing.assert_allclose(Platt().apply([0.01, 0.5, 0.9]), [0.01, 0.5, 0.9])
 
@@ -134,7 +149,7 @@ def test_reliability_counts_every_row_once_and_agrees_with_the_calibration_error
     assert (table["predicted"] <= table["high"]).all()
     assert (table["high"].to_numpy()[:-1] < table["low"].to_numpy()[1:]).all()
     error = np.average(np.abs(table["predicted"] - table["observed"]), weights=table["breasts"])
-    assert error == pytest.approx(calibration_error(labels, p, bins=10))
+    assert error == pytest.approx(score("calibration_error", labels, p, points=OperatingPoints(bins=10)))
 
 
 @pytest.fixture(scope="module")
@@ -146,10 +161,10 @@ def evaluation():
 def test_calibrators_mend_overconfidence(evaluation):
     given_, *all_mended = calibrate(evaluation)
     assert [one.calibrator for one in (given_, *all_mended)] == ["as given", "temperature", "Platt", "isotonic"]
-    assert given_.figures["brier"] == pytest.approx(evaluation.pooled.brier)
+    assert given_.metrics["brier"] == pytest.approx(evaluation.pooled.brier)
     for mended in all_mended:
-        assert mended.figures["log_loss"] < given_.figures["log_loss"]
-        assert mended.figures["calibration_error"] < given_.figures["calibration_error"]
+        assert mended.metrics["log_loss"] < given_.metrics["log_loss"]
+        assert mended.metrics["calibration_error"] < given_.metrics["calibration_error"]
         assert ((mended.probability >= 0) & (mended.probability <= 1)).all()
 
 
@@ -185,3 +200,8 @@ def test_calibration_is_json_and_text(evaluation):
     assert [line.split("  ")[0] for line in calibration_table(found).splitlines()[1:]] == [
         "as given", "temperature", "Platt", "isotonic",
     ]  # fmt: skip
+
+
+def test_ranks_are_not_calibrated():
+    with pytest.raises(PredictionError, match="no probabilities"):
+        calibrate(evaluate(simulate_images(), probabilities=False, resamples=0))

@@ -3,11 +3,11 @@ import json
 import numpy as np
 import pytest
 
+from rsna.evaluation.checks import PredictionError
 from rsna.evaluation.compare import compare, holm
-from rsna.evaluation.errors import PredictionError
-from rsna.evaluation.ledger import FIGURES
-from rsna.evaluation.metrics import evaluate
-from rsna.evaluation.scores import OperatingPoints
+from rsna.evaluation.counts import OperatingPoints
+from rsna.evaluation.evaluate import evaluate
+from rsna.evaluation.metrics import METRICS
 from tests.evaluation.simulate import simulate_images
 
 
@@ -22,10 +22,10 @@ def noisier(images, amount=2.0):
     return images.assign(probability=1 / (1 + np.exp(-z - noise)))
 
 
-def test_the_difference_is_that_of_the_figures_and_its_interval_is_paired(images):
+def test_the_difference_is_that_of_the_metrics_and_its_interval_is_paired(images):
     good, bad = evaluate(images, resamples=0), evaluate(noisier(images), resamples=0)
     found = compare(good, bad, resamples=300)
-    assert set(found.differences) == set(FIGURES)
+    assert set(found.differences) == set(METRICS)
     for name, gap in found.differences.items():
         assert gap.value == pytest.approx(getattr(good.pooled, name) - getattr(bad.pooled, name)), name
     auroc = found.differences["auroc"]
@@ -60,6 +60,7 @@ def test_the_comparison_is_json_and_text(images):
     assert back["differences"]["pf1_nested"].keys() == {"value", "interval", "p"}
     line = next(line for line in found.table().splitlines() if line.startswith("AUROC"))
     assert f"{found.differences['auroc'].value:+.4f}" in line
+    assert f"<td>{found.differences['auroc'].value:+.4f}</td>" in found._repr_html_()
 
 
 def test_holm_multiplies_the_smallest_by_all_and_never_falls():
@@ -74,3 +75,9 @@ def test_holm_does_not_count_what_could_not_be_tested():
     first, second, third = holm([0.02, float("nan"), 0.04])
     assert (first, third) == (pytest.approx(0.04), pytest.approx(0.04))
     assert np.isnan(second)
+
+
+def test_of_ranks_only_the_metrics_of_an_order_are_compared(images):
+    given, ranks = evaluate(images, resamples=0), evaluate(noisier(images), probabilities=False, resamples=0)
+    found = compare(given, ranks, resamples=20)
+    assert set(METRICS) - set(found.differences) == {"pf1_raw", "brier", "calibration_error"}

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from rsna.evaluation.calibration import logit, sigmoid
+from rsna.evaluation.checks import PredictionError
 from rsna.evaluation.ensemble import STEPS, combine, ensemble, fit_weights
-from rsna.evaluation.errors import PredictionError
-from rsna.evaluation.metrics import evaluate
+from rsna.evaluation.evaluate import evaluate
 from tests.evaluation.simulate import simulate_images
 
 
@@ -154,3 +154,46 @@ def test_the_ensemble_is_json_and_text():
     table = found.table()
     for text in ("together (weights)", "rank correlation", f"{found.joint.pooled.pf1_nested:.4f}"):
         assert text in table
+
+
+NEED_PROBABILITIES = {"pf1_raw", "brier", "calibration_error"}
+
+
+def test_an_ensemble_of_ranks_has_no_metric_that_needs_probabilities_and_says_why():
+    runs = members(patients=80)
+    found = ensemble(runs, "rank_mean", resamples=20)
+    back = found.to_dict()
+    for name in NEED_PROBABILITIES:
+        assert back["joint"]["pooled"][name] is None
+        assert name not in back["joint"]["pooled"]["intervals"]
+        assert back["members"]["one"]["pooled"][name] is not None
+        assert all(name not in gain["differences"] for gain in back["gains"].values())
+    table = found.table()
+    line = next(line for line in table.splitlines() if line.startswith("together (rank_mean)"))
+    assert line.split()[2] == "–"
+    assert "together (rank_mean): an order of breasts, no probabilities" in table
+    assert "no probabilities" not in ensemble(runs, "mean", resamples=0).table()
+
+
+@pytest.mark.parametrize("method", ["mean", "logit_mean", "weights"])
+def test_a_member_of_ranks_makes_what_is_joined_with_it_no_probability(method):
+    runs = members(patients=80)
+    runs["two"] = runs["two"].assign(probability=(runs["two"]["probability"].rank() - 0.5) / len(runs["two"]))
+    found = ensemble(runs, method, ranks=["two"], resamples=0)
+    assert found.members["one"].probabilities
+    for name in NEED_PROBABILITIES:
+        assert np.isnan(found.members["two"].pooled.values[name])
+        assert np.isnan(found.joint.pooled.values[name])
+    assert f"two, together ({method}): an order of breasts" in found.table()
+
+
+def test_ranks_of_no_member_are_refused():
+    with pytest.raises(ValueError, match="ranks: three is none of the members one, two"):
+        ensemble(members(patients=20), ranks=["three"], resamples=0)
+
+
+def test_a_notebook_shows_names_of_members_escaped():
+    runs = members(patients=60)
+    html = ensemble({"<b>": runs["one"], "two": runs["two"]}, resamples=0)._repr_html_()
+    assert "&lt;b&gt;" in html
+    assert "<b>" not in html

@@ -1,182 +1,285 @@
-import json
-from dataclasses import fields
+from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
-from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, brier_score_loss, fbeta_score, roc_auc_score
 
-from rsna.evaluation.errors import PredictionError
-from rsna.evaluation.ledger import FIGURES
-from rsna.evaluation.metrics import Figures, evaluate, plain_json
-from rsna.evaluation.pf1 import pf1
-from rsna.evaluation.scores import OperatingPoints
-from rsna.evaluation.threshold import best_threshold
-from tests.evaluation.simulate import simulate_images
+import rsna
+from rsna.evaluation.counts import OperatingPoints, SortedBreasts, mass_bins
+from rsna.evaluation.metrics import METRICS, Metric, metrics_of, metrics_of_data, pf1, pf1_of_ones, score
 
-
-@pytest.fixture(scope="module")
-def images():
-    return simulate_images()
+SCORE = st.one_of(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), st.floats(0, 1))
+ROWS = st.lists(st.tuples(st.booleans(), SCORE, st.sampled_from([0.0, 1.0, 2.5])), min_size=1, max_size=25).filter(
+    lambda rows: any(weight for _, _, weight in rows)
+)
 
 
-@pytest.fixture(scope="module")
-def evaluation(images):
-    return evaluate(images, resamples=300)
+def columns(rows):
+    labels, scores, weights = zip(*rows, strict=True)
+    return np.array(labels), np.array(scores), np.array(weights)
 
 
-def test_pooled_figures_are_those_of_the_breasts(images, evaluation):
-    breasts = images.groupby("prediction_id").agg(y=("cancer", "first"), p=("probability", "mean"))
-    pooled = evaluation.pooled
-    assert (pooled.name, pooled.breasts, pooled.patients) == ("pooled", 240, 120)
-    assert pooled.positives == breasts["y"].sum()
-    assert pooled.pf1_raw == pytest.approx(pf1(breasts["y"], breasts["p"]))
-    assert pooled.pf1_optimistic == pytest.approx(best_threshold(breasts["y"], breasts["p"]).pf1)
-    assert pooled.auroc == pytest.approx(roc_auc_score(breasts["y"], breasts["p"]))
-    assert pooled.auprc == pytest.approx(average_precision_score(breasts["y"], breasts["p"]))
-    share = breasts["y"].mean()
-    assert pooled.baseline == pytest.approx(2 * share / (1 + share))
-    assert pooled.optimism_gap == pytest.approx(pooled.pf1_optimistic - pooled.pf1_nested)
+@given(ROWS)
+def test_auroc_is_the_share_of_pairs_in_order(rows):
+    labels, scores, weights = columns(rows)
+    right = pairs = 0.0
+    for p, w in zip(scores[labels], weights[labels], strict=True):
+        for q, v in zip(scores[~labels], weights[~labels], strict=True):
+            pairs += w * v
+            right += w * v * (1.0 if p > q else 0.5 if p == q else 0.0)
+    if pairs:
+        assert score("auroc", labels, scores, weights) == pytest.approx(right / pairs)
+    else:
+        assert np.isnan(score("auroc", labels, scores, weights))
 
 
-def test_nested_pf1_cuts_each_fold_by_the_others(evaluation):
-    breasts = evaluation.breasts
-    calls = pd.Series(False, index=breasts.index)
-    for fold in range(4):
-        here = breasts["fold"] == fold
-        chosen = best_threshold(breasts.loc[~here, "cancer"], breasts.loc[~here, "probability"]).value
-        assert evaluation.nested[fold] == chosen
-        calls[here] = breasts.loc[here, "probability"] >= chosen
-    assert evaluation.pooled.pf1_nested == pytest.approx(f1_score(breasts["cancer"], calls))
-    assert (breasts["recalled"] == calls).all()
+@given(ROWS)
+def test_auprc_is_the_mean_precision_over_positives(rows):
+    labels, scores, weights = columns(rows)
+    total = weights[labels].sum()
+    if not total:
+        assert np.isnan(score("auprc", labels, scores, weights))
+        return
+    expected = 0.0
+    for cut, weight in zip(scores[labels], weights[labels], strict=True):
+        above = scores >= cut
+        if weight:
+            expected += weight * weights[above & labels].sum() / weights[above].sum()
+    assert score("auprc", labels, scores, weights) == pytest.approx(expected / total)
 
 
-def test_each_fold_is_scored_by_its_own_breasts(evaluation):
-    assert [fold.name for fold in evaluation.folds] == ["fold 0", "fold 1", "fold 2", "fold 3"]
-    assert sum(fold.breasts for fold in evaluation.folds) == evaluation.pooled.breasts
-    first = evaluation.breasts[evaluation.breasts["fold"] == 0]
-    assert evaluation.folds[0].auroc == pytest.approx(roc_auc_score(first["cancer"], first["probability"]))
-    assert evaluation.folds[0].pf1_nested == pytest.approx(pf1(first["cancer"], first["recalled"]))
-    assert evaluation.folds[0].pf1_optimistic >= evaluation.folds[0].pf1_nested
+@given(ROWS)
+def test_brier_is_that_of_scikit_learn(rows):
+    labels, scores, weights = columns(rows)
+    expected = brier_score_loss(labels, scores, sample_weight=weights, pos_label=True)
+    assert score("brier", labels, scores, weights) == pytest.approx(expected)
 
 
-def test_every_figure_has_an_interval_that_holds_it(evaluation):
-    assert set(evaluation.pooled.intervals) == set(FIGURES)
-    for name, interval in evaluation.pooled.intervals.items():
-        assert interval.low <= getattr(evaluation.pooled, name) <= interval.high, name
+@given(ROWS, st.sampled_from([0.5, 0.9, 0.95]))
+def test_sensitivity_at_specificity_is_the_best_cut_that_is_specific_enough(rows, specificity):
+    labels, scores, weights = columns(rows)
+    positives, negatives = weights[labels].sum(), weights[~labels].sum()
+    value = score("sensitivity_at_specificity", labels, scores, weights, OperatingPoints(specificity=specificity))
+    if not positives or not negatives:
+        assert np.isnan(value)
+        return
+    best = 0.0
+    for cut in scores:
+        recalled = scores >= cut
+        if weights[~recalled & ~labels].sum() / negatives >= specificity - 1e-9:
+            best = max(best, weights[recalled & labels].sum() / positives)
+    assert value == pytest.approx(best)
 
 
-def test_the_figures_and_their_names_are_one_list():
-    assert set(FIGURES) <= {field.name for field in fields(Figures)}
+@given(ROWS, st.sampled_from([0.05, 0.1, 0.5]))
+def test_sensitivity_at_recall_rate_is_the_best_cut_that_recalls_few_enough(rows, rate):
+    labels, scores, weights = columns(rows)
+    value = score("sensitivity_at_recall_rate", labels, scores, weights, OperatingPoints(recall_rate=rate))
+    if not weights[labels].sum():
+        assert np.isnan(value)
+        return
+    best = 0.0
+    for cut in scores:
+        recalled = scores >= cut
+        if weights[recalled].sum() / weights.sum() <= rate + 1e-9:
+            best = max(best, weights[recalled & labels].sum() / weights[labels].sum())
+    assert value == pytest.approx(best)
 
 
-def test_without_folds_thresholds_are_crossfitted_by_patient(images):
-    found = evaluate(images.drop(columns="fold"), resamples=0)
-    assert found.crossfitted
-    assert found.folds == ()
-    assert sorted(found.nested) == [0, 1, 2, 3, 4]
-    assert (found.breasts.groupby("patient_id")["part"].nunique() == 1).all()
-    assert found.pooled.intervals == {}
+@given(ROWS, st.integers(1, 6))
+def test_calibration_error_is_the_mean_gap_of_the_bins(rows, bins):
+    labels, scores, weights = columns(rows)
+    members = mass_bins(scores, bins)
+    expected = 0.0
+    for b in set(members):
+        inside = members == b
+        if weights[inside].sum():
+            gap = np.average(scores[inside], weights=weights[inside]) - np.average(
+                labels[inside], weights=weights[inside]
+            )
+            expected += weights[inside].sum() / weights.sum() * abs(gap)
+    assert score("calibration_error", labels, scores, weights, OperatingPoints(bins=bins)) == pytest.approx(expected)
 
 
-def test_a_single_fold_is_crossfitted_and_named(images):
-    found = evaluate(images[images["fold"] == 2], resamples=0)
-    assert found.crossfitted
-    assert found.pooled.name == "fold 2"
-    assert len(found.nested) == 5
+def test_perfect_probabilities_have_no_calibration_error():
+    assert score("calibration_error", [0, 0, 1, 1], [0, 0, 1, 1]) == 0.0
+    assert score("calibration_error", [1, 1, 1, 1], [0, 0, 0, 0]) == 1.0
 
 
-def test_a_fold_without_positives_has_no_pf1_but_the_others_have(images):
-    healthy = images.assign(cancer=images["cancer"].where(images["fold"] != 1, 0))
-    found = evaluate(healthy, resamples=0)
-    assert np.isnan(found.folds[1].pf1_raw)
-    assert np.isnan(found.folds[1].auroc)
-    assert found.folds[1].positives == 0
-    assert not np.isnan(found.pooled.pf1_nested)
+def test_a_constant_score_ranks_nothing():
+    labels = np.arange(100) < 10
+    constant = np.full(100, 0.3)
+    assert score("auroc", labels, constant) == 0.5
+    assert score("auprc", labels, constant) == pytest.approx(0.1)
+    assert score("sensitivity_at_specificity", labels, constant) == 0.0
+    assert score("sensitivity_at_recall_rate", labels, constant) == 0.0
 
 
-def test_no_positive_at_all_is_an_error(images):
-    with pytest.raises(PredictionError, match="none of the 240 breasts is positive"):
-        evaluate(images.assign(cancer=0))
+def test_metrics_of_one_class_are_nan_where_they_need_two():
+    assert np.isnan(score("auroc", [1, 1], [0.1, 0.2]))
+    assert np.isnan(score("sensitivity_at_specificity", [1, 1], [0.1, 0.2]))
+    assert score("auprc", [1, 1], [0.1, 0.2]) == 1.0
+    assert np.isnan(score("auprc", [0, 0], [0.1, 0.2]))
+    assert score("brier", [1], [0.25]) == 0.5625
 
 
-def test_reweighting_equals_that_many_more_negatives():
-    images = simulate_images(folds=4, seed=3)
-    prevalence = images.drop_duplicates("prediction_id")["cancer"].mean()
-    negatives = 3 * (1 - prevalence)
-    found = evaluate(images, prevalence=prevalence / (prevalence + negatives), sampling="enriched", resamples=100)
-    # Every negative breast three times, under other names of the same patient.
-    copies = [images] + [
-        images[images["cancer"] == 0].assign(
-            image_id=lambda f, i=i: f["image_id"] + f"-{i}", prediction_id=lambda f, i=i: f["prediction_id"] + f"-{i}"
-        )
-        for i in range(2)
-    ]
-    tripled = evaluate(pd.concat(copies), resamples=0)
-    for name in FIGURES:
-        if name != "calibration_error":  # its bins are of the rows
-            assert getattr(found.pooled, name) == pytest.approx(getattr(tripled.pooled, name)), name
-    assert found.pooled.baseline == pytest.approx(tripled.pooled.baseline)
-    assert found.pooled.intervals["pf1_raw"].low < found.pooled.pf1_raw < found.pooled.intervals["pf1_raw"].high
+def test_areas_agree_with_scikit_learn_on_many_rows():
+    rng = np.random.default_rng(0)
+    labels = rng.random(5000) < 0.05
+    scores = np.round(rng.normal(0.4 + 0.1 * labels, 0.1), 2)
+    assert score("auroc", labels, scores) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+    assert score("auprc", labels, scores) == pytest.approx(average_precision_score(labels, scores), abs=1e-12)
 
 
-def test_a_population_set_is_not_reweighted(images):
-    with pytest.raises(ValueError, match="sampling=population"):
-        evaluate(images, prevalence=0.021)
+def test_an_empty_set_has_no_metric():
+    with pytest.raises(ValueError, match="at least one row"):
+        score("auroc", [], [])
 
 
-def test_wrong_predictions_are_refused(images):
-    with pytest.raises(PredictionError, match="outside"):
-        evaluate(images.assign(probability=images["probability"] * 3))
+WEIGHTED = st.lists(
+    st.tuples(st.booleans(), st.floats(-0.5, 1.5), st.sampled_from([0.0, 0.5, 1.0, 3.0])), min_size=1, max_size=30
+)
 
 
-def test_operating_points_are_used(images):
-    strict = evaluate(images, points=OperatingPoints(specificity=0.99, recall_rate=0.02), resamples=0).pooled
-    loose = evaluate(images, points=OperatingPoints(specificity=0.5, recall_rate=0.6), resamples=0).pooled
-    assert strict.sensitivity_at_specificity < loose.sensitivity_at_specificity
-    assert strict.sensitivity_at_recall_rate < loose.sensitivity_at_recall_rate
+def slow_pf1(labels, probabilities, beta, weights):
+    """The competition's definition, row by row."""
+    positives = true = false = 0.0
+    for label, probability, weight in zip(labels, probabilities, weights, strict=True):
+        probability = max(min(probability, 1.0), 0.0)
+        if label:
+            positives += weight
+            true += weight * probability
+        else:
+            false += weight * probability
+    if true == 0:
+        return 0.0
+    precision, recall = true / (true + false), true / positives
+    if precision == 0 or recall == 0:
+        return 0.0
+    return (1 + beta**2) * precision * recall / (beta**2 * precision + recall)
 
 
-def test_the_dictionary_is_json_without_nan(images):
-    healthy = images.assign(cancer=images["cancer"].where(images["fold"] != 1, 0))
-    text = json.dumps(evaluate(healthy, resamples=20).to_dict(), allow_nan=False)
-    back = json.loads(text)
-    assert back["folds"][1]["pf1_raw"] is None
-    assert back["pooled"]["intervals"]["auroc"].keys() == {"low", "high", "undefined"}
-    assert back["threshold"].keys() == {"value", "pf1", "plateau", "recalled"}
-    assert back["nested"].keys() == {"0", "1", "2", "3"}
-    assert "breasts" not in back
-
-
-def test_numpy_values_become_plain():
-    given = {1: np.int64(2), "b": (np.float64("nan"), np.bool_(True)), "c": [None, "x", float("inf")]}
-    assert plain_json(given) == {"1": 2, "b": [None, True], "c": [None, "x", None]}
-
-
-def test_one_breast_has_what_figures_it_can():
-    one = pd.DataFrame({"prediction_id": ["1_L"], "patient_id": ["1"], "cancer": [1], "probability": [0.7]})
-    found = evaluate(one, resamples=10)
-    assert found.pooled.pf1_raw == pytest.approx(2 * 0.7 / 1.7)
-    assert found.pooled.pf1_optimistic == 1.0
-    assert np.isnan(found.pooled.pf1_nested)
-    assert found.pooled.intervals["auroc"].undefined == 10
-    assert "–" in found.table()
-
-
-def test_the_table_shows_folds_pooled_intervals_and_thresholds(evaluation):
-    table = evaluation.table()
-    lines = table.splitlines()
-    assert [line.split("  ")[0] for line in lines[1:6]] == ["fold 0", "fold 1", "fold 2", "fold 3", "pooled"]
-    for value in (evaluation.pooled.pf1_nested, evaluation.pooled.baseline, evaluation.threshold.value):
-        assert f"{value:.4f}" in table
-    interval = evaluation.pooled.intervals["pf1_nested"]
-    assert f"{interval.low:.4f} to {interval.high:.4f}" in table
-    assert "300 resamples" in table
-
-
-def test_the_table_says_when_prevalence_was_made(images):
-    assert "enriched set" in evaluate(images, sampling="enriched", resamples=0).table()
-    assert (
-        "reweighted to a prevalence of 0.02"
-        in evaluate(images, sampling="enriched", prevalence=0.02, resamples=0).table()
+@given(WEIGHTED, st.sampled_from([0.0, 0.5, 1.0, 2.0]))
+def test_pf1_equals_the_definition_row_by_row(rows, beta):
+    labels, probabilities, weights = zip(*rows, strict=True)
+    if not any(label and weight for label, _, weight in rows):
+        with pytest.raises(ValueError, match="at least one positive"):
+            pf1(labels, probabilities, beta, weights)
+        return
+    assert pf1(labels, probabilities, beta, weights) == pytest.approx(
+        slow_pf1(labels, probabilities, beta, weights), rel=1e-9, abs=1e-12
     )
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=30), st.sampled_from([0.5, 1.0, 2.0]))
+def test_pf1_of_zeros_and_ones_is_the_ordinary_f_beta(rows, beta):
+    labels, recalled = (np.array(column) for column in zip(*rows, strict=True))
+    if labels.any():
+        assert pf1(labels, recalled, beta) == pytest.approx(fbeta_score(labels, recalled, beta=beta, zero_division=0))
+
+
+@given(st.lists(st.tuples(st.booleans(), st.floats(0, 1), st.integers(0, 3)), min_size=1, max_size=20))
+def test_a_row_of_weight_n_counts_as_n_rows(rows):
+    repeated = [(label, p) for label, p, times in rows for _ in range(times)]
+    if any(label for label, _ in repeated):
+        labels, probabilities, weights = zip(*rows, strict=True)
+        assert pf1(labels, probabilities, 1.0, weights) == pytest.approx(pf1(*zip(*repeated, strict=True)))
+
+
+def test_nothing_predicted_scores_zero():
+    assert pf1([1, 0, 1], [0, 0, 0]) == 0.0
+    assert pf1([1, 0], [0, 1]) == 0.0
+
+
+def test_no_positive_is_an_error():
+    with pytest.raises(ValueError, match="at least one positive"):
+        pf1([0, 0], [0.5, 0.5])
+    with pytest.raises(ValueError, match="at least one positive"):
+        pf1([], [])
+
+
+def test_probabilities_are_clipped():
+    assert pf1([1, 0, 1], [7, -3, 0.5]) == pf1([1, 0, 1], [1, 0, 0.5])
+
+
+def test_predicting_one_everywhere_scores_the_baseline():
+    labels = np.arange(1000) < 21
+    for beta in (0.5, 1.0, 2.0):
+        assert pf1(labels, np.ones(1000), beta) == pytest.approx(pf1_of_ones(0.021, beta))
+    assert pf1_of_ones(0.021) == pytest.approx(2 * 0.021 / 1.021)
+
+
+@pytest.mark.parametrize(
+    ("labels", "probabilities", "weights", "message"),
+    [
+        ([1, 2], [0.5, 0.5], None, "labels must be 0 or 1: 1 are not, first 2 at row 1"),
+        ([1, np.nan], [0.5, 0.5], None, "labels must be 0 or 1"),
+        ([1, 0], [0.5, np.nan], None, "probabilities must be finite: 1 are not, first nan at row 1"),
+        ([1, 0], [0.5], None, r"probabilities must have shape \(2,\)"),
+        ([[1], [0]], [0.5, 0.5], None, "labels must have one dimension"),
+        ([1, 0], [0.5, 0.5], [1, -1], "weights must be ≥ 0"),
+    ],
+)
+def test_arrays_that_cannot_be_scored_are_refused(labels, probabilities, weights, message):
+    with pytest.raises(ValueError, match=message):
+        pf1(labels, probabilities, 1.0, weights)
+
+
+@pytest.mark.parametrize("beta", [-1.0, np.nan, np.inf])
+def test_beta_must_be_a_number_from_zero(beta):
+    with pytest.raises(ValueError, match="beta"):
+        pf1([1], [1], beta)
+
+
+def test_the_package_offers_pf1():
+    assert rsna.pf1 is pf1
+
+
+def test_a_metric_is_one_function_and_one_row_of_the_table(monkeypatch):
+    """A new row is scored on the data and in every resample, and only what is asked for is computed."""
+    asked = []
+
+    def share_recalled_at_all(c):
+        asked.append(c)
+        return c.positives / (c.positives + c.negatives)
+
+    monkeypatch.setitem(METRICS, "share", Metric("share", "share of positives", share_recalled_at_all))
+    breasts = SortedBreasts(np.array([True, False, False]), np.array([0.9, 0.1, 0.5]), np.arange(3), np.arange(3))
+    times = np.array([[1.0, 2.0], [1.0, 0.0], [1.0, 2.0]])
+    assert metrics_of(breasts, times, ["share"])["share"].tolist() == [1 / 3, 1 / 2]
+    assert metrics_of_data(breasts, ["auroc"]) == {"auroc": 1.0}
+    assert len(asked) == 1
+
+
+def test_names_and_titles_are_unique_and_metrics_say_what_they_need():
+    assert [metric.name for metric in METRICS.values()] == list(METRICS)
+    assert len({metric.title for metric in METRICS.values()}) == len(METRICS)
+    assert {name for name, metric in METRICS.items() if metric.needs_probabilities} == {
+        "pf1_raw", "brier", "calibration_error",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(METRICS))
+def test_what_needs_no_probabilities_is_the_same_of_ranks(name):
+    rng = np.random.default_rng(0)
+    positive = rng.random(300) < 0.2
+    scores = np.clip(rng.normal(0.3 + 0.2 * positive, 0.15), 0, 1)
+    ranks = (np.argsort(np.argsort(scores)) + 0.5) / 300
+    patients = np.arange(300)
+    given_, ranked = (
+        metrics_of_data(SortedBreasts(positive, values, patients, patients % 4), [name])[name]
+        for values in (scores, ranks)
+    )
+    if METRICS[name].needs_probabilities:
+        assert abs(given_ - ranked) > 0.01
+    else:
+        # Scores below the other folds' cut by less than half a step may change sides of a midpoint, no more.
+        assert ranked == pytest.approx(given_, abs=0.02)
+
+
+def test_titles_end_on_the_operating_point():
+    points = replace(OperatingPoints(), specificity=0.95)
+    assert METRICS["sensitivity_at_specificity"].title_at(points) == "sensitivity at specificity 0.95"
+    assert METRICS["auroc"].title_at(points) == "AUROC"

@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rsna.evaluation.errors import PredictionError
-from rsna.evaluation.metrics import evaluate
+from rsna.evaluation.checks import PredictionError
+from rsna.evaluation.evaluate import evaluate
 from rsna.evaluation.predictions import read_predictions
 from tests.evaluation.simulate import simulate_images
 

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from rsna.evaluation.errors import PredictionError
-from rsna.evaluation.metrics import evaluate
-from rsna.evaluation.pf1 import pf1
-from rsna.evaluation.slices import FEWEST, slices, slices_table
+from rsna.evaluation.checks import PredictionError
+from rsna.evaluation.evaluate import evaluate
+from rsna.evaluation.metrics import pf1
+from rsna.evaluation.slices import FEWEST, slices
 from tests.evaluation.simulate import simulate_images
 
 
@@ -61,22 +61,22 @@ def test_slices_by_one_column_share_out_the_breasts(evaluation, found):
         assert sum(part.positives for part in parts) == evaluation.pooled.positives
 
 
-def test_figures_of_a_slice_are_those_of_its_breasts_at_the_thresholds_of_the_whole(evaluation, found):
+def test_metrics_of_a_slice_are_those_of_its_breasts_at_the_thresholds_of_the_whole(evaluation, found):
     breasts = evaluation.breasts[evaluation.breasts["site_id"] == 2]
     part = by(found, "site")["2"]
-    assert part.figures["auroc"] == pytest.approx(roc_auc_score(breasts["cancer"], breasts["probability"]))
-    assert part.figures["pf1_nested"] == pytest.approx(pf1(breasts["cancer"], breasts["recalled"]))
+    assert part.metrics["auroc"] == pytest.approx(roc_auc_score(breasts["cancer"], breasts["probability"]))
+    assert part.metrics["pf1_nested"] == pytest.approx(pf1(breasts["cancer"], breasts["recalled"]))
     assert part.recalled == pytest.approx(breasts["recalled"].mean())
     for name, interval in part.intervals.items():
-        assert interval.low < part.figures[name] < interval.high
+        assert interval.low < part.metrics[name] < interval.high
 
 
 def test_small_slices_say_too_few(found):
     few = by(found, "machine")["170"]
     assert few.positives < FEWEST
     assert few.too_few
-    assert few.figures == {}
-    line = next(line for line in slices_table(found, 0.95).splitlines() if line.startswith("machine 170"))
+    assert few.metrics == {}
+    line = next(line for line in found.table().splitlines() if line.startswith("machine 170"))
     assert line.split()[-1] == "few"
     assert f"{few.breasts}" in line
 
@@ -108,8 +108,8 @@ def test_reweighted_sets_keep_their_weights_in_slices():
     whole = evaluate(images, sampling="enriched", prevalence=0.02, resamples=0)
     part = slices(whole, resamples=50)[0]
     rows = whole.breasts[whole.breasts["site_id"] == 0]
-    assert part.figures["pf1_raw"] == pytest.approx(pf1(rows["cancer"], rows["probability"], weights=rows["weight"]))
-    assert part.intervals["pf1_raw"].low < part.figures["pf1_raw"] < part.intervals["pf1_raw"].high
+    assert part.metrics["pf1_raw"] == pytest.approx(pf1(rows["cancer"], rows["probability"], weights=rows["weight"]))
+    assert part.intervals["pf1_raw"].low < part.metrics["pf1_raw"] < part.intervals["pf1_raw"].high
 
 
 @pytest.mark.parametrize("age", ["076Y", "18M", "old"])
@@ -122,5 +122,11 @@ def test_an_age_that_is_no_number_of_years_is_named(age):
 
 def test_slices_are_json(found):
     back = json.loads(json.dumps([part.to_dict() for part in found], allow_nan=False))
-    assert {"by", "value", "breasts", "positives", "too_few", "figures", "intervals", "recalled"} == back[0].keys()
+    assert {"by", "value", "breasts", "positives", "too_few", "metrics", "intervals", "recalled"} == back[0].keys()
     assert isinstance(pd.DataFrame(back), pd.DataFrame)
+
+
+def test_a_notebook_shows_slices_as_a_table(found):
+    html = found._repr_html_()
+    assert html.count("<tr>") == 1 + len(found)
+    assert "<th>site 1</th>" in html

@@ -1,11 +1,14 @@
 """Targets beside cancer are scored by image, each class against the others."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from rsna.dataset.targets import get_targets
+from rsna.evaluation.metrics import METRICS
 from rsna.evaluation.targets import score_targets, targets_table
 
 
@@ -39,3 +42,15 @@ def test_a_class_that_is_absent_has_no_score_and_the_table_names_the_rest(images
     assert "density_D" not in scores
     assert "density_A" in targets_table(scores)
     assert scores["density_A"].to_dict()["interval"] is None
+
+
+def test_of_a_target_nothing_but_auroc_is_computed(images, monkeypatch):
+    def refused(counts):
+        raise AssertionError("not asked for")
+
+    for name in METRICS:
+        if name != "auroc":
+            monkeypatch.setitem(METRICS, name, replace(METRICS[name], function=refused))
+    scores = score_targets(images, get_targets(("view",)), resamples=10)
+    assert scores["view"].to_dict().keys() == {"images", "positives", "auroc", "interval"}
+    assert scores["view"].to_dict()["interval"].keys() == {"low", "high", "undefined"}

@@ -3,13 +3,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rsna.evaluation.pf1 import pf1
+from rsna.evaluation.metrics import pf1
 from rsna.evaluation.threshold import (
     PLATEAU_TOLERANCE,
     best_threshold,
-    between,
     crossfit_folds,
-    nested_thresholds,
     recalled,
     threshold_curve,
 )
@@ -93,7 +91,6 @@ def test_neighbouring_floats_are_parted_although_no_number_lies_between():
     best = best_threshold([0, 1], [low, high])
     assert best.pf1 == 1.0
     assert recalled([low, high], best.value).tolist() == [False, True]
-    assert between(low, high) == high
 
 
 def test_no_positive_has_no_threshold():
@@ -110,23 +107,6 @@ def test_the_curve_holds_every_cut(rows):
     assert curve.scores.tolist() == sorted(set(scores[weights > 0]), reverse=True)
     for score, value in zip(curve.scores, curve.pf1, strict=True):
         assert value == pytest.approx(pf1(labels, scores >= score, weights=weights))
-
-
-def test_a_nested_threshold_never_sees_its_own_fold():
-    rng = np.random.default_rng(0)
-    labels = rng.random(200) < 0.3
-    scores = np.clip(rng.normal(0.3 + 0.2 * labels, 0.2), 0, 1)
-    folds = np.arange(200) % 4
-    chosen = nested_thresholds(labels, scores, folds)
-    assert chosen == {k: best_threshold(labels[folds != k], scores[folds != k]).value for k in range(4)}
-    changed = np.where(folds == 2, 1 - scores, scores)
-    assert nested_thresholds(np.where(folds == 2, ~labels, labels), changed, folds)[2] == chosen[2]
-
-
-def test_a_fold_whose_others_hold_no_positive_has_no_nested_threshold():
-    chosen = nested_thresholds([1, 0, 0, 0], [0.9, 0.2, 0.3, 0.1], [0, 0, 1, 1])
-    assert np.isnan(chosen[0])
-    assert chosen[1] == pytest.approx(0.55)
 
 
 @given(st.integers(1, 40), st.integers(0, 5))

@@ -19,7 +19,7 @@ from rsna.bundle.make import make_bundle
 from rsna.config.settings import ConfigError
 from rsna.config.verbs import BundleMakeOptions, InferOptions
 from rsna.dataset.table import TableError
-from rsna.evaluation.metrics import evaluate
+from rsna.evaluation.evaluate import evaluate
 from rsna.inference.devices import choose_devices, choose_precision
 from rsna.inference.infer import StrictError, infer
 from rsna.inference.submission import write_submission

@@ -33,7 +33,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
   heads.forEach((head, column) => head.querySelector("button").addEventListener("click", () => {
     const numeric = head.classList.contains("n");
     const before = head.getAttribute("aria-sort");
-    // Figures are best when high: the first click puts those on top; ranks and words begin at the beginning.
+    // Metrics are best when high: the first click puts those on top; ranks and words begin at the beginning.
     const falling = before ? before === "ascending" : numeric && column > 0;
     heads.forEach((other) => other.removeAttribute("aria-sort"));
     head.setAttribute("aria-sort", falling ? "descending" : "ascending");

@@ -1,0 +1,282 @@
+"""All metrics of one run, at breast level, with patient-level intervals."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from rsna.evaluation.bootstrap import LEVEL, RESAMPLES, Interval, Resamples, score_breasts
+from rsna.evaluation.breasts import Aggregate, Sampling, check_prevalence, prevalence_weights, to_breasts
+from rsna.evaluation.checks import Ints, PredictionError
+from rsna.evaluation.counts import Counts, OperatingPoints, SortedBreasts
+from rsna.evaluation.metrics import METRICS, pf1_of_ones
+from rsna.evaluation.tables import Plain, Rows, Tables, interval_text, number, plain_json
+from rsna.evaluation.threshold import Threshold, best_threshold, crossfit_folds, recalled
+
+BY_FOLD = ("pf1_raw", "pf1_nested", "pf1_optimistic", "optimism_gap", "auroc", "auprc")
+"""Metrics shown for each fold."""
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The metrics of one set of breasts, a fold or all folds pooled; `pooled.auroc` is one by its name in METRICS."""
+
+    name: str
+    """`pooled`, or `fold 0`."""
+    breasts: int
+    positives: int
+    patients: int
+    prevalence: float
+    """Share of positives, after reweighting where there is any."""
+    baseline: float
+    """pF1 of predicting 1 everywhere: 2π / (1 + π)."""
+    values: Mapping[str, float]
+    """Name in METRICS → value; NaN where the set leaves it undefined, or the predictions are no probabilities."""
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    """Name in METRICS → interval; those pooled have them, unless none was asked for."""
+
+    def __getattr__(self, name: str) -> float:
+        try:
+            value: float = self.__dict__["values"][name]  # not self.values, which a copy in the making lacks
+        except KeyError:
+            raise AttributeError(f"no metric is named {name!r}; there are {', '.join(METRICS)}") from None
+        return value
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain JSON types, metrics beside the counts; NaN becomes null."""
+        counts = {name: value for name, value in self.__dict__.items() if name not in ("values", "intervals")}
+        return {name: plain_json(v) for name, v in (counts | {**self.values, "intervals": self.intervals}).items()}
+
+
+@dataclass(frozen=True)
+class Evaluation(Plain, Tables):
+    """What `evaluate` found."""
+
+    left_out = ("breasts",)
+    pooled: Metrics
+    folds: tuple[Metrics, ...]
+    """One entry a fold; empty where the predictions bring fewer than two."""
+    threshold: Threshold
+    """The best cut of all breasts: what a submission uses. Its pF1 is the optimistic one."""
+    nested: Mapping[int, float]
+    """fold → threshold chosen on the other folds."""
+    crossfitted: bool
+    """Whether the folds of `nested` are parts made here, because the predictions bring fewer than two folds."""
+    aggregate: str
+    points: OperatingPoints
+    prevalence: float | None
+    """Share of positives that negatives were reweighted to."""
+    sampling: str
+    probabilities: bool
+    """Whether the predictions are probabilities; metrics that need them are NaN where they only order breasts."""
+    level: float
+    """Nominal coverage of the intervals."""
+    resamples: int
+    redrawn: int
+    """Resamples drawn again because they held no positive breast."""
+    breasts: pd.DataFrame = field(repr=False)
+    """`to_breasts` with weight, part (fold or cross-fitting part), threshold (nested) and recalled (at or above it)."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names in METRICS of those that these predictions have."""
+        return metric_names(self.probabilities)
+
+    def parts(self) -> list[Rows | str]:
+        """Metrics by fold and pooled, all pooled ones with intervals, thresholds and remarks."""
+        by_fold = [["", "breasts", "positive", *(METRICS[name].title for name in BY_FOLD), "all 1"]]
+        for one in (*self.folds, self.pooled):
+            values = [number(value) for value in (*(one.values[name] for name in BY_FOLD), one.baseline)]
+            by_fold.append([one.name, f"{one.breasts:,}", f"{one.positives:,}", *values])
+        pooled = [[self.pooled.name, "", f"{self.level:.0%} interval"]]
+        for name, metric in METRICS.items():
+            ends = interval_text(self.pooled.intervals.get(name))
+            pooled.append([metric.title_at(self.points), number(self.pooled.values[name]), ends])
+        return [by_fold, pooled if self.pooled.intervals else [row[:2] for row in pooled], "\n".join(self._remarks())]
+
+    def _remarks(self) -> list[str]:
+        best, nested = self.threshold, sorted(self.nested.items())
+        how = "cross-fitted over parts by patient" if self.crossfitted else "each chosen on the other folds"
+        lines = [
+            f"best threshold {best.value:.4f} recalls {best.recalled:.2%}; "
+            f"plateau {best.plateau[0]:.4f} to {best.plateau[1]:.4f} (width {best.width:.4f})",
+            f"nested thresholds, {how}: " + ", ".join(number(value) for _, value in nested),
+        ]
+        if not self.probabilities:
+            lines.append(no_probabilities("these predictions"))
+        if self.prevalence is not None:
+            lines.append(f"negatives reweighted to a prevalence of {self.prevalence:g}")
+        elif self.sampling == "enriched":
+            lines.append("enriched set, whose share of positives was made: read AUROC, or give prevalence=…")
+        if self.resamples:
+            again = f", {self.redrawn} redrawn for want of a positive" if self.redrawn else ""
+            lines.append(f"intervals from {self.resamples:,} resamples of patients{again}")
+        undefined = [METRICS[name].title for name, value in self.pooled.intervals.items() if value.undefined]
+        if undefined:
+            lines.append(f"some resamples leave undefined, and are left out of: {', '.join(undefined)}")
+        return lines
+
+
+def evaluate(
+    images: pd.DataFrame,
+    aggregate: Aggregate = "mean",
+    *,
+    points: OperatingPoints = OperatingPoints(),  # noqa: B008 (frozen)
+    prevalence: float | None = None,
+    sampling: Sampling = "population",
+    probabilities: bool = True,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Evaluation:
+    """Scores predictions: aggregates them to breasts, then every metric of METRICS, per fold and pooled.
+
+    Nested thresholds follow the column `fold`; without it, or with a single fold, they are cross-fitted over five
+    patient-grouped parts.
+
+    Args:
+        images: what `to_breasts` takes.
+        aggregate: see `Aggregate`.
+        points: operating points of the metrics.
+        prevalence: share of positives to reweight negatives to, on enriched sets only.
+        sampling: see `Sampling`.
+        probabilities: False for ranks and other scores within [0, 1] that only order breasts: metrics that need
+            probabilities are then left undefined.
+        resamples: of the patient-level bootstrap behind each interval; 0 leaves intervals out.
+        seed: of the bootstrap.
+
+    Raises:
+        PredictionError: see `to_breasts`; no positive breast at all.
+        ConfigError: a prevalence that does not fit the sampling.
+    """
+    check_prevalence(prevalence, sampling)
+    breasts = to_breasts(images, aggregate)
+    if not breasts["cancer"].any():
+        raise PredictionError(f"none of the {len(breasts):,} breasts is positive: there is nothing to score")
+    breasts["weight"] = prevalence_weights(breasts["cancer"], prevalence)
+    folds = sorted(breasts["fold"].unique()) if "fold" in breasts else []
+    crossfitted = len(folds) < 2
+    breasts["part"] = crossfit_folds(breasts["patient_id"], breasts["cancer"]) if crossfitted else breasts["fold"]
+
+    names = metric_names(probabilities)
+    whole = sorted_breasts(breasts, points, prevalence)
+    scored = score_breasts(whole, resamples, seed, names)
+    counts = Counts(whole, np.ones((whole.n_patients, 1)))
+    nested = {fold: float(threshold[0]) for fold, threshold in counts.nested_thresholds.items()}
+    breasts["threshold"] = breasts["part"].map(nested)
+    breasts["recalled"] = recalled(breasts["probability"], breasts["threshold"])
+    single = []
+    for fold in [] if crossfitted else folds:
+        rows = breasts[breasts["fold"] == fold]
+        at_nested = rows["recalled"].where(rows["threshold"].notna())  # held fixed: its threshold saw other folds only
+        of_fold = score_breasts(sorted_breasts(rows, points, prevalence, at_nested), 0, seed, names)
+        single.append(_metrics(f"fold {fold}", rows, points, of_fold))
+    return Evaluation(
+        pooled=_metrics(f"fold {folds[0]}" if len(folds) == 1 else "pooled", breasts, points, scored),
+        folds=tuple(single),
+        threshold=best_threshold(breasts["cancer"], breasts["probability"], points.beta, breasts["weight"]),
+        nested=nested,
+        crossfitted=crossfitted,
+        aggregate=aggregate,
+        points=points,
+        prevalence=prevalence,
+        sampling=sampling,
+        probabilities=probabilities,
+        level=LEVEL,
+        resamples=resamples,
+        redrawn=scored.redrawn,
+        breasts=breasts,
+    )
+
+
+def _metrics(name: str, rows: pd.DataFrame, points: OperatingPoints, scored: Resamples) -> Metrics:
+    prevalence = float(np.average(rows["cancer"], weights=rows["weight"]))
+    return Metrics(
+        name=name,
+        breasts=len(rows),
+        positives=int(rows["cancer"].sum()),
+        patients=rows["patient_id"].nunique(),
+        prevalence=prevalence,
+        baseline=pf1_of_ones(prevalence, points.beta),
+        values={metric: scored.data.get(metric, float("nan")) for metric in METRICS},
+        intervals=scored.intervals,
+    )
+
+
+def metric_names(probabilities: bool) -> tuple[str, ...]:
+    """Names in METRICS: all, or those that an order of breasts alone defines."""
+    return tuple(name for name, metric in METRICS.items() if probabilities or not metric.needs_probabilities)
+
+
+def no_probabilities(which: str) -> str:
+    """The line that says why metrics are missing."""
+    titles = ", ".join(metric.title for metric in METRICS.values() if metric.needs_probabilities)
+    return f"{which}: an order of breasts, no probabilities, so without {titles}"
+
+
+def sorted_breasts(
+    rows: pd.DataFrame, points: OperatingPoints, prevalence: float | None, at_fixed: ArrayLike | None = None
+) -> SortedBreasts:
+    """The breasts of an Evaluation, or some of them, ready to be scored and resampled.
+
+    Args:
+        rows: of `Evaluation.breasts`.
+        points: operating points of the metrics.
+        prevalence: of the whole set, as in `evaluate`.
+        at_fixed: (n,) whether each is recalled at a threshold held fixed; NaN where there is none.
+    """
+    if prevalence is not None and at_fixed is not None:  # a part keeps the weights that its breasts have in the whole
+        prevalence = float(np.average(rows["cancer"], weights=rows["weight"]))
+    return SortedBreasts(
+        rows["cancer"].to_numpy() == 1,
+        rows["probability"].to_numpy(),
+        patient_numbers(rows["patient_id"]),
+        rows["part"].to_numpy() if at_fixed is None else np.zeros(len(rows), dtype=np.int64),
+        points,
+        prevalence,
+        at_fixed,
+    )
+
+
+def patient_numbers(patients: pd.Series) -> Ints:
+    """(n,) number of each row's patient, 0 … P - 1 in the order of the ids."""
+    return np.unique(patients.to_numpy(dtype=str), return_inverse=True)[1].astype(np.int64)
+
+
+@dataclass(frozen=True)
+class AtThreshold:
+    """Breasts cut at one threshold that was not chosen on them: what a submission with it would have scored."""
+
+    threshold: float
+    pf1: float
+    interval: Interval | None
+    """Patient-level, the threshold held fixed; None where no resamples were asked for."""
+    recalled: float
+    """Share of the (weighted) breasts at or above the threshold."""
+
+    def line(self) -> str:
+        """What stands under a table."""
+        ends = "" if self.interval is None else f" ({LEVEL:.0%} interval {interval_text(self.interval)})"
+        return (
+            f"pF1 at the run's threshold {self.threshold:.4f}: {number(self.pf1)}{ends}, share recalled "
+            f"{self.recalled:.2%}"
+        )
+
+
+def score_at(evaluation: Evaluation, threshold: float, resamples: int = RESAMPLES, seed: int = 0) -> AtThreshold:
+    """pF1 at one threshold, such as the one that a run or a bundle brings.
+
+    Args:
+        evaluation: of breasts that the threshold was not chosen on.
+        threshold: a breast is recalled where its probability is at or above it.
+        resamples: patient-level bootstrap resamples behind the interval; 0 leaves it out.
+        seed: of the bootstrap.
+    """
+    rows = evaluation.breasts
+    at = recalled(rows["probability"], threshold)
+    fixed = sorted_breasts(rows, evaluation.points, evaluation.prevalence, at)
+    name = "pf1_nested"  # of what is held fixed
+    scored = score_breasts(fixed, resamples, seed, [name])
+    share = float(np.average(at, weights=rows["weight"]))
+    return AtThreshold(threshold, scored.data[name], scored.intervals.get(name), share)
