@@ -108,12 +108,12 @@ def test_a_file_of_ranks_has_no_metric_that_needs_probabilities(csv, tmp_path, c
     assert "no probabilities" in capsys.readouterr().out
     assert json.loads(out.read_text())["pooled"]["brier"] is None
     other = shutil.copy(csv, tmp_path / "other.csv")
-    assert main(["ensemble", f"members=[{csv},{other}]", f"ranks=[{other}]", "resamples=0", f"out={out}"]) == 0
+    assert main(["ensemble", f"run=[{csv},{other}]", f"ranks=[{other}]", "resamples=0", f"out={out}"]) == 0
     found = json.loads(out.read_text())
     assert found["members"][str(csv)]["pooled"]["brier"] is not None
     assert found["members"][str(other)]["pooled"]["brier"] is found["joint"]["pooled"]["brier"] is None
-    assert main(["ensemble", f"members=[{csv},{other}]", "ranks=[third.csv]"]) == 2
-    assert "ranks: third.csv is none of the members" in capsys.readouterr().err
+    assert main(["ensemble", f"run=[{csv},{other}]", "ranks=[third.csv]"]) == 2
+    assert "ranks: third.csv is none of run=" in capsys.readouterr().err
 
 
 def test_members_are_joined_by_the_aggregate_that_their_runs_share(run, run_of_max, tmp_path, capsys):
