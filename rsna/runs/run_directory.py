@@ -49,8 +49,8 @@ def check_run(folder: Path, config: Config, hashes: Mapping[str, str]) -> None:
             raise RunError(f"{folder}: is a file; choose a folder with run=FOLDER")
         if foreign := [file for file in sorted(folder.glob("*")) if not _left_unbound(file)]:
             raise RunError(
-                f"{folder}: holds files ({foreign[0].name}) but no {CONFIG}, so it is no run; choose another with "
-                "run=FOLDER"
+                f"{folder}: holds files but no {CONFIG}, so it is no run (first: {foreign[0].name}); choose another "
+                "with run=FOLDER"
             )
         return
     theirs = read_record(RunRecord, folder / RECORD, RUN_FORMAT).hashes.model_dump()
