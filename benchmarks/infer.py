@@ -21,9 +21,9 @@ from pydicom.pixels import apply_voi_lut
 
 from rsna.config.data import PreprocessSettings
 from rsna.config.model import ModelSettings
+from rsna.inference.networks import TorchNetworks
 from rsna.inference.pass_plan import PassPlan
 from rsna.inference.stream import Stream
-from rsna.inference.torch_networks import TorchNetworks
 from rsna.model.network import MammogramNet, build_model
 
 SIZE = (256, 128)
@@ -55,7 +55,7 @@ def pipeline(paths: list[str], networks: list[MammogramNet]) -> tuple[float, dic
     """Images per second of this project, and seconds an exam by stage."""
     device = TorchNetworks(networks, torch.device("cpu"))
     stream = Stream([device], PreprocessSettings(size=SIZE), PassPlan(len(networks), False), batch_size=BATCH)
-    failed = [one.failure for one in stream.predict(paths) if one.failure]
+    failed = [one.failure for one in stream.predict((path,) for path in paths) if one.failure]
     if failed:
         raise SystemExit(f"{len(failed)} images failed: {failed[0]}")
     stages = stream.stages

@@ -27,10 +27,11 @@ from torch.utils.data import DataLoader
 
 from rsna.config.schema import Config
 from rsna.config.settings import from_mapping
+from rsna.dataset.examples import examples_of
 from rsna.dataset.source import load_data
 from rsna.dataset.targets import kept_targets
+from rsna.inference.devices import keep_freed_memory
 from rsna.model.heads import output_count
-from rsna.model.heap import keep_freed_memory
 from rsna.model.network import build_model
 from rsna.prepare.cache import Cache
 from rsna.prepare.table import prepare_table
@@ -199,14 +200,10 @@ def _read_set(config: Config, options: argparse.Namespace) -> FoldData:
     """One epoch, as long as is needed."""
     loaded = load_data(config.data)
     rounds = -(-max((options.warm_up + options.steps + 1) * options.batch, LOADED + 64) // options.images)
-    training = pd.concat([loaded.frame] * rounds, ignore_index=True)
-    validation = loaded.frame.head(8).reset_index(drop=True)
-    return FoldData(
-        training,
-        validation,
-        Cache.create(config.cache_dir, loaded.name, config.preprocess),
-        kept_targets(config.targets, loaded),
-    )
+    training = examples_of("image", *[loaded.frame] * rounds)
+    validation = examples_of("image", loaded.frame.head(8))
+    cache = Cache.create(config.cache_dir, loaded.name, config.preprocess)
+    return FoldData(training, validation, cache, kept_targets(config.targets, loaded))
 
 
 def _autocast(config: Config, device: torch.device) -> torch.autocast:

@@ -42,7 +42,7 @@ def _browse(overrides: Sequence[str], options: BrowseOptions) -> int:
         if config.fold == "all":
             raise ConfigError("fold: batches are those of one fold; give its number")
         experiment = resolve(config)
-        data = fold_data(experiment.table, experiment.folds, config.fold, prepare(experiment), experiment.targets)
+        data = fold_data(experiment, config.fold, prepare(experiment))
         print(augmented_sheet(config, data, Path(options.out) / f"batches-fold{config.fold}.png", options.batches))
     else:
         from rsna.audit.browse import browse
@@ -70,11 +70,9 @@ def _audit(options: AuditOptions) -> int:
 
 
 def _folds_make(options: FoldsMakeOptions) -> int:
-    from rsna.config.data import FoldSettings
     from rsna.dataset.folds import folds_hash, make_folds, summarise, write_folds
     from rsna.dataset.table import REQUIRED, check_frame, read_csv
 
-    FoldSettings(options.n_folds, options.seed)
     frame = check_frame(read_csv(options.labels, REQUIRED), options.labels)
     folds = make_folds(frame, options.n_folds, options.seed)
     write_folds(folds, options.out)

@@ -4,9 +4,10 @@ import difflib
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from rsna.cli import board, data, evaluation, inference, training
-from rsna.cli.verb import ConfiguredVerb, Verb
+from rsna.cli.verb import ConfiguredVerb, Verb, speaks_for_itself
 
 VERBS: dict[str, Verb | ConfiguredVerb] = {
     verb.name: verb for verb in (*training.VERBS, *data.VERBS, *evaluation.VERBS, *inference.VERBS, *board.VERBS)
@@ -27,6 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given or given[0] in ("-h", "--help", "help"):
         print(_usage())
         return 0 if given else 2
+    if given == ["--version"]:
+        print(f"rsna {version('rsna-mammography')}")
+        return 0
     name, *rest = given
     # `folds make` and `folds check` are two words.
     if f"{name} {rest[0] if rest else ''}" in VERBS:
@@ -37,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"rsna: there is no verb {name!r}; {_hint(near)}", file=sys.stderr)
         return 2
     verb = VERBS[name]
-    if any(argument in ("-h", "--help") for argument in rest) and name != "train":
+    if any(argument in ("-h", "--help") for argument in rest):
         print(verb.help())
         return 0
     try:
@@ -46,30 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
         return 130
     except Exception as error:
-        if os.environ.get(_DEBUG) or not _speaks_for_itself(error):
+        if os.environ.get(_DEBUG) or not speaks_for_itself(error):
             raise
         print(f"rsna {name}: {error}", file=sys.stderr)
         return 2 if type(error).__name__ == "ConfigError" else 1
-
-
-def _speaks_for_itself(error: Exception) -> bool:
-    """The project's own errors say what, where and how to mend; anything else is a defect and shows its traceback."""
-    if isinstance(error, ModuleNotFoundError):
-        extra = {
-            "hydra",
-            "pytorch_lightning",
-            "albumentations",
-            "mlflow",
-            "matplotlib",
-            "rich",
-            "omegaconf",
-            "captum",
-            "jinja2",
-        }
-        if error.name in extra:
-            error.msg = f"{error.name} is not installed; pip install 'rsna-mammography[train]'"
-            return True
-    return type(error).__module__.startswith("rsna.") or isinstance(error, OSError)
 
 
 def _hint(near: Sequence[str]) -> str:
@@ -79,5 +63,5 @@ def _hint(near: Sequence[str]) -> str:
 def _usage() -> str:
     width = max(map(len, VERBS))
     rows = "\n".join(f"  {verb.name:<{width}}  {verb.summary}" for verb in VERBS.values())
-    head = "rsna VERB key=value …    (rsna VERB --help for its keys and examples)"
+    head = "rsna VERB key=value …    (rsna VERB --help for its keys and examples; rsna --version)"
     return f"{head}\n\n{rows}\n\nFor research, not a medical device."

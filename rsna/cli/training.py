@@ -1,58 +1,78 @@
 """Verbs that train."""
 
 import sys
+import traceback
 from collections.abc import Sequence
+from typing import Any
 
-from rsna.cli.verb import ConfiguredVerb, Verb
+from rsna.cli.verb import ConfiguredVerb, Verb, speaks_for_itself
 from rsna.config.verbs import ModelsOptions, ValidateOptions
 
 
-class _Carried(BaseException):
-    """Carries an error past Hydra, which would turn any Exception into a traceback of its own."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(error)
-        self.error = error
+class JobError(RuntimeError):
+    """A job of a sweep failed; the message was printed where it ran, which may be another machine."""
 
 
-def _train(arguments: Sequence[str], _: None) -> int:
-    import hydra
-    from omegaconf import DictConfig
+def _train(arguments: Sequence[str], own: None) -> int:
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
 
-    from rsna.config.compose import check_overrides, conf_dir, freeze, register_schema, resolve_overrides
+    from rsna.config.compose import read_arguments, run_hydra
     from rsna.training.ranks import is_first_rank
 
-    overrides, said = resolve_overrides(arguments)
-    overrides = check_overrides(overrides)
-    register_schema()
+    flags, overrides, said = read_arguments(arguments)
+    if said and is_first_rank():
+        print(said, file=sys.stderr, flush=True)
+    failed: list[Exception] = []
 
-    def run(composed: DictConfig) -> None:
-        from rsna.training.run import train
-
+    def job(composed: Any) -> float | None:
+        """One job; of a sweep perhaps in a process of its own."""
+        about = HydraConfig.get()
+        if about.mode != RunMode.MULTIRUN:
+            try:
+                return _train_composed(composed)
+            except Exception as error:
+                failed.append(error)  # raised below; Hydra would add words of its own
+                return None
         try:
-            config = freeze(composed)
-            if said and is_first_rank():
-                print(said, flush=True)
-            train(config)
+            return _train_composed(composed, overrides, about.overrides.task)
         except Exception as error:
-            raise _Carried(error) from error
+            message = f"job {about.job.num} ({' '.join(about.overrides.task)}) failed: {error}"
+            print(f"rsna train: {message}", file=sys.stderr, flush=True)
+            if not speaks_for_itself(error):
+                traceback.print_exc()
+            raise JobError(message) from None
 
-    # Hydra reads the command line itself: -m, --help, --cfg and the rest are its own. It wants overrides in one row.
-    flags = [argument for argument in overrides if argument.startswith("-") or not _is_override(argument)]
-    sys.argv = ["train.py", *(argument for argument in overrides if argument not in flags), *flags]
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(run)()
-    except _Carried as carried:
-        raise carried.error from None
+        run_hydra(flags, overrides, job)
+    except JobError as first:
+        print(f"rsna train: the sweep is done, but not all of it; first {first}", file=sys.stderr)
+        return 1
+    if failed:
+        raise failed[0]
     return 0
 
 
-def _is_override(argument: str) -> bool:
-    return "=" in argument or argument.startswith("~")
+def _train_composed(composed: Any, given: Sequence[str] = (), job: Sequence[str] = ()) -> float | None:
+    """Trains a composed configuration, as a job of a sweep if there are overrides of its own; returns the objective."""
+    from rsna.cli.sweep import with_own_run
+    from rsna.config.compose import freeze
+    from rsna.training.run import train
+
+    config = freeze(composed)
+    if job:
+        config = with_own_run(config, composed, given, job)
+    return train(config).objective
+
+
+def _train_help() -> str:
+    from rsna.config.reference import train_help
+
+    return train_help()
 
 
 def _models(options: ModelsOptions) -> int:
-    from rsna.model.listing import list_models
+    from rsna.model.catalogue import list_models
 
     print(list_models(options))
     return 0
@@ -70,7 +90,7 @@ VERBS: tuple[Verb | ConfiguredVerb, ...] = (
         "train",
         "Train folds of an experiment, predict them out of fold, score pF1 by breast.",
         _train,
-        examples=("rsna train fold=0", "rsna train experiment=demo fold=all", "rsna train -m fold=0,1"),
+        page=_train_help,
     ),
     Verb(
         "models",
@@ -81,7 +101,7 @@ VERBS: tuple[Verb | ConfiguredVerb, ...] = (
     ),
     Verb(
         "validate",
-        "Score any run or bundle on any labelled folder, in the table of out-of-fold figures.",
+        "Score any run or bundle on any labelled folder, in the table of out-of-fold metrics.",
         ValidateOptions,
         _validate,
         ("rsna validate run=runs/demo input=/other/site", "rsna validate run=b3.zip input=/other/site flip=true"),

@@ -1,11 +1,15 @@
-"""What a verb of the command line is."""
+"""What a verb of the command line is, and which of its errors are said in a line."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rsna.config.settings import describe, from_mapping, parse_assignments
+from rsna.config.settings import fields_of, from_mapping, parse_assignments
+
+_TRAIN_EXTRA = {
+    "albumentations", "captum", "filelock", "hydra", "jinja2", "matplotlib", "mlflow", "omegaconf",
+    "pytorch_lightning", "rich",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -22,14 +26,11 @@ class Verb:
     examples: tuple[str, ...] = ()
 
     def __call__(self, arguments: Sequence[str]) -> int:
-        return self.run(from_mapping(self.options, parse_assignments(list(arguments))))
+        return self.run(from_mapping(self.options, parse_assignments(arguments)))
 
     def help(self) -> str:
         """What `rsna VERB --help` prints."""
-        parts = [f"rsna {self.name} key=value …\n\n{self.summary}", f"Keys:\n{describe(self.options)}"]
-        if self.examples:
-            parts.append("Examples:\n" + "\n".join(f"  {example}" for example in self.examples))
-        return "\n\n".join(parts)
+        return _help(self, f"Keys:\n{_describe(self.options)}")
 
 
 @dataclass(frozen=True)
@@ -43,20 +44,39 @@ class ConfiguredVerb:
     options: type[Any] | None = None
     """Settings class of the keys that are this verb's own, if any."""
     examples: tuple[str, ...] = ()
+    page: Callable[[], str] | None = None
+    """Writes the whole help, where it is not that of all other verbs."""
 
     def __call__(self, arguments: Sequence[str]) -> int:
         if self.options is None:
             return self.run(arguments, None)
-        own = {field.name for field in dataclasses.fields(self.options)}
+        own = fields_of(self.options)
         mine = [argument for argument in arguments if argument.partition("=")[0] in own]
         overrides = [argument for argument in arguments if argument not in mine]
         return self.run(overrides, from_mapping(self.options, parse_assignments(mine)))
 
     def help(self) -> str:
         """What `rsna VERB --help` prints."""
-        parts = [f"rsna {self.name} key=value …\n\n{self.summary}"]
-        if self.options:
-            parts.append(f"Keys of its own:\n{describe(self.options)}")
-        parts.append("Keys of the configuration: those of `rsna train --help`.")
-        parts.append("Examples:\n" + "\n".join(f"  {example}" for example in self.examples))
-        return "\n\n".join(parts)
+        if self.page:
+            return self.page()
+        own = [f"Keys of its own:\n{_describe(self.options)}"] if self.options else []
+        return _help(self, *own, "Keys of the configuration: those of `rsna train --help`.")
+
+
+def _help(verb: Verb | ConfiguredVerb, *keys: str) -> str:
+    examples = "Examples:\n" + "\n".join(f"  {example}" for example in verb.examples)
+    return "\n\n".join([f"rsna {verb.name} key=value …\n\n{verb.summary}", *keys, examples])
+
+
+def _describe(options: type[Any]) -> str:
+    from rsna.config.reference import describe
+
+    return describe(options)
+
+
+def speaks_for_itself(error: BaseException) -> bool:
+    """The project's own errors say what, where and how to mend; anything else is a defect and shows its traceback."""
+    if isinstance(error, ModuleNotFoundError) and error.name in _TRAIN_EXTRA:
+        error.msg = f"{error.name} is not installed; pip install 'rsna-mammography[train]'"
+        return True
+    return type(error).__module__.startswith("rsna.") or isinstance(error, OSError)

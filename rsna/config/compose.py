@@ -1,16 +1,18 @@
 """How Hydra's composition of conf/ with a command line becomes one frozen Config."""
 
-import dataclasses
-import difflib
+import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
-from rsna.config.data import choose_data
+from rsna.config.data import DATA_VARIABLE, DEFAULT_ROOT
 from rsna.config.overrides import fit_override
 from rsna.config.schema import Config
-from rsna.config.settings import ConfigError, from_mapping, require
+from rsna.config.settings import ConfigError, fields_of, from_mapping, is_group, require, to_mapping, unknown_key
+
+_FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
 def conf_dir() -> Path:
@@ -22,53 +24,16 @@ def conf_dir() -> Path:
     raise ConfigError(f"conf/ is neither in {package} nor in {package.parent}; install the package again")
 
 
-def hydra_schema(cls: type[Any]) -> Any:
-    """An OmegaConf node with every key and default of a settings class.
-
-    Hydra needs mutable schemas and knows no ``Literal``, so only the keys are held here; values are checked, with
-    better words, by :func:`rsna.config.settings.from_mapping`.
-    """
-    from omegaconf import OmegaConf
-
-    def defaults(settings: Any) -> dict[str, Any]:
-        values = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
-        return {
-            key: defaults(value)
-            if dataclasses.is_dataclass(value)
-            else list(value)
-            if isinstance(value, tuple)
-            else value
-            for key, value in values.items()
+def groups() -> dict[str, dict[str, str]]:
+    """Options of every group of conf/, each with the comment in the first line of its file."""
+    return {
+        folder.name: {
+            file.stem: next((line[2:] for line in file.read_text().splitlines() if re.match("# (?!@)", line)), "")
+            for file in sorted(folder.glob("*.yaml"))
         }
-
-    node = OmegaConf.create(defaults(cls()))
-    OmegaConf.set_struct(node, True)
-    return node
-
-
-def register_schema() -> None:
-    """Stores the schema under the name that conf/config.yaml starts from."""
-    from hydra.core.config_store import ConfigStore
-
-    ConfigStore.instance().store(name="schema", node=hydra_schema(Config))
-
-
-def resolve_overrides(arguments: Sequence[str]) -> tuple[list[str], str]:
-    """Replaces ``data=auto``, which is the default, by what it stands for here; returns the line that says so.
-
-    A folder that is named by ``data.root=`` is the user's own set: the embedded sample is written there only where it
-    is asked for by name.
-
-    Raises:
-        ConfigError: The environment names a folder that does not exist.
-    """
-    chosen = [a for a in arguments if a.startswith("data=")]
-    # An experiment may bring its own set; then nothing is left to choose.
-    if (chosen and chosen[-1] != "data=auto") or (not chosen and _experiment_sets_data(arguments)):
-        return list(arguments), ""
-    given = next((a for a in reversed(arguments) if a.lstrip("+").startswith("data.root=")), "")
-    data, why = ("rsna", f"{given} is given") if given else choose_data()
-    return [a for a in arguments if a != "data=auto"] + [f"data={data}"], f"data=auto → data={data}: {why}"
+        for folder in sorted(conf_dir().iterdir())
+        if folder.is_dir()
+    }
 
 
 def compose(arguments: Sequence[str]) -> Config:
@@ -77,77 +42,147 @@ def compose(arguments: Sequence[str]) -> Config:
     Raises:
         ConfigError: A misspelt key, an unknown group, a value that is not allowed.
     """
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    register_schema()
-    overrides, said = resolve_overrides(arguments)
-    overrides = check_overrides(overrides)
+    composed: list[Any] = []
+    flags, overrides, said = read_arguments(arguments)
+    require(not {"-m", "--multirun"} & set(flags), "-m: train.py alone sweeps; give one configuration")
     if said:
         print(said, file=sys.stderr)
-    try:
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            return freeze(hydra_compose("config", overrides))
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(explain(error)) from error
+    run_hydra(flags, overrides, composed.append)
+    if not composed:
+        sys.exit(0)  # --cfg and its like print and do nothing
+    return freeze(composed[0])
 
 
-def check_overrides(arguments: Sequence[str]) -> list[str]:
-    """Refuses misspelt keys, groups and values before Hydra does, with the names that are near.
-
-    Returns:
-        The overrides as Hydra must be given them; see :func:`rsna.config.overrides.fit_override`.
+def run_hydra(flags: Sequence[str], overrides: Sequence[str], task: Callable[[Any], Any]) -> None:
+    """Calls ``task`` with the composition, or for each job of a sweep, as Hydra's own ``main`` does.
 
     Raises:
-        ConfigError: A key that the schema lacks, a group without this option, or a value that needs quotes.
+        ConfigError: Hydra cannot compose what was asked for.
     """
-    checked = []
-    for argument in arguments:
-        key, equals, value = argument.lstrip("+~").partition("=")
-        if not equals or argument.startswith("-") or key.startswith("hydra"):
-            checked.append(argument)
-            continue
-        group = conf_dir() / key
-        if group.is_dir() and "." not in key:
-            options = sorted(file.stem for file in group.glob("*.yaml"))
-            wrong = [name for name in value.split(",") if name not in (*options, "null")]
-            require(not wrong, f"{key}: there is no {wrong and wrong[0]!r}; options: {', '.join(options)}")
-            checked.append(argument)
-        else:
-            checked.append(fit_override(argument, _key_type(key)))
-    return checked
+    import hydra
+    from hydra.core.config_store import ConfigStore
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    # Hydra needs mutable schemas and knows no Literal, so only the keys are held here; from_mapping checks the values.
+    schema = OmegaConf.create(to_mapping(Config()))
+    OmegaConf.set_struct(schema, True)
+    ConfigStore.instance().store(name="schema", node=schema)
+
+    def job(composed: Any) -> Any:  # Hydra looks for the file of a function, which a method may not have
+        return task(composed)
+
+    # Hydra reads the command line itself, wants overrides in one row, and ends the process at an error unless the
+    # variable asks for the error itself.
+    folder, full, argv = str(conf_dir()), os.environ.get(_FULL_ERROR), sys.argv
+    sys.argv, os.environ[_FULL_ERROR] = ["train.py", *overrides, *flags], "1"
+    try:
+        hydra.main(version_base="1.3", config_path=folder, config_name="config")(job)()
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
+        raise _explain(error) from error
+    finally:
+        sys.argv = argv
+        os.environ.pop(_FULL_ERROR)
+        os.environ |= {_FULL_ERROR: full} if full is not None else {}
 
 
-def _key_type(key: str) -> Any:
-    cls: Any = Config
-    for part in key.split("."):
-        names = [f.name for f in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
-        if part not in names:
-            known = [*names, *(entry.name for entry in conf_dir().iterdir() if entry.is_dir() and cls is Config)]
-            near = difflib.get_close_matches(part, known, n=3)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"known keys: {', '.join(known)}"
-            raise ConfigError(f"{key}: there is no such key; {hint}")
-        cls = get_type_hints(cls)[part]
-    return cls
+def read_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str], str]:
+    """A command line as Hydra must be given it.
+
+    Without any data and without a named experiment, the experiment is ``demo``: one more override, which is said.
+
+    Returns:
+        Hydra's flags; the overrides, whose text is quoted where Hydra would take it for a number; the line to say, or
+        nothing.
+
+    Raises:
+        ConfigError: A key that the schema lacks, or a value that needs quotes.
+    """
+    # Hydra's flags change between its releases, and with them which of them take a value.
+    from hydra._internal.utils import get_args_parser
+
+    flags = get_args_parser().parse_intermixed_args(list(arguments))
+    given = list(arguments)
+    for override in flags.overrides:
+        given.remove(override)
+    overrides = [_check_override(override) for override in flags.overrides]
+    keys = {re.split("[=@]", override.lstrip("+~"))[0] for override in overrides}
+    if (
+        keys & {"experiment", "data", "data.root"}
+        or flags.config_name
+        or os.environ.get(DATA_VARIABLE)
+        or DEFAULT_ROOT.is_dir()
+    ):
+        return given, overrides, ""
+    said = f"neither ${DATA_VARIABLE} nor {DEFAULT_ROOT} is there: experiment=demo, the embedded sample"
+    return given, [*overrides, "experiment=demo"], said
 
 
-def explain(error: Exception) -> str:
-    """A Hydra error in one or two lines, its cause included."""
-    lines = [line for line in str(error).splitlines() if line.strip() and "object_type" not in line]
-    cause = error.__cause__
-    return "; ".join([*lines[:3], *([str(cause).splitlines()[0]] if cause and str(cause) else [])])
+def _explain(error: Exception) -> ConfigError:
+    """A Hydra error in a line or two, its cause included, with the keys and options that are near."""
+    from hydra.errors import MissingConfigException
+
+    if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        return ConfigError(f"{group}: there is no {option!r}; options: {', '.join(error.options)}")
+    for wrong in (error, error.__cause__):
+        if found := re.search(r"full_key: (\S+)", str(wrong)):
+            where = re.match(r"In '(\S+)'", str(error))
+            try:
+                _key_type(found[1])
+            except ConfigError as unknown:
+                return ConfigError(f"{where[1]}: {unknown}" if where else str(unknown))
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "object_type" not in line]
+    cause = str(error.__cause__ or "").splitlines()[:1]
+    return ConfigError("; ".join([*lines[:4], *cause]))
 
 
 def freeze(composed: Any) -> Config:
     """An OmegaConf composition → the checked, frozen configuration."""
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
-    return from_mapping(Config, OmegaConf.to_container(composed, resolve=True))  # type: ignore[arg-type]
+    try:
+        mapping: Any = OmegaConf.to_container(composed, resolve=True)
+    except OmegaConfBaseException as error:
+        raise _explain(error) from error
+    mapping.pop("hydra", None)
+    if isinstance(data := mapping.get("data"), dict) and data.get("root") == "":
+        data["root"] = str(DEFAULT_ROOT)  # RSNA_DATA that is set to nothing is not set
+    return from_mapping(Config, mapping)
 
 
-def _experiment_sets_data(arguments: Sequence[str]) -> bool:
-    names = [a.removeprefix("experiment=") for a in arguments if a.startswith("experiment=")]
-    file = conf_dir() / "experiment" / f"{names[-1]}.yaml" if names else None
-    return bool(file and file.is_file() and "override /data:" in file.read_text())
+def _check_override(argument: str) -> str:
+    """Refuses what Hydra would not say in words; returns the override as Hydra must be given it."""
+    key, equals, value = argument.lstrip("+~").partition("=")
+    if not equals:
+        require(argument.startswith("~"), f"{argument!r}: write overrides as key=value, flags before or behind them")
+        return argument
+    group = re.split("[@]", key)[0]
+    if re.split("[./]", key)[0] == "hydra":
+        return argument
+    if group in groups():
+        options = ", ".join(groups()[group])
+        chosen = value.strip() not in ("", "null") and not value.startswith(("[", "{"))
+        require(chosen, f"{argument}: choose one of {options}; without {group}= it is the default")
+        return argument
+    # A group of the user's own, too, is without a dot; whether there is one, Hydra knows.
+    known = "." in key or key in fields_of(Config)
+    return fit_override(argument, _key_type(key)) if known else argument
+
+
+def _key_type(key: str) -> Any:
+    """Type of a dotted key.
+
+    Raises:
+        ConfigError: There is no such key.
+    """
+    cls: Any = Config
+    for part in key.split("."):
+        known = fields_of(cls) if is_group(cls) else {}
+        if part not in known:
+            raise unknown_key(key, part, known)
+        cls = known[part].annotation
+    return cls

@@ -1,12 +1,13 @@
 """What network to build. No torch here: configuration is read and checked before anything heavy is imported."""
 
-from dataclasses import dataclass
 from typing import Literal
 
-from rsna.config.settings import require
+from pydantic import NonNegativeInt
+
+from rsna.config.settings import BelowOne, require, settings
 
 
-@dataclass(frozen=True)
+@settings
 class ModelSettings:
     """A timm backbone, a pooling and one linear layer for all targets."""
 
@@ -20,25 +21,21 @@ class ModelSettings:
     """Input channels: 1 grey, or 3 equal ones; with the means and deviations that the weights know, or ImageNet's."""
     pooling: Literal["avg", "max", "gem"] = "avg"
     """Pooling over positions; gem is the generalised mean with a learnt power, starting at 3."""
-    drop_rate: float = 0.3
+    drop_rate: BelowOne = 0.3
     """Drop-out before the linear layer, probability."""
-    drop_path_rate: float = 0.0
+    drop_path_rate: BelowOne = 0.0
     """Stochastic depth, probability at the last block, rising linearly from 0."""
     norm: Literal["batch", "sync", "frozen"] = "batch"
     """Batch normalisation: over a device's batch, over all GPUs' batches, or with the statistics it starts with."""
-    resize: int = 0
+    resize: NonNegativeInt = 0
     """Short edge in evaluation, pixels; 0 keeps the prepared size."""
-    crop: int = 0
+    crop: NonNegativeInt = 0
     """Side of the centre crop in evaluation, pixels; 0 takes the whole image."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
 
     def __post_init__(self) -> None:
         require(bool(self.backbone), "backbone: name a timm model, for example efficientnet_b3")
-        for key in ("drop_rate", "drop_path_rate"):
-            require(0 <= getattr(self, key) < 1, f"{key}: {getattr(self, key)} is not in [0, 1)")
-        for key in ("resize", "crop"):
-            require(getattr(self, key) >= 0, f"{key}: {getattr(self, key)} is below 0 pixels")
         require(
             not self.resize or self.crop <= self.resize,
             f"crop: {self.crop} is larger than the short edge, resize={self.resize}",

@@ -1,32 +1,39 @@
-"""Settings: frozen dataclasses, built from plain mappings with errors that name key, value and what is allowed.
+"""Settings: frozen pydantic dataclasses, read from mappings with errors that name key, value and what is allowed.
 
-Every room describes its options as a frozen dataclass whose fields carry a docstring each. Configuration files, command
-lines and bundles all arrive here as plain mappings, so that a value is checked in one place, in the same words.
+Every room's options are a class with the decorator :func:`settings`: types and ranges stand in the annotations, a
+docstring under each field says what it is. Configuration files, command lines and bundles all arrive here as mappings,
+so that a value is checked in one place, in the same words. ``dataclasses.replace`` makes a changed copy, and checks it.
 """
 
-import ast
 import contextlib
 import dataclasses
 import difflib
-import enum
+import functools
 import hashlib
-import inspect
 import json
-import math
 import re
-import textwrap
 import types
-import typing
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, TypeGuard, TypeVar, Union, cast, dataclass_transform, get_args, get_origin
+
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails, to_jsonable_python
 
 T = TypeVar("T")
+
+AtLeastOne = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
 
 _TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 """How true and false are typed."""
 _ITEM = re.compile(r"""\s*("[^"]*"|'[^']*'|[^,]*?)\s*(?:,|$)""")
 """One item of a typed list; a comma within quotes does not end it."""
+_WHOLE = re.compile(r"[+-]?\d+")
+_OUT_OF_RANGE = {"greater_than", "greater_than_equal", "less_than", "less_than_equal"}
+_NAMES = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text", type(None): "null"}
 
 
 class ConfigError(ValueError):
@@ -37,50 +44,62 @@ class Typed(str):
     """A value as it was typed on a command line: the type of its field decides what it means, so `0010` stays an id."""
 
 
+@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
+def settings(cls: type[T]) -> type[T]:
+    """Makes a class of fields with docstrings a frozen pydantic dataclass that raises :class:`ConfigError`.
+
+    Strict: true is no number, "3" is none either, and neither nan nor inf is one that can be used.
+    """
+    config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    made: Any = dataclass(frozen=True, config=config)(cls)
+    check = made.__init__
+
+    @functools.wraps(check)
+    def __init__(self: Any, *values: Any, **named: Any) -> None:
+        try:
+            check(self, *values, **named)
+        except ValidationError as error:
+            raise ConfigError(_explain(fields_of(made), error.errors(include_url=False))) from None
+
+    made.__init__ = __init__
+    return cast("type[T]", made)
+
+
 def from_mapping(cls: type[T], mapping: Mapping[str, Any], where: str = "") -> T:
-    """Builds the frozen dataclass ``cls`` from ``mapping``; keys left out keep their defaults.
+    """Builds the settings class ``cls`` from ``mapping``; keys left out keep their defaults.
 
     Args:
-        cls: A dataclass; nested dataclasses, ``Literal``, ``X | None``, tuples and scalars as field types.
         mapping: Plain values, as YAML gives them, or those of :func:`parse_assignments`.
         where: Dotted key of ``mapping`` itself, put before each key in errors.
 
     Raises:
         ConfigError: An unknown key (with the nearest known ones), a value of the wrong type or out of range.
     """
-    hints = typing.get_type_hints(cls)
-    fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
+    require(isinstance(mapping, Mapping), f"{where or 'settings'}: expected a group of keys, got {mapping!r}")
+    prefix, fields = f"{where}." if where else "", fields_of(cls)
     values: dict[str, Any] = {}
     for key, value in mapping.items():
-        dotted = f"{where}.{key}" if where else str(key)
         if key not in fields:
-            near = difflib.get_close_matches(str(key), fields, n=3)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"known keys: {', '.join(fields)}"
-            raise ConfigError(f"{dotted}: there is no such key; {hint}")
-        values[key] = _convert(hints[key], value, dotted)
-    missing = [
-        name
-        for name, f in fields.items()
-        if name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        prefix = f"{where}." if where else ""
-        raise ConfigError(f"{prefix}{missing[0]}: is required: {field_docs(cls).get(missing[0], '')}".rstrip(": "))
+            raise unknown_key(f"{prefix}{key}", str(key), fields)
+        kind = fields[key].annotation
+        # Strict pydantic takes no mapping for a class; and so each class is told its own dotted key.
+        values[key] = from_mapping(kind, value, f"{prefix}{key}") if is_group(kind) else _read(_kinds(kind), value)
     try:
         return cls(**values)
     except ConfigError as error:
-        # A dataclass names its own fields only; the reader needs the whole key.
-        raise ConfigError(f"{where}.{error}" if where else str(error)) from None
+        raise ConfigError(f"{prefix}{error}") from None
 
 
 def to_mapping(settings: Any) -> dict[str, Any]:
-    """The inverse of :func:`from_mapping`: plain JSON types, tuples as lists, enums and paths as strings."""
-    return {f.name: _plain(getattr(settings, f.name)) for f in dataclasses.fields(settings) if f.init}
+    """The inverse of :func:`from_mapping`: plain JSON types, tuples as lists."""
+    mapping: dict[str, Any] = to_jsonable_python(settings)
+    return mapping
 
 
 def digest(*parts: Any) -> str:
     """12 hexadecimal characters of the SHA-256 over the canonical JSON of ``parts`` (settings or plain values)."""
-    canonical = json.dumps([_plain(part) for part in parts], sort_keys=True, separators=(",", ":"), allow_nan=False)
+    plain = to_jsonable_python(parts)
+    canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
@@ -107,84 +126,90 @@ def flatten(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def parse_assignments(arguments: list[str]) -> dict[str, Any]:
-    """``["size=[256, 128]", "crop=none"]`` → nested :class:`Typed` values for :func:`from_mapping`; dotted keys nest.
+def parse_assignments(arguments: Iterable[str]) -> dict[str, Typed]:
+    """``["size=[256, 128]", "crop=none"]`` → values for :func:`from_mapping`, whose types say what the text means.
 
     Raises:
         ConfigError: An argument that is not ``key=value``.
     """
-    mapping: dict[str, Any] = {}
+    mapping = {}
     for argument in arguments:
         key, equals, text = argument.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"{argument!r}: write options as key=value")
-        target = mapping
-        *parents, leaf = key.split(".")
-        for parent in parents:
-            target = target.setdefault(parent, {})
-            require(isinstance(target, dict), f"{key}: {parent} was given a value already, so it has no keys")
-        target[leaf] = Typed(text)
+        require(bool(equals and key), f"{argument!r}: write options as key=value")
+        mapping[key] = Typed(text)
     return mapping
 
 
-def field_docs(cls: type[Any]) -> dict[str, str]:
-    """Docstrings that stand under the fields of a dataclass, by field; they are what ``--help`` prints."""
-    docs: dict[str, str] = {}
-    for base in reversed(cls.__mro__[:-1]):
-        body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
-        assert isinstance(body, ast.ClassDef)
-        for node, after in zip(body.body, body.body[1:], strict=False):
-            if (
-                isinstance(node, ast.AnnAssign)
-                and isinstance(node.target, ast.Name)
-                and isinstance(after, ast.Expr)
-                and isinstance(after.value, ast.Constant)
-                and isinstance(after.value.value, str)
-            ):
-                docs[node.target.id] = " ".join(after.value.value.split())
-    return docs
+def fields_of(cls: type[Any]) -> dict[str, FieldInfo]:
+    """Fields of a settings class by name: annotation, default, ranges, and its docstring as ``description``."""
+    fields: dict[str, FieldInfo] = cls.__pydantic_fields__
+    return fields
 
 
-def describe(cls: type[Any]) -> str:
-    """One line ``key=default  what it is`` for every field of a dataclass, for ``--help``."""
-    docs = field_docs(cls)
-    rows = []
-    for f in dataclasses.fields(cls):
-        if f.default is not dataclasses.MISSING:
-            default = json.dumps(_plain(f.default)).strip('"')
-        elif f.default_factory is not dataclasses.MISSING:
-            default = json.dumps(_plain(f.default_factory())).strip('"')
-        else:
-            default = "…"
-        rows.append((f"{f.name}={default}", docs.get(f.name, "")))
-    width = min(max(len(key) for key, _ in rows), 36) if rows else 0
-    return "\n".join(f"  {key:<{width}}  {doc}".rstrip() for key, doc in rows)
+def is_group(kind: Any) -> TypeGuard[type[Any]]:
+    """Whether a field of this type is a settings class itself."""
+    return isinstance(kind, type) and dataclasses.is_dataclass(kind)
+
+
+def allowed(field: FieldInfo) -> str:
+    """What a field takes, for people: ``a whole number ≥ 1, or auto``."""
+    return ", or ".join(_kind_in_words(kind, (*field.metadata, *limits)) for kind, limits in _kinds(field.annotation))
+
+
+def unknown_key(key: str, part: str, known: Iterable[str]) -> ConfigError:
+    """The error for a key of which ``part`` is not among the ``known``, with those that are near."""
+    near = difflib.get_close_matches(part, list(known), n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known keys: {', '.join(known)}"
+    return ConfigError(f"{key}: there is no such key; {hint}")
 
 
 def require(condition: bool, message: str) -> None:
-    """Raises ``ConfigError(message)`` unless ``condition`` holds; for range checks in ``__post_init__``."""
+    """Raises ``ConfigError(message)`` unless ``condition`` holds; for what fields must be together."""
     if not condition:
         raise ConfigError(message)
 
 
-def _read_typed(hint: Any, text: Typed) -> Any:
-    """What was typed → the plain value that a field of this type takes; text stays as it is, without quotes around."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return None if text == "null" and type(None) in arguments else text
-    if origin is tuple:
-        return [Typed(item) for item in _split(text)]
-    if hint is bool:
-        return _TRUTHS.get(text.lower(), str(text))
-    if hint is int:
-        try:
-            return int(text)
-        except ValueError:
-            return str(text)
-    plain = str(text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text)
-    if origin is typing.Literal:
-        return next((allowed for allowed in arguments if str(allowed) == plain), plain)
-    return plain
+def _kinds(annotation: Any) -> list[tuple[Any, tuple[Any, ...]]]:
+    """``Annotated[int, Field(ge=0)] | Literal["all"]`` → each type with its limits."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Union, types.UnionType):
+        return [kind for argument in arguments for kind in _kinds(argument)]
+    if origin is Annotated:
+        limits = [limit for a in arguments[1:] for limit in (a.metadata if isinstance(a, FieldInfo) else [a])]
+        return [(kind, (*limits, *inner)) for kind, inner in _kinds(arguments[0])]
+    return [(annotation, ())]
+
+
+def _read(kinds: list[tuple[Any, tuple[Any, ...]]], value: Any) -> Any:
+    """A value as pydantic's strict mode wants it for these types; what fits none is left as it is, to be refused."""
+    names = [kind for kind, _ in kinds]
+    items = next((get_args(kind) for kind in names if get_origin(kind) is tuple), ())
+    if items and isinstance(value, Typed):
+        value = [Typed(item) for item in _split(value)]
+    if items and isinstance(value, str):  # targets=cancer means targets=[cancer]
+        value = [value] if value else []
+    if items and isinstance(value, (list, tuple)):
+        # Every item of our lists has the same type, so the first stands for all.
+        return tuple(_read(_kinds(items[0]), item) for item in value)
+    if not isinstance(value, str):
+        # YAML reads `name: 2024` as a number.
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return str(value) if number and str in names and not {int, float} & set(names) else value
+    if isinstance(value, Typed):
+        if value == "null" and type(None) in names:
+            return None
+        if bool in names and value.lower() in _TRUTHS:
+            return _TRUTHS[value.lower()]
+        if int in names and _WHOLE.fullmatch(value):
+            return int(value)
+        value = value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else str(value)
+        for kind in names:
+            if get_origin(kind) is Literal:
+                value = next((option for option in get_args(kind) if str(option) == value), value)
+    if float in names and isinstance(value, str):  # YAML reads 1e-3 as text
+        with contextlib.suppress(ValueError):
+            return float(value)
+    return value
 
 
 def _split(text: str) -> list[str]:
@@ -194,90 +219,66 @@ def _split(text: str) -> list[str]:
     return [text] if text else []
 
 
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return to_mapping(value)
-    if isinstance(value, enum.Enum):
-        return value.value
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value
+def _explain(fields: Mapping[str, FieldInfo], errors: list[ErrorDetails]) -> str:
+    """pydantic's errors → one line on the first key: the key, what was wrong with the value, what is allowed."""
+    first = errors[0]
+    if first["type"] == "value_error":  # of a __post_init__, which names its keys
+        return str(first["ctx"]["error"])
+    name, *inner = first["loc"]
+    if isinstance(name, int):  # given by position
+        name = list(fields)[name]
+    if name not in fields:
+        return str(unknown_key(name, name, fields))
+    field, value = fields[name], first["input"]
+    if first["type"] == "missing" and not inner:
+        return f"{name}: is required: {field.description}"
+    if first["type"] in ("missing", "too_short", "too_long"):
+        return f"{name}: expected {allowed(field)}, got {list(value)!r}"
+    kinds = _kinds(field.annotation)
+    key = name
+    if inner and isinstance(inner[0], int):  # within a list
+        key, kinds = f"{name}[{inner[0]}]", _kinds(get_args(kinds[0][0])[0])
+    # Of several types that a field may have, the one whose value is merely out of range was meant.
+    if any(error["type"] in _OUT_OF_RANGE for error in errors if error["loc"][:1] == first["loc"][:1]):
+        return f"{key}: {value} {_outside(kinds, field)}"
+    choices = [option for kind, _ in kinds if get_origin(kind) is Literal for option in get_args(kind)]
+    if choices and len(kinds) == 1:
+        return f"{key}: {value!r} is not one of {', '.join(map(str, choices))}"
+    said = ", or ".join(_kind_in_words(kind, (*field.metadata, *limits)) for kind, limits in kinds)
+    return f"{key}: expected {said}, got {value!r}"
 
 
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if isinstance(value, Typed):
-        value = _read_typed(hint, value)
-    if hint is Any:
-        return value
-    if origin is typing.Literal:
-        if not any(value == allowed and type(value) is type(allowed) for allowed in arguments):
-            raise ConfigError(f"{where}: {value!r} is not one of {', '.join(map(str, arguments))}")
-        return value
-    if origin in (typing.Union, types.UnionType):
-        return _convert_union(arguments, value, where)
-    if origin is tuple:
-        return _convert_tuple(arguments, value, where)
-    if origin is dict:
-        _expect(isinstance(value, Mapping), "a mapping", value, where)
-        return {str(key): _convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        if isinstance(value, hint):
-            return value
-        _expect(isinstance(value, Mapping), "a group of keys", value, where)
-        return from_mapping(hint, value, where)
-    return _convert_scalar(hint, value, where)
+def _limits(limits: Iterable[Any]) -> dict[str, Any]:
+    """Lower and upper limits of a number by pydantic's names: ge, gt, le, lt."""
+    names = ("ge", "gt", "le", "lt")
+    return {name: getattr(limit, name) for limit in limits for name in names if hasattr(limit, name)}
 
 
-def _convert_union(arguments: tuple[Any, ...], value: Any, where: str) -> Any:
-    if value is None and type(None) in arguments:
-        return None
-    errors = []
-    for argument in (a for a in arguments if a is not type(None)):
-        try:
-            return _convert(argument, value, where)
-        except ConfigError as error:
-            errors.append(str(error))
-    raise ConfigError(errors[0] if len(errors) == 1 else " / ".join(errors))
+def _interval(limits: Mapping[str, Any]) -> str:
+    """``≥ 1``, ``> 0``, ``in [0, 1)``; empty without limits."""
+    low = limits.get("ge", limits.get("gt"))
+    high = limits.get("le", limits.get("lt"))
+    if high is None:
+        return "" if low is None else f"{'≥' if 'ge' in limits else '>'} {low:g}"
+    return f"in {'[' if 'ge' in limits else '('}{low:g}, {high:g}{']' if 'le' in limits else ')'}"
 
 
-def _convert_tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
-    if isinstance(value, str) and arguments[-1] is Ellipsis and arguments[0] is str:
-        value = [value] if value else []  # targets=cancer means targets=[cancer]
-    _expect(isinstance(value, (list, tuple)), "a list", value, where)
-    if arguments[-1] is Ellipsis:
-        return tuple(_convert(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-    _expect(len(value) == len(arguments), f"a list of {len(arguments)} values", value, where)
-    return tuple(_convert(a, item, f"{where}[{i}]") for i, (a, item) in enumerate(zip(arguments, value, strict=True)))
+def _outside(kinds: list[tuple[Any, tuple[Any, ...]]], field: FieldInfo) -> str:
+    limits = _limits([*field.metadata, *(limit for _, inner in kinds for limit in inner)])
+    words = {"ge": "is below {ge:g}", "gt": "is not above {gt:g}"}
+    only = next(iter(limits)) if len(limits) == 1 else ""
+    return words[only].format(**limits) if only in words else f"is not {_interval(limits)}"
 
 
-def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
-    if hint is bool:
-        _expect(isinstance(value, bool), "true or false", value, where)
-        return value
-    if hint is int:
-        _expect(isinstance(value, int) and not isinstance(value, bool), "a whole number", value, where)
-        return value
-    if hint is float:
-        if isinstance(value, str):  # YAML reads 1e-3 as text
-            with contextlib.suppress(ValueError):
-                value = float(value)
-        number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-        _expect(number, "a finite number", value, where)
-        return float(value)
-    if hint is str:
-        _expect(isinstance(value, (str, int, float)) and not isinstance(value, bool), "text", value, where)
-        return str(value)
-    if hint is Path:
-        _expect(isinstance(value, (str, Path)), "a path", value, where)
-        return Path(value)
-    raise TypeError(f"{where}: settings cannot hold a {hint}")
-
-
-def _expect(condition: bool, what: str, value: Any, where: str) -> None:
-    if not condition:
-        raise ConfigError(f"{where}: expected {what}, got {value!r}")
+def _kind_in_words(kind: Any, limits: Iterable[Any]) -> str:
+    if get_origin(kind) is Literal:
+        return ", ".join(map(str, get_args(kind)))
+    if get_origin(kind) is tuple:
+        items = get_args(kind)
+        (item, inner), *_ = _kinds(items[0])
+        one = _kind_in_words(item, (*limits, *inner))
+        if items[-1] is not ...:
+            return f"a list of {len(items)} values, {one} each"
+        return "a list of " + re.sub("^a (.*) number", r"\1 numbers", one)
+    interval = _interval(_limits(limits))
+    return f"{_NAMES.get(kind, 'settings')} {interval}".rstrip()

@@ -1,18 +1,19 @@
 """The options of every verb. Nothing heavy is imported here: they are read and checked first, and printed by --help."""
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from rsna.config.settings import require
+from pydantic import Field, NonNegativeInt, PositiveFloat
+
+from rsna.config.settings import AtLeastOne, Fraction, require, settings
 
 Backend = Literal["torch", "onnxruntime"]
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
-@dataclass(frozen=True)
+@settings
 class InferOptions:
     """Options of `infer.py`."""
 
@@ -31,7 +32,7 @@ class InferOptions:
     out-of-fold predictions were made, on which the threshold was chosen."""
     submit: Literal["threshold", "probability"] = "threshold"
     """Column cancer: 0 or 1 at the threshold, or the probability."""
-    threshold: float | None = None
+    threshold: Fraction | None = None
     """Threshold; the one chosen out of fold where null."""
     time_budget: str = ""
     """Time in which the submission must be done: 8h, 45m, 90s; flip, then folds are dropped to keep it."""
@@ -39,20 +40,16 @@ class InferOptions:
     """Every fallback (an unreadable image, a breast without images, a dropped fold) is an error instead."""
     backend: Backend = "torch"
     """torch, or onnxruntime with what `rsna export` wrote."""
-    batch_size: int = 16
+    batch_size: AtLeastOne = 16
     """Images per forward pass; halved where memory runs out."""
     compile: bool = False
     """Compile the networks: minutes at the start, faster afterwards on a GPU."""
-    workers: int | None = None
+    workers: AtLeastOne | None = None
     """Preparing processes; null is one a core."""
-    file_timeout: float = 60.0
+    file_timeout: PositiveFloat = 60.0
     """Seconds after which a file is given up."""
 
     def __post_init__(self) -> None:
-        require(self.batch_size >= 1, f"batch_size: {self.batch_size} is below 1")
-        require(self.workers is None or self.workers >= 1, f"workers: {self.workers} is below 1")
-        require(self.file_timeout > 0, f"file_timeout: {self.file_timeout} is not above 0 seconds")
-        require(self.threshold is None or 0 <= self.threshold <= 1, f"threshold: {self.threshold} is not in [0, 1]")
         require(not self.time_budget or self.budget_seconds is not None, _bad_budget(self.time_budget))
 
     @property
@@ -64,7 +61,7 @@ class InferOptions:
         return float(match[1]) * _UNITS[match[2]]
 
 
-@dataclass(frozen=True)
+@settings
 class PredictOptions:
     """Options of `rsna predict`."""
 
@@ -76,11 +73,11 @@ class PredictOptions:
     """Text for people, or JSON for programs."""
     backend: Backend = "torch"
     """torch, or onnxruntime with what `rsna export` wrote."""
-    workers: int | None = None
+    workers: AtLeastOne | None = None
     """Preparing processes; null is one a core."""
 
 
-@dataclass(frozen=True)
+@settings
 class BundleMakeOptions:
     """Options of `rsna bundle make`."""
 
@@ -111,7 +108,7 @@ class BundleMakeOptions:
         require(slug, f"owner: {self.owner!r} holds more than letters, digits, - and _")
 
 
-@dataclass(frozen=True)
+@settings
 class BundleVerifyOptions:
     """Options of `rsna bundle verify`."""
 
@@ -122,7 +119,7 @@ class BundleVerifyOptions:
     here."""
 
 
-@dataclass(frozen=True)
+@settings
 class ExportOptions:
     """Options of `rsna export`."""
 
@@ -134,11 +131,8 @@ class ExportOptions:
     """Folds to export; every trained one where empty."""
     images: str = ""
     """Folder of DICOM files for the parity check; simulated mammograms where empty."""
-    tolerance: float = 1e-4
+    tolerance: PositiveFloat = 1e-4
     """Largest difference in probability between torch and the export that is let through."""
-
-    def __post_init__(self) -> None:
-        require(self.tolerance > 0, f"tolerance: {self.tolerance} is not above 0")
 
 
 def _require_distinct(run: tuple[str, ...]) -> None:
@@ -151,7 +145,7 @@ def _bad_budget(text: str) -> str:
     return f"time_budget: {text!r} is no time above 0 such as 8h, 45m or 90s"
 
 
-@dataclass(frozen=True)
+@settings
 class TableOptions:
     """Options of `rsna table`."""
 
@@ -165,7 +159,7 @@ class TableOptions:
     say."""
 
 
-@dataclass(frozen=True)
+@settings
 class AuditOptions:
     """Options of `rsna audit`."""
 
@@ -173,39 +167,29 @@ class AuditOptions:
     """Folder in the competition's layout, or with a table that names its files, or any folder of images."""
     out: str = "audit"
     """Folder for audit.txt, images.csv, issues.csv and sheets of prepared images, a machine each."""
-    sheet_images: int = 12
+    sheet_images: NonNegativeInt = 12
     """Images shown of each machine; 0 draws no sheets."""
-    workers: int | None = None
+    workers: AtLeastOne | None = None
     """Processes; null is one a core."""
-    file_timeout: float = 60.0
+    file_timeout: PositiveFloat = 60.0
     """Seconds after which a file counts as unreadable."""
 
-    def __post_init__(self) -> None:
-        require(self.sheet_images >= 0, f"sheet_images: {self.sheet_images} is below 0")
-        require(self.workers is None or self.workers >= 1, f"workers: {self.workers} is below 1")
-        require(self.file_timeout > 0, f"file_timeout: {self.file_timeout} is not above 0 seconds")
 
-
-@dataclass(frozen=True)
+@settings
 class BrowseOptions:
     """Options of `rsna browse`."""
 
     out: str = "browse"
     """Folder for the sheets."""
-    n: int = 24
+    n: NonNegativeInt = 24
     """Images to draw at random; 0 shows all."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Seed of the draw."""
-    batches: int = 0
+    batches: NonNegativeInt = 0
     """Show this many augmented training batches of the fold instead, prepared first where they are not."""
 
-    def __post_init__(self) -> None:
-        require(self.batches >= 0, f"batches: {self.batches} is below 0")
-        require(self.n >= 0, f"n: {self.n} is below 0")
-        require(self.seed >= 0, f"seed: {self.seed} is below 0")
 
-
-@dataclass(frozen=True)
+@settings
 class FoldsMakeOptions:
     """Options of `rsna folds make`."""
 
@@ -213,13 +197,13 @@ class FoldsMakeOptions:
     """CSV with patient_id, image_id, laterality and cancer, as the competition's train.csv."""
     out: str = "folds.csv"
     """CSV to write: patient_id, image_id, fold."""
-    n_folds: int = 4
+    n_folds: Annotated[int, Field(ge=2, le=100)] = 4
     """Number of folds."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Seed of the shuffle."""
 
 
-@dataclass(frozen=True)
+@settings
 class FoldsCheckOptions:
     """Options of `rsna folds check`."""
 
@@ -235,7 +219,7 @@ class FoldsCheckOptions:
         require(one != two, "splits: give splits=FILE, or train=FILE and valid=FILE")
 
 
-@dataclass(frozen=True)
+@settings
 class EvaluateOptions:
     """Options of `rsna evaluate`."""
 
@@ -257,7 +241,7 @@ class EvaluateOptions:
     """Print metrics by site, machine, views, density, age, implant, BIRADS and difficult negatives too."""
     calibration: bool = False
     """Print cross-fitted temperature, Platt and isotonic calibration too."""
-    resamples: int = 2000
+    resamples: NonNegativeInt = 2000
     """Patient-level bootstrap resamples behind each interval."""
     out: str = ""
     """JSON file to write the metrics to."""
@@ -267,10 +251,9 @@ class EvaluateOptions:
         _require_distinct(self.run)
         require(not (self.run and self.labels), "labels: a run brings its own; they go with predictions=FILE")
         require(not (self.run and self.ranks), "ranks: a run has probabilities; ranks=true goes with predictions=FILE")
-        require(self.resamples >= 0, f"resamples: {self.resamples} is below 0")
 
 
-@dataclass(frozen=True)
+@settings
 class EnsembleOptions:
     """Options of `rsna ensemble`."""
 
@@ -288,7 +271,7 @@ class EnsembleOptions:
     """Share of positive breasts to reweight the negatives to, on enriched sets alone."""
     sampling: Literal["population", "enriched"] = "population"
     """Whether prevalence in these predictions means anything; runs know their own."""
-    resamples: int = 2000
+    resamples: NonNegativeInt = 2000
     """Patient-level bootstrap resamples behind each interval."""
     out: str = ""
     """JSON file to write the metrics to."""
@@ -298,23 +281,19 @@ class EnsembleOptions:
         _require_distinct(self.run)
         strange = [name for name in self.ranks if name not in self.run]
         require(not strange, f"ranks: {strange and strange[0]} is none of run={', '.join(self.run)}")
-        require(self.resamples >= 0, f"resamples: {self.resamples} is below 0")
 
 
-@dataclass(frozen=True)
+@settings
 class ModelsOptions:
     """What is listed, and how."""
 
     format: Literal["table", "json"] = "table"
     """table for people; json: a list of name, params, macs and input_size (rows, columns), at each one's own size."""
-    size: tuple[int, int] = (1024, 512)
+    size: tuple[Annotated[int, Field(ge=32)], Annotated[int, Field(ge=32)]] = (1024, 512)
     """(rows, columns) of the configured input, pixels, for which the table counts multiply-adds as well."""
 
-    def __post_init__(self) -> None:
-        require(min(self.size) >= 32, f"size: {list(self.size)} is below 32 pixels")
 
-
-@dataclass(frozen=True)
+@settings
 class ValidateOptions:
     """Options of `rsna validate`."""
 
@@ -330,25 +309,22 @@ class ValidateOptions:
     """What is averaged over folds."""
     flip: bool | None = None
     """Predict mirrored images, too; null does as the out-of-fold predictions were made."""
-    resamples: int = 2000
+    resamples: Annotated[int, Field(ge=100)] = 2000
     """Patient-level bootstrap resamples behind every interval."""
-    batch_size: int = 16
+    batch_size: AtLeastOne = 16
     """Images per forward pass."""
-    workers: int | None = None
+    workers: AtLeastOne | None = None
     """Preparing processes; null is one a core."""
     out: str = ""
     """Predictions, a row an image, as .csv or .parquet; empty writes none."""
 
     def __post_init__(self) -> None:
-        require(self.resamples >= 100, f"resamples: {self.resamples} is below 100, too few for an interval")
-        require(self.batch_size >= 1, f"batch_size: {self.batch_size} is below 1")
-        require(self.workers is None or self.workers >= 1, f"workers: {self.workers} is below 1")
         require(
             not self.out or self.out.endswith((".csv", ".parquet")), f"out: {self.out} is neither .csv nor .parquet"
         )
 
 
-@dataclass(frozen=True)
+@settings
 class LeaderboardOptions:
     """Options of `rsna leaderboard`."""
 
@@ -356,14 +332,11 @@ class LeaderboardOptions:
     """Folder that holds run folders."""
     format: Literal["text", "json", "csv"] = "text"
     """text for people; json and csv for programs, with every column and no rounding."""
-    resamples: int = 2000
+    resamples: NonNegativeInt = 2000
     """Of the paired bootstrap against the leader; 0 leaves that comparison out."""
 
-    def __post_init__(self) -> None:
-        require(self.resamples >= 0, f"resamples: {self.resamples} is below 0")
 
-
-@dataclass(frozen=True)
+@settings
 class SubmitOptions:
     """Options of `rsna leaderboard submit`."""
 
@@ -384,7 +357,7 @@ class SubmitOptions:
         require(not typed or len(self.run) == 1, "run: name the one run folder that the scores belong to")
 
 
-@dataclass(frozen=True)
+@settings
 class ReportOptions:
     """Options of `rsna report`."""
 
@@ -396,18 +369,16 @@ class ReportOptions:
     """HTML file to write; it needs no other file and no network."""
     data: str = ""
     """Folder of the set, where it is no longer where the runs had it."""
-    images: int = 6
+    images: NonNegativeInt = 6
     """Missed cancers, and as many false alarms, in each run's gallery; 0 leaves galleries out."""
-    resamples: int = 1000
+    resamples: NonNegativeInt = 1000
     """Patient-level resamples behind the intervals of slices and the comparison with the leader."""
 
     def __post_init__(self) -> None:
         _require_distinct(self.run)
-        require(self.images >= 0, f"images: {self.images} is below 0")
-        require(self.resamples >= 0, f"resamples: {self.resamples} is below 0")
 
 
-@dataclass(frozen=True)
+@settings
 class ExplainOptions:
     """Options of `rsna explain`."""
 
@@ -419,10 +390,7 @@ class ExplainOptions:
     """Folder for <image>_original.png and <image>_heat.png."""
     folds: tuple[int, ...] = ()
     """Folds whose heat is averaged; empty takes the one that has not seen the patient, or for new images all."""
-    height: int = 1500
+    height: NonNegativeInt = 1500
     """Rows of the pictures at most; 0 for all of the file's."""
     data: str = ""
     """Folder of the set, where it is no longer where the run had it."""
-
-    def __post_init__(self) -> None:
-        require(self.height >= 0, f"height: {self.height} is below 0")

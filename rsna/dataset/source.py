@@ -5,7 +5,7 @@ from typing import Literal
 
 import pandas as pd
 
-from rsna.config.data import DataSettings, Split
+from rsna.config.data import DataSettings, Split, require_data
 from rsna.dataset.adapters import competition, find_adapter
 from rsna.dataset.limit import limit_table
 from rsna.dataset.table import REQUIRED, ImageTable, TableError, check_frame, refuse_rows, require_columns
@@ -16,12 +16,14 @@ def load_data(settings: DataSettings, split: Split = "train") -> ImageTable:
     """Reads the table of a set, or the part of it that ``data.limit`` asks for; writes the sample where it is wanted.
 
     Raises:
+        ConfigError: Nobody named a set, and there is none where it is looked for.
         TableError: See :func:`load_table` and :func:`limit_table`.
     """
     if settings.demo:
         from rsna.demo import DemoSettings, write_demo
 
         write_demo(settings.root, DemoSettings())
+    require_data(settings.root)
     table = load_table(settings.root, split, settings.name, settings.sampling, settings.extra)
     return limit_table(table, settings.limit) if settings.limit else table
 

@@ -57,7 +57,7 @@ def explain(trained: TrainedModel, file: Path, height: int) -> Explanation:
         height: Rows of the pictures at most; 0 for all of the file's.
 
     Raises:
-        ConfigError: captum is missing, or the trained needs boxes that a single file does not have.
+        ConfigError: captum is missing, or the model needs boxes that a single file does not have.
         DicomError, PictureError, OSError: The file cannot become pixels.
     """
     if trained.preprocess.crop == "boxes":

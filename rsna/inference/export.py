@@ -23,8 +23,8 @@ from rsna.evaluation.calibration import sigmoid
 from rsna.evaluation.tables import text_table
 from rsna.files import write_atomic, write_json
 from rsna.inference.exam import load_test_set
+from rsna.inference.networks import TorchNetworks, stack_examples
 from rsna.inference.onnx_networks import FOLDER, INDEX, open_session, run_session, to_unit
-from rsna.inference.torch_networks import TorchNetworks
 from rsna.parallel.pool import map_tasks
 from rsna.prepare.file_task import prepare_source
 from rsna.runs.errors import RunError
@@ -82,20 +82,26 @@ def export(options: ExportOptions) -> Export:
 
 
 def to_onnx(network: torch.nn.Module, size: tuple[int, int]) -> bytes:
-    """A network as ONNX: input ``images`` (B, 1, H, W) float32 in [0, 1] with any B, output ``logits``."""
+    """A network as ONNX.
+
+    Its inputs are ``images`` (N, 1, H, W) float32 in [0, 1] with any N, and ``example`` (N,) int64, the number of the
+    example that each image belongs to, 0 to B - 1; its output is ``logits`` (N, outputs) float32, of which row b is
+    example b, and rows from B on mean nothing.
+    """
     network = network.cpu().eval()
-    # Two images: a batch of one would be taken for a constant.
-    example = torch.zeros(2, 1, *size)
+    # Three images of two examples: a batch of one would be taken for a constant.
+    images, example = torch.zeros(3, 1, *size), torch.tensor([0, 0, 1])
+    any_number = torch.export.Dim("images")
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), _quiet():
         warnings.simplefilter("ignore")  # the exporter warns of its own workings, dozens of times
         file = Path(folder) / "network.onnx"
         torch.onnx.export(
             network,
-            (example,),
+            (images, example),
             str(file),
-            input_names=["images"],
+            input_names=["images", "example"],
             output_names=["logits"],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamic_shapes=({0: any_number}, {0: any_number}),
             dynamo=True,
             external_data=False,
         )
@@ -126,8 +132,14 @@ def _compare(
     ours, torch_speed = _timed(lambda part: networks.logits(part)[0], images, _BATCH)
     theirs, onnx_speed = _timed(lambda part: run_session(session, to_unit(part)), images, _BATCH)
     single, _ = _timed(lambda part: run_session(session, to_unit(part)), images, 1)
-    expected = sigmoid(ours[:, column])
-    difference = max(float(np.abs(sigmoid(found[:, column]) - expected).max()) for found in (theirs, single))
+    # The last of an odd number of images is an example by itself.
+    together, example = stack_examples([list(images[start : start + 2]) for start in range(0, len(images), 2)])
+    ours_together = networks.logits(together, example=example)[0]
+    theirs_together = run_session(session, to_unit(together), example)
+    difference = max(
+        float(np.abs(sigmoid(found[:, column]) - sigmoid(expected[:, column])).max())
+        for found, expected in ((theirs, ours), (single, ours), (theirs_together, ours_together))
+    )
     return ExportedFold(
         fold=weights.fold,
         sha256=hashlib.sha256(model).hexdigest(),

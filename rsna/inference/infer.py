@@ -1,29 +1,31 @@
 """A run or a bundle and a folder in, a complete submission out: from the first minute, and in time."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from rsna.config.verbs import InferOptions
+from rsna.dataset.examples import Unit, examples_of
 from rsna.inference import report
 from rsna.inference.exam import NO_FILE, TestSet, load_test_set
 from rsna.inference.networks import load_networks
 from rsna.inference.pass_plan import WARM_UP, Clock, PassPlan, choose_plan
-from rsna.inference.progress import Progress
+from rsna.inference.resume_log import ResumeLog
 from rsna.inference.stream import Predicted, Stages, Stream
 from rsna.inference.submission import check_submission, complete_breasts, join_folds, write_frame, write_submission
 from rsna.parallel.engine import PoolError
 from rsna.prepare.file_task import Source
 from rsna.runs.trained_model import TrainedModel, load_trained
 
-_SAY_S = 5.0
+PROGRESS_EVERY_S = 5.0
 """Seconds between lines of progress."""
 
-_SAVE_S = 30.0
+SAVE_EVERY_S = 30.0
 """Seconds between submissions."""
 
 NO_TIME = "the time budget was spent before its turn"
@@ -39,7 +41,7 @@ class Inference:
     """What was predicted."""
 
     images: pd.DataFrame
-    """image_id, prediction_id, path, probability (NaN where it failed), failure."""
+    """image_id, prediction_id, path, probability (of the image's example; NaN where it failed), failure."""
     breasts: pd.DataFrame
     """prediction_id, probability, views, filled."""
     submission: pd.DataFrame
@@ -49,8 +51,12 @@ class Inference:
     """From start to end, loading included."""
 
 
-def infer(options: InferOptions) -> Inference:
-    """Networks a folder and writes the submission.
+def infer(options: InferOptions, unit: Unit = "image") -> Inference:
+    """Predicts a folder and writes the submission.
+
+    Args:
+        options: What is typed.
+        unit: What the model was trained to predict at once.
 
     Raises:
         RunError: The run or bundle has nothing to predict with.
@@ -61,41 +67,49 @@ def infer(options: InferOptions) -> Inference:
     tests = load_test_set(options.input)
     trained = load_trained(options.run, options.folds)
     report.start(options, trained, tests)
-    job = _Job(options, trained, tests, clock)
-    job.save()  # complete and valid before anything that takes long
-    job.run()
-    return job.finish()
+    predictions = _Predictions(options, trained, tests, clock, unit)
+    predictions.save()  # complete and valid before anything that takes long
+    predictions.predict()
+    return predictions.finish()
 
 
-class _Job:
-    """One inference: what is known so far of every image."""
+@dataclass(frozen=True)
+class _Example:
+    """What is predicted at once, of those images that have a file."""
 
-    def __init__(self, options: InferOptions, trained: TrainedModel, tests: TestSet, clock: Clock) -> None:
-        self.options, self.trained, self.tests, self.clock = options, trained, tests, clock
+    example_id: str
+    rows: npt.NDArray[np.int64]
+    """Its rows of the table of images."""
+    paths: tuple[str, ...]
+
+
+class _Predictions:
+    """What is known so far of every image, and the submission that it makes."""
+
+    def __init__(self, options: InferOptions, trained: TrainedModel, tests: TestSet, clock: Clock, unit: Unit) -> None:
+        self.options, self.trained, self.tests, self.clock, self.unit = options, trained, tests, clock, unit
         self.threshold = trained.threshold if options.threshold is None else options.threshold
         self.images = tests.images[["image_id", "prediction_id", "path"]].copy()
         self.images["probability"] = np.nan
         self.images["failure"] = tests.images["failure"].mask(tests.images["failure"].eq(""), NOT_REACHED)
-        self._ids: list[str] = self.images["image_id"].tolist()
-        self._paths: list[str] = self.images["path"].tolist()
         self.stages = Stages()
 
-    def run(self) -> None:
-        """Networks what earlier starts have not."""
+    def predict(self) -> None:
+        """Predicts what earlier starts have not."""
         if self.options.strict:
             _refuse_gaps(self.tests.images)
         out = Path(self.options.out)
         flip = PassPlan.of(self.trained, self.options.flip).flip
         key = {"fingerprint": self.trained.fingerprint, "flip": flip, "backend": self.options.backend}
-        progress = Progress(out.with_name(f"{out.stem}_progress.jsonl"), key)
+        log = ResumeLog(out.with_name(f"{out.stem}_progress.jsonl"), key)
         try:
-            rows = self._left(progress)
-            if len(rows):
-                self._stream(rows, progress)
+            examples = self._read_log(log)
+            if examples:
+                self._stream(examples, log)
         finally:
-            progress.close()
+            log.close()
         if not (self.images["failure"] != "").any():
-            progress.file.unlink()
+            log.file.unlink()
 
     def save(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Writes the submission as it is known now; returns breasts and submission."""
@@ -106,7 +120,7 @@ class _Job:
         return breasts, submission
 
     def finish(self) -> Inference:
-        """Writes everything and says how it went."""
+        """Writes everything and reports how it went."""
         breasts, submission = self.save()
         out = Path(self.options.out)
         write_frame(self.images, out.with_name(f"{out.stem}_images.csv"))
@@ -117,83 +131,98 @@ class _Job:
             raise StrictError(f"strict: {int(breasts['filled'].sum())} breasts have no readable image")
         return result
 
-    def _left(self, progress: Progress) -> list[int]:
-        """Rows still to predict, the first image of every breast before any second one."""
-        rows = np.flatnonzero(self.images["failure"].to_numpy() == NOT_REACHED)
-        nth = self.images.groupby("prediction_id").cumcount().to_numpy()
-        left = []
-        for row in rows[np.argsort(nth[rows], kind="stable")].tolist():
-            logits = progress.get(self._ids[row], self._paths[row])
+    def _read_log(self, log: ResumeLog) -> list[_Example]:
+        """Takes over what an earlier start predicted; returns the examples that are left.
+
+        The first image of every breast comes before any second one: where time runs out, most breasts have one.
+        """
+        with_file = np.flatnonzero(self.images["failure"].to_numpy() == NOT_REACHED)
+        found = examples_of(self.unit, self.images.iloc[with_file])
+        paths = found.images["path"].tolist()
+        nth = found.images.groupby("prediction_id").cumcount().to_numpy()
+        left, known = [], 0
+        for e in np.argsort([nth[rows[0]] for rows in found.rows], kind="stable"):
+            rows = found.rows[e]
+            example = _Example(found.ids[e], with_file[rows], tuple(paths[row] for row in rows))
+            logits = log.get(example.example_id, example.paths)
             if logits is None:
-                left.append(row)
+                left.append(example)
             else:
-                self._settle(row, logits, "")
-        if len(left) < len(rows):
-            report.say(f"{len(rows) - len(left):,} images were predicted by an earlier start")
+                known += len(rows)
+                self._record(example, logits, [""] * len(rows))
+        if known:
+            report.line(f"{known:,} images were predicted by an earlier start")
         return left
 
-    def _stream(self, rows: list[int], progress: Progress) -> None:
+    def _stream(self, examples: Sequence[_Example], log: ResumeLog) -> None:
         options, trained = self.options, self.trained
         networks = load_networks(trained, options.backend, options.compile)
         plan = PassPlan.of(trained, options.flip)
         stream = Stream(
             networks, trained.preprocess, plan, options.batch_size, options.workers, options.file_timeout, self.stages
         )
-        said = saved = time.monotonic()
+        reported = saved = time.monotonic()
+        total = sum(len(example.paths) for example in examples)  # images
         done = 0
         try:
-            for done, predicted in enumerate(stream.predict(self._in_time(rows)), 1):
-                self._take(rows[predicted.index], predicted, progress)
+            for predicted in stream.predict(self._until_time_is_up(examples)):
+                example = examples[predicted.index]
+                self._take_in(example, predicted, log)
+                done += len(example.paths)
                 now = time.monotonic()
-                if now - said > _SAY_S or done == len(rows):
-                    said = now
-                    self._replan(stream, done, len(rows) - done)
-                    report.progress(done, len(rows), self.clock.elapsed)
-                if now - saved > _SAVE_S:
+                if now - reported > PROGRESS_EVERY_S or done == total:
+                    reported = now
+                    self._replan(stream, done, total - done)
+                    report.progress(done, total, self.clock.elapsed)
+                if now - saved > SAVE_EVERY_S:
                     saved = now
                     self.save()
         except PoolError as error:
             if options.strict:
                 raise
-            report.say(f"warning: no further file can be read: {error}")
-        if done < len(rows) and self.clock.over:
+            report.line(f"warning: no further file can be read: {error}")
+        if done < total and self.clock.over:
             self.images.loc[self.images["failure"] == NOT_REACHED, "failure"] = NO_TIME
             if options.strict:
-                raise StrictError(f"strict: the time budget ended {len(rows) - done} images early")
+                raise StrictError(f"strict: the time budget ended {total - done} images early")
 
-    def _in_time(self, rows: list[int]) -> Iterator[Source]:
-        for row in rows:
+    def _until_time_is_up(self, examples: Sequence[_Example]) -> Iterator[tuple[Source, ...]]:
+        for example in examples:
             if self.clock.over:
                 return
-            yield self._paths[row]
+            yield example.paths
 
-    def _take(self, row: int, predicted: Predicted, progress: Progress) -> None:
+    def _take_in(self, example: _Example, predicted: Predicted, log: ResumeLog) -> None:
+        """Records the outcome of an example, and logs it where none of its files failed."""
+        lost = [(path, why) for path, why in zip(example.paths, predicted.failures, strict=True) if why]
+        if lost and self.options.strict:
+            raise StrictError(f"strict: {lost[0][0]}: {lost[0][1]}")
         if predicted.logits is None:
-            if self.options.strict:
-                raise StrictError(f"strict: {self._paths[row]}: {predicted.failure}")
-            self._settle(row, None, predicted.failure)
+            self._record(example, None, predicted.failures)
             return
-        logits = predicted.logits[:, self.trained.cancer_column]
+        logits = predicted.logits[:, self.trained.cancer_column]  # (passes,)
         if not np.isfinite(logits).all():
-            self._settle(row, None, "the networks gave no number")
+            self._record(example, None, [why or "the networks gave no number" for why in predicted.failures])
             return
-        progress.add(self._ids[row], self._paths[row], logits)
-        self._settle(row, logits, "")
+        if not lost:
+            log.add(example.example_id, example.paths, logits)
+        self._record(example, logits, predicted.failures)
 
-    def _settle(self, row: int, logits: np.ndarray | None, failure: str) -> None:
-        if logits is not None:
-            self.images.at[row, "probability"] = join_folds(logits[None], self.options.average)[0]
-        self.images.at[row, "failure"] = failure
+    def _record(self, example: _Example, logits: npt.NDArray[np.float32] | None, failures: Sequence[str]) -> None:
+        probability = np.nan if logits is None else join_folds(logits[None], self.options.average)[0]
+        for row, failure in zip(example.rows.tolist(), failures, strict=True):
+            self.images.at[row, "probability"] = np.nan if failure else probability
+            self.images.at[row, "failure"] = failure
 
     def _replan(self, stream: Stream, done: int, left: int) -> None:
-        """Gives up mirrored images, then folds, where the projection runs over the budget."""
+        """Gives up mirrored images, then folds, where the projection runs over the budget; counted in images."""
         if self.clock.budget is None or done < WARM_UP or left == 0:
             return
         plan = choose_plan(stream.plan, stream.pace(), left, self.clock.left)
         if plan != stream.plan:
             if self.options.strict:
                 raise StrictError(f"strict: {stream.plan} do not fit into time_budget={self.options.time_budget}")
-            report.say(f"time budget {self.options.time_budget}: from here on {plan} instead of {stream.plan}")
+            report.line(f"time budget {self.options.time_budget}: from here on {plan} instead of {stream.plan}")
             stream.plan = plan
 
 

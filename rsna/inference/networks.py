@@ -1,19 +1,112 @@
-"""A trained's networks, ready to predict: with torch on every device, or with onnxruntime on the CPU."""
+"""Whatever predicts: the networks of a trained model on one device, with torch or with onnxruntime."""
 
+import copy
+import logging
 from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
 
 from rsna.config.settings import ConfigError
+from rsna.config.training import Precision, WantedPrecision
 from rsna.config.verbs import Backend
-from rsna.inference.torch_networks import Networks, on_every_device
+from rsna.inference.devices import choose_devices, choose_precision, keep_freed_memory
+from rsna.inference.pass_plan import PassPlan
+from rsna.model.network import MammogramNet, to_unit
 from rsna.runs.trained_model import TrainedModel
+
+log = logging.getLogger(__name__)
+
+
+class Networks(Protocol):
+    """Anything that turns a batch into logits."""
+
+    def logits(
+        self, images: npt.NDArray[Any], plan: PassPlan | None = None, example: npt.NDArray[np.int64] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Predicts one batch with the networks of a plan, with every one where none is given.
+
+        Args:
+            images: (N, H, W) uint8 or uint16, as the cache holds them.
+            plan: How many of the networks, and whether mirrored, too.
+            example: (N,) the number of the example that each image belongs to, 0 to B - 1, ascending; None where each
+                is its own.
+
+        Returns:
+            (passes, B, outputs) float32: every network on the images, then every network on the mirrored ones.
+        """
+
+
+class TorchNetworks:
+    """The folds of a run on one device."""
+
+    def __init__(
+        self,
+        networks: Sequence[MammogramNet],
+        device: torch.device | None = None,
+        trained: WantedPrecision = "auto",
+        compiled: bool = False,
+    ) -> None:
+        self.device = device or choose_devices()[0]
+        self.precision = choose_precision(self.device, trained)
+        if self.device.type == "cpu":
+            keep_freed_memory()
+        self.networks: list[Any] = [
+            network.to(self.device).to(memory_format=torch.channels_last).eval() for network in networks
+        ]
+        if compiled:
+            self.networks = [torch.compile(network, dynamic=True) for network in self.networks]
+
+    def logits(
+        self, images: npt.NDArray[Any], plan: PassPlan | None = None, example: npt.NDArray[np.int64] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """See :meth:`Networks.logits`."""
+        plan = plan or PassPlan(len(self.networks), False)
+        batch = torch.from_numpy(np.ascontiguousarray(images)).to(self.device, non_blocking=True)[:, None]
+        # To [0, 1] once for all networks: they take floats as they are.
+        batch = to_unit(batch)
+        n_examples = len(images) if example is None else int(example[-1]) + 1
+        # Where each example has one image there is nothing to join.
+        numbers = None if n_examples == len(images) else torch.from_numpy(example).to(self.device)
+        logits = self._passes(batch, numbers, plan, self.precision)[:, :n_examples]
+        if self.precision == "fp16" and not torch.isfinite(logits).all():
+            # fp16 ends at 65,504, and networks that were trained in bf16 or 32 bits may go beyond.
+            log.warning("fp16 overflows in this batch, which is predicted in 32 bits instead")
+            logits = self._passes(batch, numbers, plan, "32")[:, :n_examples]
+        return logits.cpu().numpy()
+
+    def _passes(
+        self, batch: torch.Tensor, example: torch.Tensor | None, plan: PassPlan, precision: Precision
+    ) -> torch.Tensor:
+        """(N, 1, H, W) float in [0, 1] → (passes, N, outputs), of which rows from B on mean nothing."""
+        half = torch.bfloat16 if precision == "bf16" else torch.float16
+        predicted = []
+        with torch.inference_mode(), torch.autocast(self.device.type, dtype=half, enabled=precision != "32"):
+            for view in (batch, batch.flip(3)) if plan.flip else (batch,):
+                view = view.contiguous(memory_format=torch.channels_last)
+                predicted += [network(view, example).float() for network in self.networks[: plan.networks]]
+        return torch.stack(predicted)
+
+
+def on_every_device(
+    networks: Sequence[MammogramNet], trained: WantedPrecision = "auto", compiled: bool = False
+) -> list[TorchNetworks]:
+    """The same networks on every GPU, or on the CPU once."""
+    # Without a compiler, or with an operation that it does not know, a network runs as it is.
+    torch._dynamo.config.suppress_errors = compiled
+    devices = choose_devices()
+    copies = [networks, *([copy.deepcopy(network) for network in networks] for _ in devices[1:])]
+    return [TorchNetworks(own, device, trained, compiled) for own, device in zip(copies, devices, strict=True)]
 
 
 def load_networks(trained: TrainedModel, backend: Backend = "torch", compiled: bool = False) -> Sequence[Networks]:
-    """Networks, once a device.
+    """The networks of every fold: with torch once a device, with onnxruntime on the CPU.
 
     Raises:
         RunError: Weights that cannot be loaded, or were not exported.
-        ConfigError: The trained cannot be used on files that are new.
+        ConfigError: The model cannot be used on files that are new.
     """
     if trained.preprocess.crop == "boxes":
         raise ConfigError("preprocess.crop: boxes are known for the training images alone; train with crop=breast")
@@ -22,3 +115,19 @@ def load_networks(trained: TrainedModel, backend: Backend = "torch", compiled: b
 
         return [OnnxNetworks(trained)]
     return on_every_device(trained.networks(), trained.precision, compiled)
+
+
+def stack_examples(examples: Sequence[Sequence[npt.NDArray[Any]]]) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+    """Examples, each of one or more (H, W) images → (N, H, W) images and (N,) the number of each one's example."""
+    images = np.stack([image for example in examples for image in example])
+    return images, np.repeat(np.arange(len(examples)), [len(example) for example in examples])
+
+
+def count_that_fits(sizes: Sequence[int], most: int) -> int:
+    """How many examples from the front have ``most`` images in all; at least one, since none is split.
+
+    Args:
+        sizes: Images of each example.
+        most: Images of a batch.
+    """
+    return max(1, int(np.searchsorted(np.cumsum(sizes), most, side="right")))

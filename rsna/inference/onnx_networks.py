@@ -19,7 +19,7 @@ FOLDER, INDEX = "onnx", "export.json"
 
 
 class OnnxNetworks:
-    """The folds of a trained; as :class:`rsna.inference.torch_networks.TorchNetworks`, without torch."""
+    """The folds of a trained model; as :class:`rsna.inference.networks.TorchNetworks`, without torch."""
 
     def __init__(self, trained: TrainedModel) -> None:
         """Opens every fold's export.
@@ -43,13 +43,15 @@ class OnnxNetworks:
                 raise RunError(f"{folder}/fold{weights.fold}.onnx: its SHA-256 is not the recorded one")
             self._sessions.append(open_session(content))
 
-    def logits(self, images: npt.NDArray[Any], plan: PassPlan | None = None) -> npt.NDArray[np.float32]:
-        """See :meth:`rsna.inference.torch_networks.TorchNetworks.logits`."""
+    def logits(
+        self, images: npt.NDArray[Any], plan: PassPlan | None = None, example: npt.NDArray[np.int64] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """See :meth:`rsna.inference.networks.Networks.logits`."""
         plan = plan or PassPlan(len(self._sessions), False)
         batch = to_unit(images)
         predicted = []
         for view in (batch, np.ascontiguousarray(batch[..., ::-1])) if plan.flip else (batch,):
-            predicted += [run_session(session, view) for session in self._sessions[: plan.networks]]
+            predicted += [run_session(session, view, example) for session in self._sessions[: plan.networks]]
         return np.stack(predicted)
 
 
@@ -65,12 +67,16 @@ def open_session(model: bytes | Path) -> Any:
     )
 
 
-def run_session(session: Any, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """(B, 1, H, W) float32 in [0, 1] → (B, outputs) float32 logits."""
-    logits: npt.NDArray[np.float32] = session.run(None, {session.get_inputs()[0].name: batch})[0]
-    return logits
+def run_session(
+    session: Any, images: npt.NDArray[np.float32], example: npt.NDArray[np.int64] | None = None
+) -> npt.NDArray[np.float32]:
+    """(N, 1, H, W) float32 in [0, 1], and (N,) their examples where they are not one each → (B, outputs) logits."""
+    if example is None:
+        example = np.arange(len(images), dtype=np.int64)
+    logits: npt.NDArray[np.float32] = session.run(None, {"images": images, "example": example})[0]
+    return logits[: example[-1] + 1]
 
 
 def to_unit(images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """(B, H, W) uint8 or uint16 → (B, 1, H, W) float32 in [0, 1], in the arithmetic that torch uses."""
+    """(N, H, W) uint8 or uint16 → (N, 1, H, W) float32 in [0, 1], in the arithmetic that torch uses."""
     return images[:, None].astype(np.float32) / np.float32(np.iinfo(images.dtype).max)

@@ -1,4 +1,4 @@
-"""How much is predicted for each image, and what to give up when time runs short."""
+"""How much is predicted for each image of an example, and what to give up when time runs short."""
 
 import time
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class PassPlan:
 
     @classmethod
     def of(cls, trained: TrainedModel, flip: bool | None) -> "PassPlan":
-        """Every fold of a trained; None mirrors where its out-of-fold predictions did."""
+        """Every fold of a model; None mirrors where its out-of-fold predictions did."""
         return cls(len(trained.weights), trained.flip if flip is None else flip)
 
     @property

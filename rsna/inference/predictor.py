@@ -9,19 +9,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from pydicom.dataset import Dataset
 
 from rsna.config.verbs import Backend
+from rsna.dataset.examples import Unit
 from rsna.dataset.table import image_id_of
 from rsna.inference.exam import load_test_set
-from rsna.inference.networks import load_networks
+from rsna.inference.networks import count_that_fits, load_networks, stack_examples
 from rsna.inference.pass_plan import PassPlan
 from rsna.inference.results import BreastResult, ImageResult, Prediction
 from rsna.inference.submission import Average, complete_breasts, join_folds
 from rsna.parallel.pool import LocalProcesses
 from rsna.prepare.file_task import PickledDataset, PreparedSource, Source, prepare_source
+from rsna.prepare.image import Prepared
 from rsna.runs.trained_model import load_trained
 
 Input = str | Path | bytes | Dataset
@@ -43,7 +44,7 @@ class _Item:
 
 
 class Predictor:
-    """Networks exams with a bundle or a run; safe to use from several threads."""
+    """Predicts exams with a bundle or a run; safe to use from several threads."""
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class Predictor:
         batch_size: int = 16,
         workers: int | None = None,
         file_timeout: float = 60.0,
+        unit: Unit = "image",
     ) -> None:
         """Loads the networks; worker processes start with the first prediction.
 
@@ -65,24 +67,26 @@ class Predictor:
             average: What is averaged over the folds.
             flip: Whether the mirrored image is predicted, too; None as out of fold.
             backend: torch, or onnxruntime with what ``rsna export`` wrote.
-            batch_size: Images per forward pass.
+            batch_size: Images per forward pass; the images of one example stay together.
             workers: Preparing processes; None is one a core.
             file_timeout: Seconds after which a file is given up.
+            unit: What the model was trained to predict at once: an image, or a breast with all its images.
 
         Raises:
             RunError: It cannot be used; the message says why.
         """
         self.trained = load_trained(run, folds)
-        self._device = load_networks(self.trained, backend)[0]
+        self._networks = load_networks(self.trained, backend)[0]
         self._plan = PassPlan.of(self.trained, flip)
         self._average: Average = average
         self._batch_size = batch_size
         self._network_lock = threading.Lock()
+        self._unit: Unit = unit
         task = partial(prepare_source, settings=self.trained.preprocess)
         self._pool = LocalProcesses(task, workers=workers, timeout=file_timeout)
 
     def predict(self, exam: Input | Sequence[Input]) -> Prediction:
-        """Networks images and their breasts; a file that fails, hangs or crashes is an error value.
+        """Predicts images and their breasts; a file that fails, hangs or crashes is an error value.
 
         Args:
             exam: A folder (with test.csv and test_images, or of DICOM files), a file, bytes, a data set, or a list of
@@ -96,9 +100,9 @@ class Predictor:
         notes: list[str] = []
         for place, one in enumerate(given):
             if isinstance(one, (str, Path)) and Path(one).expanduser().is_dir():
-                found, said = _of_folder(Path(one))
+                found, lines = _of_folder(Path(one))
                 items += found
-                notes += said
+                notes += lines
             else:
                 items.append(_item(one, place))
         self._prepare(items)
@@ -133,14 +137,23 @@ class Predictor:
                 item.prediction_id = f"{outcome.value.patient_id}_{outcome.value.laterality}"
 
     def _predict(self, items: list[_Item]) -> None:
-        ready = [(item, item.prepared.pixels) for item in items if item.prepared is not None]
-        column = self.trained.cancer_column
-        for start in range(0, len(ready), self._batch_size):
-            batch = ready[start : start + self._batch_size]
+        examples: dict[str, list[tuple[_Item, Prepared]]] = {}
+        for place, item in enumerate(items):
+            if item.prepared is not None:
+                # An image that does not say which breast it shows stays by itself.
+                breast = item.prediction_id if self._unit == "breast" else ""
+                examples.setdefault(breast or f"{place} {item.name}", []).append((item, item.prepared.pixels))
+        left = list(examples.values())
+        while left:
+            batch = left[: count_that_fits([len(example) for example in left], self._batch_size)]
+            left = left[len(batch) :]
+            images, example = stack_examples([[pixels for _, pixels in one] for one in batch])
             with self._network_lock:
-                logits = self._device.logits(np.stack([pixels for _, pixels in batch]), self._plan)
-            for (item, _), p in zip(batch, join_folds(logits[:, :, column].T, self._average), strict=True):
-                item.probability = float(p)
+                logits = self._networks.logits(images, self._plan, example)  # (passes, B, outputs)
+            joined = join_folds(logits[:, :, self.trained.cancer_column].T, self._average)  # (B,)
+            for one, probability in zip(batch, joined, strict=True):
+                for item, _ in one:
+                    item.probability = float(probability)
 
     def _breasts(self, images: Sequence[ImageResult]) -> tuple[BreastResult, ...]:
         known = [image for image in images if image.prediction_id]

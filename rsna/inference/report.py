@@ -1,4 +1,4 @@
-"""What an inference says on the terminal."""
+"""What an inference prints."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,23 +20,23 @@ def start(options: InferOptions, trained: TrainedModel, tests: TestSet) -> None:
     """What is predicted with what."""
     rows, columns = trained.preprocess.size
     folds = ", ".join(map(str, trained.folds))
-    say(f"{trained.source}: folds {folds} of {trained.model.backbone} at {rows}×{columns}")
+    line(f"{trained.source}: folds {folds} of {trained.model.backbone} at {rows}×{columns}")
     if len(trained.folds) < trained.n_folds:
-        say(f"note: folds not trained or not asked for: {trained.n_folds - len(trained.folds)} of {trained.n_folds}")
-    say(f"{options.input}: {len(tests.images):,} images, {len(tests.prediction_ids):,} breasts")
+        line(f"note: folds not trained or not asked for: {trained.n_folds - len(trained.folds)} of {trained.n_folds}")
+    line(f"{options.input}: {len(tests.images):,} images, {len(tests.prediction_ids):,} breasts")
     for note in tests.notes[:_SHOWN]:
-        say(f"note: {note}")
+        line(f"note: {note}")
     if len(tests.notes) > _SHOWN:
-        say(f"note: {len(tests.notes) - _SHOWN} more")
+        line(f"note: {len(tests.notes) - _SHOWN} more")
     known = set(tests.images["patient_id"]) & trained.trained_on
     if known:
-        say(f"note: {len(known)} of these patients were trained on, so their predictions are no test")
+        line(f"note: {len(known)} of these patients were trained on, so their predictions are no test")
 
 
 def progress(done: int, images: int, elapsed: float) -> None:
     """How far it is."""
     left = elapsed / done * (images - done)
-    say(f"{done:,} of {images:,} images, {elapsed:.0f} s, about {left:.0f} s left")
+    line(f"{done:,} of {images:,} images, {elapsed:.0f} s, about {left:.0f} s left")
 
 
 def end(
@@ -50,22 +50,22 @@ def end(
     """Failures, fallbacks, the share above the threshold, the time by stage."""
     failed = images[images["failure"] != ""]
     for row in failed.head(_SHOWN).itertuples():
-        say(f"failed: {row.image_id}: {row.failure}")
+        line(f"failed: {row.image_id}: {row.failure}")
     if len(failed) > _SHOWN:
-        say(f"failed: {len(failed) - _SHOWN:,} more, in {Path(options.out).stem}_images.csv")
+        line(f"failed: {len(failed) - _SHOWN:,} more, in {Path(options.out).stem}_images.csv")
     filled = breasts.loc[breasts["filled"], "prediction_id"]
     if len(filled):
-        say(
+        line(
             f"{len(filled)} breasts have no readable image and get the training prevalence {trained.prevalence:.4f} "
             f"(first: {', '.join(filled.head(5))})"
         )
     share = breasts["probability"].ge(threshold).mean()
-    say(
+    line(
         f"threshold {threshold:.4f}: {share:.1%} of these breasts are at or above it, {trained.recalled:.1%} were out "
         "of fold (an average of folds spreads less than each; a large gap says that the threshold does not carry over)"
     )
-    say(stage_line(stages))
-    say(f"{options.out}: {len(breasts):,} rows")
+    line(stage_line(stages))
+    line(f"{options.out}: {len(breasts):,} rows")
 
 
 def stage_line(stages: "Stages") -> str:
@@ -78,6 +78,6 @@ def stage_line(stages: "Stages") -> str:
     )
 
 
-def say(text: str) -> None:
-    """A line, at once."""
+def line(text: str) -> None:
+    """Prints a line at once: into a pipe, too, where it would otherwise wait for a full buffer."""
     print(text, flush=True)

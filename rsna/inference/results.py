@@ -19,7 +19,8 @@ class ImageResult:
     """Breast that it shows; "" where the file does not say whose or which."""
     view: str
     probability: float | None
-    """Of cancer, over all folds; None where the file failed."""
+    """Of cancer, over all folds, as predicted for the image or the breast that it belongs to; None where the file
+    failed."""
     failure: str = ""
     """Class and message of what went wrong."""
     geometry: Geometry | None = None

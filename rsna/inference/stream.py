@@ -1,11 +1,11 @@
-"""Sources → logits, streaming: processes prepare while a thread a device predicts; memory stays bounded."""
+"""Examples → logits, streaming: processes prepare while a thread a device predicts; memory stays bounded."""
 
 import contextlib
 import logging
 import queue
 import threading
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -15,8 +15,8 @@ import numpy.typing as npt
 import torch
 
 from rsna.config.data import PreprocessSettings
+from rsna.inference.networks import Networks, count_that_fits, stack_examples
 from rsna.inference.pass_plan import Pace, PassPlan
-from rsna.inference.torch_networks import Networks
 from rsna.parallel.pool import available_cores, map_tasks
 from rsna.prepare.file_task import PreparedSource, Source, prepare_source
 
@@ -43,70 +43,96 @@ class Stages:
     """The part of ``passes`` in these."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Predicted:
-    """The outcome for one source."""
+    """The outcome for one example."""
 
     index: int
-    """Place among the sources."""
-    logits: npt.NDArray[np.float32] | None
-    """(passes, outputs) float32; None where the source failed."""
-    failure: str = ""
-    """Class and message of what went wrong."""
-    prepared: PreparedSource | None = None
+    """Place among the examples."""
+    prepared: list[PreparedSource | None]
+    """What was made of each source; None where it failed."""
+    failures: list[str]
+    """Class and message of what went wrong with each source, "" where nothing did. Where no device can predict the
+    example, it is what went wrong there."""
+    logits: npt.NDArray[np.float32] | None = None
+    """(passes, outputs) float32, from the sources that did not fail; None where all did."""
+
+    @property
+    def images(self) -> list[PreparedSource]:
+        """The sources that could be prepared, in their order."""
+        return [image for image in self.prepared if image is not None]
+
+    @property
+    def failure(self) -> str:
+        """Why there are no logits; "" where there are."""
+        return "" if self.logits is not None else "; ".join(dict.fromkeys(filter(None, self.failures)))
 
 
-_Batch = Sequence[tuple[int, PreparedSource]]
+_Batch = Sequence[Predicted]
+"""Examples with at least one image each, and without logits."""
+
+_Result = npt.NDArray[np.float32] | str
+"""(passes, outputs) logits of an example, or why there are none."""
 
 
 @dataclass
 class Stream:
-    """Networks sources in the order in which their pixels arrive."""
+    """Predicts examples in the order in which their pixels arrive."""
 
-    devices: Sequence[Networks]
-    """Networks, once a device."""
+    networks: Sequence[Networks]
+    """Once a device."""
     settings: PreprocessSettings
     plan: PassPlan
     """May be replaced while the stream runs; batches begun keep theirs."""
     batch_size: int = 16
+    """Images per forward pass. An example is never split: one with more images is a batch by itself."""
     workers: int | None = None
     file_timeout: float = 60.0
     stages: Stages = field(default_factory=Stages)
-    _lanes: "list[_Lane]" = field(default_factory=list, repr=False)
+    _devices: "list[_Device]" = field(default_factory=list, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def predict(self, sources: Iterable[Source]) -> Generator[Predicted, None, None]:
-        """Yields one outcome a source; one that fails, hangs or crashes its process costs itself alone.
+    def predict(self, examples: Iterable[tuple[Source, ...]]) -> Generator[Predicted, None, None]:
+        """Yields one outcome an example.
+
+        A source that fails, hangs or crashes its process costs itself alone: its example is predicted from the others.
+
+        Args:
+            examples: The sources of each, at least one.
 
         Raises:
             PoolError: No worker can be started.
+            ValueError: An example without any source.
         """
         started = time.perf_counter()
+        begun = _Begun(examples)
         task = partial(prepare_source, settings=self.settings)
-        outcomes = map_tasks(task, sources, workers=self.workers, timeout=self.file_timeout, ordered=False)
-        batches: queue.Queue[_Batch | None] = queue.Queue(2 * len(self.devices))
+        outcomes = map_tasks(task, begun.sources(), workers=self.workers, timeout=self.file_timeout, ordered=False)
+        batches: queue.Queue[_Batch | None] = queue.Queue(2 * len(self.networks))
         results: queue.SimpleQueue[Predicted | None] = queue.SimpleQueue()
-        self._lanes = [_Lane(device, self.batch_size) for device in self.devices]
-        lanes = [
-            threading.Thread(target=self._drive, args=(lane, batches, results), name="rsna-device", daemon=True)
-            for lane in self._lanes
+        self._devices = [_Device(networks, self.batch_size) for networks in self.networks]
+        threads = [
+            threading.Thread(target=self._drive, args=(device, batches, results), name="rsna-device", daemon=True)
+            for device in self._devices
         ]
-        for lane in lanes:
-            lane.start()
-        waiting: list[tuple[int, PreparedSource]] = []
+        for thread in threads:
+            thread.start()
+        waiting: list[Predicted] = []
         ended = 0
         try:
             for outcome in outcomes:
-                if outcome.failure is not None or outcome.value is None:
-                    failure = outcome.failure
-                    said = f"{failure.kind}: {failure.message}" if failure else "no pixels"
-                    yield Predicted(outcome.index, None, said)
-                else:
+                if outcome.value is not None:
                     self._count(outcome.value)
-                    waiting.append((outcome.index, outcome.value))
-                if len(waiting) == self.batch_size:
-                    batches.put(waiting)
-                    waiting = []
+                failure = f"{outcome.failure.kind}: {outcome.failure.message}" if outcome.failure else "no pixels"
+                example = begun.finish_source(outcome.index, outcome.value, failure)
+                if example is not None and not example.images:
+                    yield example
+                elif example is not None:
+                    waiting.append(example)
+                while sum(sizes := [len(one.images) for one in waiting]) >= self.batch_size:
+                    count = count_that_fits(sizes, self.batch_size)
+                    batches.put(waiting[:count])
+                    waiting = waiting[count:]
                 while not results.empty():
                     if (done := results.get()) is None:
                         ended += 1  # a device that broke
@@ -114,16 +140,16 @@ class Stream:
                         yield done
             if waiting:
                 batches.put(waiting)
-            for _ in lanes:
+            for _ in threads:
                 batches.put(None)
-            while ended < len(lanes):
+            while ended < len(threads):
                 if (done := results.get()) is None:
                     ended += 1
                 else:
                     yield done
         finally:
             outcomes.close()
-            _end(lanes, batches)
+            _end(threads, batches)
             self.stages.wall += time.perf_counter() - started
 
     def pace(self) -> Pace:
@@ -132,7 +158,8 @@ class Stream:
         of_workers = (stages.read + stages.decode + stages.prepare) / max(stages.prepared, 1)
         # First batches pay for what is loaded, chosen and compiled once.
         of_devices = (stages.network - stages.first_network) / max(stages.passes - stages.first_passes, 1)
-        return Pace(of_workers / workers, of_devices / (sum(lane.works for lane in self._lanes) or len(self.devices)))
+        working = sum(device.works for device in self._devices) or len(self.networks)
+        return Pace(of_workers / workers, of_devices / working)
 
     def _count(self, prepared: PreparedSource) -> None:
         self.stages.read += prepared.read
@@ -141,43 +168,48 @@ class Stream:
         self.stages.prepared += 1
 
     def _drive(
-        self, lane: "_Lane", batches: "queue.Queue[_Batch | None]", results: "queue.SimpleQueue[Predicted | None]"
+        self, device: "_Device", batches: "queue.Queue[_Batch | None]", done: "queue.SimpleQueue[Predicted | None]"
     ) -> None:
         """What each device's thread does: a batch at a time, until there are no more or the device is broken."""
         first = True
         try:
-            while lane.works and (batch := batches.get()) is not None:
+            while device.works and (batch := batches.get()) is not None:
                 plan = self.plan
                 started = time.perf_counter()
-                predicted = lane.predict(batch, plan)
+                results = device.predict(batch, plan)
                 seconds = time.perf_counter() - started
-                failed = {one.index: one for one in predicted if one.logits is None}
+                failed = [place for place, result in enumerate(results) if isinstance(result, str)]
                 if failed:
-                    again = self._elsewhere([item for item in batch if item[0] in failed], lane, plan)
-                    predicted = [one for one in predicted if one.logits is not None] + (again or [*failed.values()])
+                    if again := self._elsewhere([batch[place] for place in failed], device, plan):
+                        for place, result in zip(failed, again, strict=True):
+                            results[place] = result
                 else:  # what failed took no time
-                    self._count_passes(seconds, plan.passes * len(batch), first)
+                    self._count_passes(seconds, plan.passes * sum(len(example.images) for example in batch), first)
                     first = False
-                for one in predicted:
-                    results.put(one)
+                for example, result in zip(batch, results, strict=True):
+                    if isinstance(result, str):
+                        example.failures = [failure or result for failure in example.failures]
+                    else:
+                        example.logits = result
+                    done.put(example)
         finally:
-            results.put(None)
+            done.put(None)
 
-    def _elsewhere(self, batch: _Batch, lane: "_Lane", plan: PassPlan) -> list[Predicted] | None:
-        """Networks on another device what failed on one; where that works, the one is broken and gets no more.
+    def _elsewhere(self, batch: _Batch, device: "_Device", plan: PassPlan) -> list[_Result] | None:
+        """Predicts on another device what failed on one; where that works, the one is broken and gets no more.
 
         Left in, it would take batch after batch from the others, since failing is quick.
         """
-        for other in self._lanes:
-            if other is lane or not other.works:
+        for other in self._devices:
+            if other is device or not other.works:
                 continue
-            predicted = other.predict(batch, plan)
-            if all(one.logits is not None for one in predicted):
+            results = other.predict(batch, plan)
+            if not any(isinstance(result, str) for result in results):
                 with self._lock:
-                    lane.works = not any(each.works for each in self._lanes if each is not lane)
-                if not lane.works:
+                    device.works = not any(each.works for each in self._devices if each is not device)
+                if not device.works:
                     log.warning("a device failed and gets no more images; the others go on")
-                return predicted
+                return results
         return None
 
     def _count_passes(self, seconds: float, passes: int, first: bool) -> None:
@@ -189,38 +221,65 @@ class Stream:
                 self.stages.first_passes += passes
 
 
-class _Lane:
-    """A device with the batch size that fits its memory."""
+class _Begun:
+    """Examples with a source that a worker has taken, until every one of theirs is through."""
 
-    def __init__(self, device: Networks, batch_size: int) -> None:
+    def __init__(self, examples: Iterable[tuple[Source, ...]]) -> None:
+        self._examples = examples
+        self._places: dict[int, tuple[Predicted, int]] = {}
+
+    def sources(self) -> Iterator[Source]:
+        """Every example's sources; the workers number them in this order."""
+        number = 0
+        for index, sources in enumerate(self._examples):
+            if not sources:
+                raise ValueError(f"example {index} has no source; leave it out")
+            example = Predicted(index, [None] * len(sources), [""] * len(sources))
+            for place, source in enumerate(sources):
+                self._places[number] = example, place
+                number += 1
+                yield source
+
+    def finish_source(self, number: int, prepared: PreparedSource | None, failure: str) -> Predicted | None:
+        """Takes the outcome of a source in; returns its example where it was the last one."""
+        example, place = self._places.pop(number)
+        example.prepared[place], example.failures[place] = prepared, "" if prepared else failure
+        whole = all(one or failed for one, failed in zip(example.prepared, example.failures, strict=True))
+        return example if whole else None
+
+
+class _Device:
+    """Networks on a device, with the batch size that fits its memory."""
+
+    def __init__(self, networks: Networks, batch_size: int) -> None:
         self.works = True
-        self._device = device
+        self._networks = networks
         self._batch_size = batch_size
         self._lock = threading.Lock()
 
-    def predict(self, batch: _Batch, plan: PassPlan) -> list[Predicted]:
-        """Networks a batch in parts that fit; a part that fails is a failure of its images."""
+    def predict(self, batch: _Batch, plan: PassPlan) -> list[_Result]:
+        """Predicts a batch in parts that fit; a part that fails is a failure of its examples."""
         with self._lock:
             return self._in_parts(batch, plan)
 
-    def _in_parts(self, batch: _Batch, plan: PassPlan) -> list[Predicted]:
-        predicted: list[Predicted] = []
-        start = 0
-        while start < len(batch):
-            part = batch[start : start + self._batch_size]
+    def _in_parts(self, batch: _Batch, plan: PassPlan) -> list[_Result]:
+        results: list[_Result] = []
+        while len(results) < len(batch):
+            left = [[image.pixels for image in example.images] for example in batch[len(results) :]]
+            part = left[: count_that_fits([len(example) for example in left], self._batch_size)]
             try:
-                logits = self._device.logits(np.stack([p.pixels for _, p in part]), plan)  # (passes, B, outputs)
+                images, example = stack_examples(part)
+                logits = self._networks.logits(images, plan, example)  # (passes, B, outputs)
             except Exception as error:
                 if _out_of_memory(error) and self._batch_size > 1:
-                    self._batch_size = max(1, min(self._batch_size, len(part)) // 2)
+                    self._batch_size = max(1, min(self._batch_size, sum(map(len, part))) // 2)
                     _free_memory()
                     continue
-                said = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
-                predicted += [Predicted(index, None, said, prepared) for index, prepared in part]
+                message = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+                results += [message] * len(part)
             else:
-                predicted += [Predicted(index, logits[:, i], "", one) for i, (index, one) in enumerate(part)]
-            start += len(part)
-        return predicted
+                results += [logits[:, number] for number in range(len(part))]
+        return results
 
 
 def _out_of_memory(error: Exception) -> bool:
@@ -233,12 +292,12 @@ def _free_memory() -> None:
             torch.cuda.empty_cache()
 
 
-def _end(lanes: Sequence[threading.Thread], batches: "queue.Queue[Any]") -> None:
+def _end(threads: Sequence[threading.Thread], batches: "queue.Queue[Any]") -> None:
     """Ends the threads, whether their work is done or not."""
     with contextlib.suppress(queue.Empty):
         while True:
             batches.get_nowait()
-    for _ in lanes:
+    for _ in threads:
         batches.put(None)
-    for lane in lanes:
-        lane.join()
+    for thread in threads:
+        thread.join()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # the command line reads the options before anything heavy is
 
 
 def validate(options: ValidateOptions) -> "pd.DataFrame":
-    """Networks every image of a labelled set and prints the figures.
+    """Predicts every image of a labelled set and prints the metrics.
 
     Returns:
         image_id, patient_id, prediction_id, cancer, probability, a row an image that could be read.
@@ -73,7 +73,7 @@ def _predict(options: ValidateOptions, trained: "TrainedModel", table: "ImageTab
     columns = ["image_id", "patient_id", "prediction_id", "cancer"]
     frame = table.frame[columns].assign(probability=np.nan)
     failed = []
-    for outcome in stream.predict(table.frame["path"].tolist()):
+    for outcome in stream.predict((path,) for path in table.frame["path"]):
         if outcome.logits is None:
             failed.append(f"failed: {frame['image_id'].iloc[outcome.index]}: {outcome.failure}")
             continue

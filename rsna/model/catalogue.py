@@ -1,6 +1,7 @@
-"""Every EfficientNet with its size: parameters and multiply-adds, counted on the meta device."""
+"""Every EfficientNet with its weights and its size, as a table or as JSON: what `rsna models` prints."""
 
 import functools
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -8,7 +9,23 @@ import timm
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from rsna.model.names import describe_init, init_families
+from rsna.config.verbs import ModelsOptions
+from rsna.model.backbone import weight_tags
+
+ORIGINS = {
+    "ra": "RandAugment",
+    "ra2": "RandAugment",
+    "ra4_e3600_r224": "RandAugment, longer",
+    "ra4_e3600_r240": "RandAugment, longer",
+    "ft": "fine-tuned",
+    "": "plain",
+    "aa": "AutoAugment",
+    "ap": "AdvProp",
+    "ns_jft": "noisy student",
+    "sw": "ImageNet-12k",
+    "sw_in12k_ft": "ImageNet-12k, fine-tuned",
+}
+"""What timm's tags say about where weights come from; `in1k` behind them left out."""
 
 COUNTER = "torch.utils.flop_counter.FlopCounterMode"
 """What counts; a multiply-add is two of its operations. It sees convolutions and matrix products, nothing else."""
@@ -33,13 +50,13 @@ class Variant:
     """timm's name, as model.backbone takes it."""
     side: int
     """Side of its own square input, pixels."""
-    inits: tuple[str, ...]
+    tags: tuple[str, ...]
     """Tags of the weights that timm has; model.backbone=<name>.<tag> takes one."""
 
     @property
-    def families(self) -> str:
+    def origins(self) -> str:
         """The tags in words."""
-        return ", ".join(dict.fromkeys(describe_init(tag) for tag in self.inits)) or "from scratch only"
+        return ", ".join(dict.fromkeys(describe_weights(tag) for tag in self.tags)) or "from scratch only"
 
 
 @dataclass(frozen=True)
@@ -55,7 +72,7 @@ def variants() -> Iterator[Variant]:
     """Every EfficientNet of timm's two families: its own training, and tf_ with the weights of the papers."""
     for short, side in INPUT_SIZES.items():
         for name in (f"efficientnet_{short}", f"tf_efficientnet_{short}"):
-            if timm.is_model(name) and (tags := init_families(name)):
+            if timm.is_model(name) and (tags := weight_tags(name)):
                 yield Variant(name, side, tuple(tags))
     for side in L2_SIZES:
         tag = "ns_jft_in1k_475" if side == 475 else "ns_jft_in1k"
@@ -71,3 +88,49 @@ def measure(name: str, rows: int, columns: int, in_chans: int = 3, classes: int 
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(image)
     return Size(sum(p.numel() for p in network.parameters()), counter.get_total_flops() // 2)
+
+
+def describe_weights(tag: str) -> str:
+    """A tag in words: ``noisy student`` for ``ns_jft_in1k``."""
+    small = " at 475 px" if tag.endswith("_475") else ""
+    stem = tag.removesuffix("_475")
+    for ending in ("_in1k", "in1k", "_in12k"):
+        if stem.endswith(ending):
+            stem = stem.removesuffix(ending)
+            break
+    return ORIGINS.get(stem, stem) + small
+
+
+def list_models(options: ModelsOptions) -> str:
+    """Every EfficientNet: what `rsna models` prints."""
+    if options.format == "json":
+        return json.dumps(
+            [
+                {
+                    "name": variant.name,
+                    "params": (size := measure(variant.name, variant.side, variant.side)).params,
+                    "macs": size.macs,
+                    "input_size": [variant.side, variant.side],
+                }
+                for variant in variants()
+            ],
+            indent=2,
+        )
+    rows, columns = options.size
+    here = f"G at {rows}×{columns}"
+    lines = [f"{'model.backbone':<36}{'params M':>9}{'input':>7}{'G':>9}{here:>15}  weights"]
+    for variant in variants():
+        own = measure(variant.name, variant.side, variant.side)
+        grey = measure(variant.name, rows, columns, in_chans=1)
+        lines.append(
+            f"{variant.name:<36}{own.params / 1e6:>9.2f}{variant.side:>7}{own.macs / 1e9:>9.2f}{grey.macs / 1e9:>15.2f}"
+            f"  {', '.join(variant.tags)} ({variant.origins})"
+        )
+    lines += [
+        "",
+        f"G: thousand millions of multiply-adds for one image, counted on the meta device by {COUNTER}: at the",
+        f"network's own input with 3 channels, and at {rows}×{columns} with 1. Parameters: 3 channels, 1000 classes.",
+        "model.backbone=<name>.<weights> takes one set of weights; any other timm network works as well. Names as in",
+        "mmpretrain (efficientnet-b3_3rdparty-ra-noisystudent_in1k) are understood.",
+    ]
+    return "\n".join(lines)

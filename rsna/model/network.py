@@ -1,4 +1,7 @@
-"""The network: normalise → backbone → pooling → drop-out → one linear layer whose outputs are the targets' logits."""
+"""The network: normalise → backbone → pooling → fusion → drop-out → one linear layer, the targets' logits.
+
+As far as the pooling an image is by itself; from the fusion on there is one row an example.
+"""
 
 from typing import Any
 
@@ -9,8 +12,8 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from rsna.config.model import ModelSettings
-from rsna.model.features import FeatureMap, Features, check_size, find_features
-from rsna.model.names import resolve_name
+from rsna.model.backbone import FeatureMap, Features, check_size, find_features, resolve_name
+from rsna.model.fusion import MeanFusion
 from rsna.model.pooling import POOLINGS
 from rsna.model.weights import load_backbone_weights, pretrained_backbone
 
@@ -43,6 +46,7 @@ class MammogramNet(nn.Module):
         self.backbone = backbone
         self.feature_map = FeatureMap(features)
         self.pooling = POOLINGS[settings.pooling]()
+        self.fusion = MeanFusion()
         self.dropout = nn.Dropout(settings.drop_rate)
         self.classifier = nn.Linear(features.channels, n_outputs)
         nn.init.zeros_(self.classifier.weight)
@@ -66,19 +70,31 @@ class MammogramNet(nn.Module):
         return self
 
     def normalise(self, images: Tensor) -> Tensor:
-        """(B, 1, H, W), see :func:`to_unit` → (B, channels, H, W) float, normalised as the weights know it.
+        """(N, 1, H, W), see :func:`to_unit` → (N, channels, H, W) float, normalised as the weights know it.
 
         Whole numbers come to the device as they lie in the cache: a quarter of the bytes of float32.
         """
         return (to_unit(images, self.mean.dtype) - self.mean) / self.std
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 1, H, W), see :func:`to_unit` → (B, n_outputs) logits."""
+    def forward(self, images: Tensor, example: Tensor | None = None) -> Tensor:
+        """Logits of examples.
+
+        Args:
+            images: (N, 1, H, W), see :func:`to_unit`.
+            example: (N,) int64, the number of the example that each image belongs to, 0 to B - 1; None where each
+                image is an example of its own.
+
+        Returns:
+            (N, n_outputs): row b is example b, and rows from B on mean nothing, see :class:`MeanFusion`.
+        """
         images = self.normalise(images)
         if not self.training:
             images = evaluation_view(images, self.settings.resize, self.settings.crop)
-        features = self.feature_map(self.backbone(images), images.shape[2:])  # (B, C, h, w)
-        logits: Tensor = self.classifier(self.dropout(self.pooling(features)))
+        features = self.feature_map(self.backbone(images), images.shape[2:])  # (N, C, h, w)
+        pooled = self.pooling(features)  # (N, C)
+        if example is not None:
+            pooled = self.fusion(pooled, example)
+        logits: Tensor = self.classifier(self.dropout(pooled))
         return logits
 
 
@@ -142,7 +158,7 @@ def check_sizes(settings: ModelSettings, size: tuple[int, int], train_crop: int)
         train_crop: Side of the crops that it trains on; 0 for whole images.
 
     Raises:
-        ConfigError: See :func:`rsna.model.features.check_size`.
+        ConfigError: See :func:`rsna.model.backbone.check_size`.
     """
     seen = evaluation_view(torch.empty(1, 1, *size, device="meta"), settings.resize, settings.crop)
     name = resolve_name(settings.backbone)

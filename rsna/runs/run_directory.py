@@ -29,7 +29,7 @@ from rsna.runs.schema import (
     read_record,
 )  # fmt: skip
 
-_FREE = (
+FREE = (
     "fold", "run", "objective", "tracking", "cache_dir", "batch_size_per_device", "data.root", "data.demo",
     "data.extra", "evaluation.resamples", "preprocess.boxes", "prepare", "folds", "trainer.accelerator",
     "trainer.devices", "trainer.workers", "trainer.progress", "trainer.checkpoint_every_steps",
@@ -154,7 +154,7 @@ def _bound(mapping: dict[str, Any]) -> dict[str, Any]:
     """The keys that a run is bound to."""
     flat = flatten(mapping)
     # Balanced batches are a device's, so there its size makes the epoch.
-    free = [key for key in _FREE if not (key == "batch_size_per_device" and flat["sampler.kind"] == "balanced")]
+    free = [key for key in FREE if not (key == "batch_size_per_device" and flat["sampler.kind"] == "balanced")]
     return {
         key: value for key, value in flat.items() if not any(key == one or key.startswith(f"{one}.") for one in free)
     }

@@ -306,7 +306,8 @@ class ExportedFold(Record):
     weights: str
     """SHA-256 of the weights that it was made of."""
     difference: float
-    """Largest difference in probability from torch, over the checked images, singly and in batches."""
+    """Largest difference in probability from torch, over the checked images: singly, in batches, and as examples of two
+    images each."""
     torch_images_per_s: float
     onnx_images_per_s: float
 

@@ -14,7 +14,8 @@ class MovingAverage(nn.Module):
 
         Args:
             network: What is trained; it is left as it is.
-            decay: Of each step. The first steps use less, (1 + n) / (10 + n), so that the start is forgotten.
+            decay: Of each step. The first steps use less, (1 + n) / (10 + n) as TensorFlow does, so that the random
+                start is forgotten.
         """
         super().__init__()
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
@@ -43,6 +44,6 @@ class MovingAverage(nn.Module):
 
     @staticmethod
     def _tensors(network: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
-        """Weights and statistics, and whole numbers."""
+        """Weights and statistics, and whole numbers: batches that a norm has seen, which have no mean."""
         both = [*network.parameters(), *network.buffers()]
         return [t for t in both if t.is_floating_point()], [t for t in both if not t.is_floating_point()]

@@ -10,6 +10,7 @@ import pandas as pd
 
 from rsna.config.schema import Config
 from rsna.config.settings import ConfigError
+from rsna.dataset.examples import Unit, learnable
 from rsna.dataset.folds import folds_for, folds_hash
 from rsna.dataset.source import load_data
 from rsna.dataset.table import ImageTable, TableError
@@ -35,6 +36,8 @@ class Experiment:
     """patient_id, image_id, fold: in which fold each image of the table is validated."""
     targets: tuple[Target, ...]
     """Those of the configuration that the table has labels for."""
+    unit: Unit
+    """What one label belongs to and one prediction is made for."""
 
     @property
     def run(self) -> Path:
@@ -61,7 +64,7 @@ class Experiment:
         return self.all_folds if self.config.fold == "all" else [self.config.fold]
 
 
-def resolve(config: Config) -> Experiment:
+def resolve(config: Config, unit: Unit = "image") -> Experiment:
     """Reads and refuses: no image is decoded, and nothing is written but the embedded sample, where it is asked for.
 
     What needs no data comes first, so that a misspelt backbone is said before a table of 54,706 rows is read.
@@ -77,25 +80,26 @@ def resolve(config: Config) -> Experiment:
     _check_files(config)
     table = load_data(config.data)
     folds = folds_for(table.frame, config.folds)
-    experiment = Experiment(config, hardware, plan, table, folds, kept_targets(config.targets, table))
+    targets = learnable(unit, kept_targets(config.targets, table))
+    experiment = Experiment(config, hardware, plan, table, folds, targets, unit)
     _check_folds(experiment)
     check_run(experiment.run, config, experiment.hashes)
+    if config.model.pretrained or config.model.weights:
+        # By the code that training starts with, since every other check would miss something of it: a hub that cannot
+        # be reached, a file that is torn, keys that do not fit. It takes a second, or that of a download: hence last.
+        build_model(config.model, n_outputs=1)
     return experiment
 
 
 def _check_network(config: Config, hardware: Hardware) -> None:
-    """Name, options, image sizes and weights of the network.
+    """Name, options and image sizes of the network.
 
     Raises:
-        ConfigError: See :func:`rsna.model.network.build_model` and :func:`rsna.model.network.check_sizes`.
+        ConfigError: See :func:`rsna.model.network.check_sizes`.
     """
     if config.model.norm == "sync" and hardware.accelerator != "cuda":
         raise ConfigError(f"model.norm: sync works between GPUs, and this run uses {hardware.accelerator}; use batch")
     check_sizes(config.model, config.preprocess.size, config.augment.crop)  # on the meta device
-    if config.model.pretrained or config.model.weights:
-        # By the code that training starts with, since every other check would miss something of it: a hub that cannot
-        # be reached, a file that is torn, keys that do not fit. It takes about a second.
-        build_model(config.model, n_outputs=1)
 
 
 def _check_files(config: Config) -> None:

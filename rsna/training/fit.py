@@ -14,8 +14,8 @@ from timm.layers import convert_sync_batchnorm
 
 from rsna.config.schema import Config
 from rsna.config.settings import ConfigError
+from rsna.inference.devices import keep_freed_memory
 from rsna.model.heads import output_count
-from rsna.model.heap import keep_freed_memory
 from rsna.model.network import MammogramNet, build_model
 from rsna.prepare.cache import CacheError
 from rsna.runs.run_directory import bind_run
@@ -27,7 +27,7 @@ from rsna.training.callbacks.progress import progress_callbacks
 from rsna.training.callbacks.watch import LossWatch
 from rsna.training.data.batch import BatchPlan
 from rsna.training.data.fold import FoldData
-from rsna.training.data.module import MammogramData, PreparedImages
+from rsna.training.data.module import MammogramData
 from rsna.training.experiment import Experiment
 from rsna.training.hardware import Hardware
 from rsna.training.module import MammogramModule
@@ -73,8 +73,8 @@ def fit_fold(experiment: Experiment, fold: int, folder: Path, data: FoldData) ->
         start = config.model.weights or ("ImageNet weights" if config.model.pretrained else "scratch")
         height, width = config.preprocess.size
         print(
-            f"fold {fold}: trains on {len(data.training):,} images, validates on {len(data.validation):,}; "
-            f"{config.model.backbone} from {start} at {height}×{width}, "
+            f"fold {fold}: trains on {len(data.training.images):,} images, "
+            f"validates on {len(data.validation.images):,}; {config.model.backbone} from {start} at {height}×{width}, "
             f"targets {', '.join(target.name for target in data.targets)}\n"
             f"fold {fold}: {plan}, {steps:,} steps an epoch, {config.trainer.epochs} epochs, {trainer.precision}, "
             f"{hardware}",
@@ -111,12 +111,10 @@ def lay_out(network: MammogramNet, config: Config, plan: BatchPlan) -> Mammogram
 def data_module(config: Config, data: FoldData, plan: BatchPlan, hardware: Hardware) -> MammogramData:
     """Batches of a fold for this rank."""
     return MammogramData(
-        PreparedImages(data.training, data.cache, data.targets, config.augment),
-        PreparedImages(data.validation, data.cache, data.targets, None),
+        config,
+        data,
         plan,
-        config.sampler,
         rank=ranks.rank(),
-        seed=config.seed,
         workers=hardware.workers,
         pin_memory=hardware.accelerator == "cuda",
     )

@@ -1,4 +1,7 @@
-"""The loss: summed over targets and images, divided by the batch."""
+"""The loss: summed over targets and examples, divided by the batch.
+
+A new kind of loss is a key of :class:`rsna.config.training.LossSettings` and a branch of :func:`_cross_entropy`.
+"""
 
 from collections.abc import Sequence
 
@@ -32,6 +35,7 @@ def target_loss(
     loss = logits.new_zeros((), dtype=torch.float32)
     for column, outputs in enumerate(output_slices(targets)):
         known = ~labels[:, column].isnan()
+        # In float32 under mixed precision, too: exponentials leave the range of fp16.
         each = _cross_entropy(logits[:, outputs].float(), labels[:, column].nan_to_num(), settings)  # (B,)
         weight = 1.0 if column == 0 else settings.auxiliary_weight
         loss = loss + weight * torch.where(known, each, 0.0).sum() / len(labels)
@@ -46,7 +50,7 @@ def mixed_loss(
     targets: Sequence[Target],
     settings: LossSettings | None = None,
 ) -> Tensor:
-    """The loss of images that are ``share`` of one image and the rest of another, as mixup makes them.
+    """The loss of examples that are ``share`` of one example and the rest of another, as mixup makes them.
 
     Zhang, Cisse, Dauphin, Lopez-Paz: mixup (2018).
     """

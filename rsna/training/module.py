@@ -1,10 +1,9 @@
-"""The Lightning module: one loss, one optimiser, and the validation fold's figures after every epoch."""
+"""The Lightning module: one loss, one optimiser, and the validation fold's metrics after every epoch."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.distributed
 from pytorch_lightning import LightningModule
@@ -12,6 +11,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from rsna.config.schema import Config
+from rsna.dataset.examples import Examples
 from rsna.dataset.targets import Target
 from rsna.evaluation.evaluate import evaluate
 from rsna.model.heads import probabilities
@@ -30,14 +30,17 @@ class MammogramModule(LightningModule):
         self,
         network: MammogramNet,
         targets: tuple[Target, ...],
-        validation: pd.DataFrame,
+        validation: Examples,
         config: Config,
         steps_per_epoch: int,
     ) -> None:
-        """Args beyond the obvious.
+        """Wraps a network.
 
         Args:
-            validation: Rows of the validation fold, in the order of the validation dataset; with their labels.
+            network: On the CPU; Lightning moves it.
+            targets: In the order of the network's outputs.
+            validation: What the validation dataset is made of.
+            config: The experiment.
             steps_per_epoch: Optimiser steps, for the schedule.
         """
         super().__init__()
@@ -46,21 +49,21 @@ class MammogramModule(LightningModule):
         self.targets, self.validation, self.config = targets, validation, config
         self.steps_per_epoch = steps_per_epoch
         # In a list, out of the module's sight: a compiled network would stand twice in the state, under other keys.
-        compiled: list[Callable[[Tensor], Tensor]] = [torch.compile(network)] if config.trainer.compile else [network]
-        self._run = compiled
+        compiled: list[Callable[..., Tensor]] = [torch.compile(network)] if config.trainer.compile else [network]
+        self._compiled = compiled
         self.last_lr = 0.0
         """Learning rate of the newest optimiser step."""
-        self._seen: list[tuple[Tensor, Tensor]] = []
-        self._statistics: list[Tensor] = []
+        self._validated: list[tuple[Tensor, Tensor]] = []
+        self._norm_statistics: list[Tensor] = []
 
     @property
-    def counted(self) -> MammogramNet:
-        """The network whose weights count: the moving average where there is one."""
+    def evaluated_network(self) -> MammogramNet:
+        """The network that is validated and kept: the moving average where there is one."""
         return self.average.network if self.average else self.network  # type: ignore[return-value]
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 1, H, W) → (B, outputs) logits."""
-        return self._run[0](self._laid_out(images))
+    def forward(self, images: Tensor, example: Tensor | None = None) -> Tensor:
+        """See :meth:`rsna.model.network.MammogramNet.forward`."""
+        return self._compiled[0](self._laid_out(images), example)
 
     def on_train_epoch_start(self) -> None:
         # Lightning sets the epoch of samplers, not of batch samplers. Resumed within an epoch it does not come by
@@ -74,23 +77,27 @@ class MammogramModule(LightningModule):
         self._sampler.position = batch_idx + 1
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        images, labels, settings = batch["images"], batch["labels"], self.config.loss
-        if self.config.augment.mixup:
-            share = float(torch.distributions.Beta(*2 * (torch.tensor(self.config.augment.mixup),)).sample())
-            other = torch.randperm(len(labels)).to(labels.device)
-            images = to_unit(images)
-            images = share * images + (1 - share) * images[other]
-            return mixed_loss(self(images), labels, labels[other], share, self.targets, settings)
-        return target_loss(self(images), labels, self.targets, settings)
+        images, labels, settings = batch["images"], batch["labels"], self.config.loss  # (N, 1, H, W), (B, targets)
+        example = _example_of(batch)
+        if not self.config.augment.mixup:
+            logits = self(images, example)[: len(labels)]  # (B, outputs)
+            return target_loss(logits, labels, self.targets, settings)
+        share = float(torch.distributions.Beta(*2 * (torch.tensor(self.config.augment.mixup),)).sample())
+        other = torch.randperm(len(labels)).to(labels.device)  # (B,)
+        images = to_unit(images)
+        partner = other if example is None else partner_images(example, other)  # (N,)
+        images = share * images + (1 - share) * images[partner]
+        logits = self(images, example)[: len(labels)]
+        return mixed_loss(logits, labels, labels[other], share, self.targets, settings)
 
     def on_before_backward(self, loss: Tensor) -> None:
         if self.config.model.gradient_checkpointing:
-            self._statistics = [statistic.clone() for statistic in self.network.buffers()]
+            self._norm_statistics = [statistic.clone() for statistic in self.network.buffers()]
 
     def on_after_backward(self) -> None:
         # Checkpointing runs the network once more, which moves the statistics of batch normalisation a second time.
         if self.config.model.gradient_checkpointing:
-            for statistic, before in zip(self.network.buffers(), self._statistics, strict=True):
+            for statistic, before in zip(self.network.buffers(), self._norm_statistics, strict=True):
                 statistic.copy_(before)
 
     def configure_gradient_clipping(
@@ -101,28 +108,29 @@ class MammogramModule(LightningModule):
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), gradient_clip_val)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
-        self.last_lr = optimizer.param_groups[0]["lr"]
+        self.last_lr = optimizer.param_groups[0]["lr"]  # ahead of the step, behind which the schedule moves on
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         if self.average:
             self.average.update(self.network, self.trainer.global_step + 1)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        images = self._laid_out(batch["images"])
-        logits = self.average.network(images) if self.average else self._run[0](images)
-        self._seen.append((batch["rows"].cpu(), logits.float().cpu()))
+        # The average runs as it is: compiling pays where a network runs all day.
+        network = self.average.network if self.average else self._compiled[0]
+        logits = network(self._laid_out(batch["images"]), _example_of(batch))[: len(batch["index"])]  # (B, outputs)
+        self._validated.append((batch["index"].cpu(), logits.float().cpu()))
 
     def on_validation_epoch_end(self) -> None:
-        """Gathers every rank's predictions, drops what padding repeated, logs the fold's figures on every rank."""
-        rows, logits = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
-        self._seen.clear()
-        gathered: list[Any] = [(rows, logits)]
+        """Gathers every rank's predictions, drops what padding repeated, logs the fold's metrics on every rank."""
+        index, logits = (torch.cat(parts) for parts in zip(*self._validated, strict=True))
+        self._validated.clear()
+        gathered: list[Any] = [(index, logits)]
         if self.trainer.world_size > 1:
             gathered = [None] * self.trainer.world_size
-            torch.distributed.all_gather_object(gathered, (rows, logits))
-        rows, logits = (torch.cat(parts) for parts in zip(*gathered, strict=True))
-        by_row = logits.new_empty(len(self.validation), logits.shape[1])
-        by_row[rows] = logits
-        self.log_dict({f"val/{name}": value for name, value in self._figures(by_row).items()})
+            torch.distributed.all_gather_object(gathered, (index, logits))
+        index, logits = (torch.cat(parts) for parts in zip(*gathered, strict=True))
+        in_order = logits.new_empty(len(self.validation), logits.shape[1])
+        in_order[index] = logits  # a repeated example has the same logits twice
+        self.log_dict({f"val/{name}": value for name, value in self._metrics(in_order).items()})
 
     def configure_optimizers(self) -> Any:
         optim = self.config.optim
@@ -139,16 +147,43 @@ class MammogramModule(LightningModule):
         return self.trainer.datamodule.sampler  # type: ignore[attr-defined]
 
     def _laid_out(self, images: Tensor) -> Tensor:
+        # As the weights lie: convolutions would otherwise turn every batch over by themselves.
         if self.config.trainer.channels_last:
             return images.contiguous(memory_format=torch.channels_last)
         return images
 
-    def _figures(self, logits: Tensor) -> dict[str, float]:
-        labels = np.stack([target.read(self.validation) for target in self.targets], axis=1)
-        figures = {"loss": float(target_loss(logits, torch.from_numpy(labels), self.targets))}
+    def _metrics(self, logits: Tensor) -> dict[str, float]:
+        """Loss, and pF1, AUROC and AUPRC of breasts, from (n, outputs) logits of every validation example."""
+        labels = torch.from_numpy(self.validation.labels(self.targets))
+        metrics = {"loss": float(target_loss(logits, labels, self.targets))}
         cancer = probabilities(logits.numpy(), self.targets).get("cancer")
-        if cancer is not None and np.isfinite(cancer).all() and self.validation["cancer"].eq(1).any():
-            images = self.validation.assign(probability=cancer)
-            pooled = evaluate(images, self.config.evaluation.aggregate, resamples=0).pooled
-            figures |= {"pf1": pooled.pf1_raw, "auroc": pooled.auroc, "auprc": pooled.auprc}
-        return figures
+        # Without a positive there is nothing to rank; logits that are not finite are the loss watch's to name.
+        if cancer is not None and np.isfinite(cancer).all() and self.validation.positive.any():
+            predictions = self.validation.table.assign(probability=cancer)
+            pooled = evaluate(predictions, self.config.evaluation.aggregate, resamples=0).pooled
+            metrics |= {"pf1": pooled.pf1_raw, "auroc": pooled.auroc, "auprc": pooled.auprc}
+        return metrics
+
+
+def partner_images(example: Tensor, other: Tensor) -> Tensor:
+    """For every image, the one that mixup mixes it with.
+
+    The first image of an example is mixed with the first of the other one, and so on; where that one has fewer, they
+    come round again.
+
+    Args:
+        example: (N,) int64, the number of the example that each image belongs to, ascending.
+        other: (B,) int64, the example that each example is mixed with.
+
+    Returns:
+        (N,) int64 places of images.
+    """
+    counts = torch.bincount(example, minlength=len(other))  # (B,)
+    starts = counts.cumsum(0) - counts
+    place = torch.arange(len(example), device=example.device) - starts[example]
+    return starts[other][example] + place % counts[other][example]
+
+
+def _example_of(batch: Batch) -> Tensor | None:
+    """The examples of the images; None where each has one image, and the network need not join any."""
+    return None if len(batch["images"]) == len(batch["labels"]) else batch["example"]

@@ -84,7 +84,7 @@ def train_fold(experiment: Experiment, fold: int, cache: Cache) -> None:
     if is_finished(experiment.run, fold):
         _print(f"fold {fold}: finished before, kept ({folder / METRICS})")
         return
-    data = fold_data(experiment.table, experiment.folds, fold, cache, experiment.targets)
+    data = fold_data(experiment, fold, cache)
     started = time.monotonic()
     if not (folder / WEIGHTS).exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -117,9 +117,10 @@ def pool(experiment: Experiment) -> float | None:
         return _objective(experiment, run / f"fold{experiment.config.fold}")
     oof = pd.concat([read_oof(run, fold) for fold in experiment.all_folds], ignore_index=True)
     frame = experiment.table.frame
-    lost = frame.loc[~frame["image_id"].isin(oof["image_id"]), "image_id"]
+    key = "image_id" if experiment.unit == "image" else "prediction_id"
+    lost = frame.loc[~frame[key].isin(oof[key]), key].drop_duplicates()
     if len(lost):
-        _print(f"{len(lost)} images have no prediction: they could not be prepared, see failures.csv in the cache")
+        _print(f"{len(lost)} {experiment.unit}s have no prediction: see failures.csv in the cache for why")
     metrics = _score(experiment, oof) | {"hashes": experiment.hashes, "missing": lost.tolist()}
     write_pooled_results(run, oof, metrics)
     track_cv(experiment.config, run)

@@ -12,7 +12,7 @@ from rsna.config.schema import Config
 from rsna.files import write_atomic
 from rsna.training.data.batch import plan_batch
 from rsna.training.data.fold import FoldData
-from rsna.training.data.module import MammogramData, PreparedImages
+from rsna.training.data.module import MammogramData
 
 _HEIGHT = 320
 """Pixels that an image is shown with."""
@@ -33,18 +33,14 @@ def augmented_sheet(config: Config, data: FoldData, out: Path, batches: int = 4,
         CacheError: An image is not prepared.
     """
     plan = plan_batch(config.global_batch_size, config.batch_size_per_device, 1)
-    training = PreparedImages(data.training, data.cache, data.targets, config.augment)
-    validation = PreparedImages(data.validation, data.cache, data.targets, None)
-    loader = MammogramData(training, validation, plan, config.sampler, 0, config.seed, 0, False)
+    loader = MammogramData(config, data, plan)
     loader.sampler.set_epoch(epoch)
     rows = []
     names = [target.name for target in data.targets]
     for _, batch in zip(range(batches), loader.train_dataloader(), strict=False):
         tiles = [
-            _tile(image[0], training.image_ids[row], _labels(names, data, labels))
-            for image, labels, row in zip(
-                batch["images"].numpy(), batch["labels"].tolist(), batch["rows"].tolist(), strict=True
-            )
+            _tile(image[0], data.training.ids[batch["index"][e]], _labels(names, data, batch["labels"][e].tolist()))
+            for image, e in zip(batch["images"].numpy(), batch["example"].tolist(), strict=True)
         ]
         rows.append(np.concatenate(tiles, axis=1))
     encoded, content = cv2.imencode(".png", np.concatenate(rows, axis=0))

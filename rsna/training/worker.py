@@ -20,7 +20,7 @@ def main(folder: Path, fold: int) -> None:
         experiment = resolve(read_config(folder / RANKS))
         config, table = experiment.config, experiment.table
         cache = Cache.create(config.cache_dir, table.name, config.preprocess)
-        fit_fold(experiment, fold, folder, fold_data(table, experiment.folds, fold, cache, experiment.targets))
+        fit_fold(experiment, fold, folder, fold_data(experiment, fold, cache))
 
 
 def _end_with_launcher() -> None:

@@ -1,7 +1,9 @@
 """One grammar for every verb; help teaches; what is wrong is said in a line with an exit code."""
 
+import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +11,7 @@ import pytest
 import yaml
 
 from rsna.cli.main import VERBS, main
+from rsna.config.settings import fields_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,21 +24,51 @@ def test_without_a_verb_the_verbs_are_listed(capsys):
     assert "not a medical device" in said
 
 
-@pytest.mark.parametrize("name", [name for name in VERBS if name != "train"])
+@pytest.mark.parametrize("name", VERBS)
 def test_every_verb_explains_its_keys_and_shows_examples(name, capsys):
     assert main([*name.split(), "--help"]) == 0
     said = capsys.readouterr().out
-    assert VERBS[name].summary in said
+    assert VERBS[name].summary in said or name == "train"
     assert "Examples:" in said
+    if options := VERBS[name].options:
+        for key, field in fields_of(options).items():
+            assert f"  {key}=" in said
+            assert field.description, f"{name} {key} has no line of help"
 
 
-def test_every_key_has_a_line_of_help():
-    from rsna.config.settings import field_docs
+def test_help_says_what_a_key_may_be(capsys):
+    main(["infer", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "batch_size=16 Images per forward pass; halved where memory runs out. [≥ 1]" in said
+    assert "average=logits What is averaged over the folds. [logits, probabilities]" in said
+    assert "run=… Run folder" in said
 
-    for verb in VERBS.values():
-        if verb.options:
-            documented = field_docs(verb.options)
-            assert all(documented.get(field) for field in verb.options.__dataclass_fields__), verb.name
+
+def test_the_version_is_said(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"rsna {version('rsna-mammography')}\n"
+
+
+def test_the_package_lists_its_public_names_and_loads_them_late():
+    code = """if True:
+        import sys, rsna
+        assert not {"numpy", "torch", "pydantic"} & set(sys.modules)
+        assert set(rsna.__all__) <= set(dir(rsna))
+        assert not {"import_module", "Any", "TYPE_CHECKING"} & set(dir(rsna))
+        assert all(getattr(rsna, name).__doc__ for name in rsna.__all__)
+        assert all(name in rsna.__doc__ for name in rsna.__all__)
+    """
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_the_list_of_verbs_and_a_verbs_help_import_nothing_heavy():
+    code = """if True:
+        import sys
+        from rsna.cli import main
+        main(["--help"]), main(["infer", "--help"])
+        assert not {"numpy", "pandas", "torch", "hydra"} & set(sys.modules)
+    """
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, stdout=subprocess.DEVNULL)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +88,14 @@ def test_every_key_has_a_line_of_help():
         (["table", "input=nowhere"], 1, "nowhere: there is no such folder"),
         (["prepare", "data=rsna", "data.root=nowhere"], 1, "nowhere: there is no such folder"),
         (["prepare", "data.rot=x"], 2, "data.rot: there is no such key; did you mean root"),
+        (["prepare", "-m", "fold=0,1"], 2, "-m: train.py alone sweeps"),
+        (["prepare", "experiment=strong_b3"], 2, "data.root=FOLDER"),
+        (["train", "experiment=strong_b3"], 2, "take the embedded sample with experiment=demo"),
+        (["train", "experiment=null"], 2, "experiment=null: choose one of demo, reference_b3, strong_b3"),
+        (["train", "-m", "model=b3,b33"], 2, "model: there is no 'b33'; options: b0, b1"),
+        (["train", "-m", "trianer.epochs=1,2"], 2, "trianer.epochs: there is no such key; did you mean trainer"),
+        (["train", "trainer.epochs=0"], 2, "rsna train: trainer.epochs: 0 is below 1"),
+        (["train", "folds"], 2, "write overrides as key=value"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(arguments, code, message, capsys, tmp_path, monkeypatch):
@@ -93,3 +134,13 @@ def test_the_composed_configuration_is_printed_wherever_the_flag_stands(argument
     assert printed["fold"] == 1
     assert printed["trainer"]["epochs"] >= 1
     assert printed["data"]["root"]
+
+
+def test_training_leaves_the_process_as_it_was(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    before = list(sys.argv)
+    assert main(["train", "data.root=nowhere", "model.pretrained=false"]) == 1
+    assert main(["train", "data.root=nowhere", "model.pretrained=false"]) == 1
+    assert (sys.argv, "HYDRA_FULL_ERROR" in os.environ) == (before, False)
+    assert capsys.readouterr().err.count("nowhere: there is no such folder") == 2

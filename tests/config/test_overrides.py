@@ -2,15 +2,19 @@
 
 import pytest
 
-from rsna.config.compose import check_overrides, compose
+from rsna.config.compose import compose, read_arguments
 from rsna.config.settings import ConfigError
 
 
 @pytest.fixture(autouse=True)
-def _nowhere(tmp_path, monkeypatch):
-    """A folder without data, so that data=auto means the demo."""
+def _a_set(tmp_path, monkeypatch):
+    """Somebody's set, so that no experiment is chosen for them."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("RSNA_DATA", raising=False)
+    monkeypatch.setenv("RSNA_DATA", str(tmp_path))
+
+
+def read(*arguments: str) -> list[str]:
+    return read_arguments(arguments)[1]
 
 
 @pytest.mark.parametrize(
@@ -29,7 +33,7 @@ def test_quoted_text_is_taken_as_it_is(root):
 
 def test_quotes_of_one_item_leave_the_others_text():
     assert compose(["data.extra=['/a b',2024_01, 2 ,\"1.50\"]"]).data.extra == ("/a b", "2024_01", "2", "1.50")
-    assert check_overrides(["-m", "name='a',1.50"]) == ["-m", "name='a','1.50'"]
+    assert read("-m", "name='a',1.50") == ["name='a','1.50'"]
 
 
 def test_a_choice_that_looks_like_a_number_can_be_chosen():
@@ -38,7 +42,7 @@ def test_a_choice_that_looks_like_a_number_can_be_chosen():
 
 
 def test_sweeps_over_text_and_numbers():
-    assert check_overrides(["-m", "name=1.0,1.50", "seed=1,2"]) == ["-m", "name='1.0','1.50'", "seed=1,2"]
+    assert read("-m", "name=1.0,1.50", "seed=1,2") == ["name='1.0','1.50'", "seed=1,2"]
 
 
 @pytest.mark.parametrize(
@@ -52,11 +56,11 @@ def test_sweeps_over_text_and_numbers():
 )
 def test_what_hydra_cannot_read_is_shown_with_its_quotes(override, advice):
     with pytest.raises(ConfigError) as error:
-        check_overrides([override])
+        read(override)
     assert str(error.value).startswith(f"{override}: ")
     assert str(error.value).endswith(advice)
 
 
 def test_a_number_or_list_that_hydra_cannot_read_is_shown():
     with pytest.raises(ConfigError, match=r"^preprocess.size=\[1,2: Hydra cannot read this value: "):
-        check_overrides(["preprocess.size=[1,2"])
+        read("preprocess.size=[1,2")

@@ -1,52 +1,57 @@
 """Settings are built from plain values, and what is wrong with them is said by key."""
 
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
+from dataclasses import FrozenInstanceError, replace
+from typing import Annotated, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import Field
 
+from rsna.config.data import PreprocessSettings
 from rsna.config.settings import (
     ConfigError,
-    describe,
+    Fraction,
+    allowed,
     differences,
     digest,
-    field_docs,
+    fields_of,
     from_mapping,
     parse_assignments,
     require,
+    settings,
     to_mapping,
 )
 
 
-@dataclass(frozen=True)
+@settings
 class Inner:
-    rate: float = 0.5
+    rate: Fraction = 0.5
     """A rate."""
     kind: Literal["a", "b"] = "a"
     """A kind."""
 
     def __post_init__(self) -> None:
-        require(0 <= self.rate <= 1, f"rate: {self.rate} is not in [0, 1]")
+        require(self.kind == "a" or self.rate > 0, "rate: b needs one above 0")
 
 
-@dataclass(frozen=True)
+@settings
 class Outer:
     n: int = 1
     """A count,
     over two lines."""
-    fold: int | Literal["all"] = 0
-    size: tuple[int, int] = (2, 3)
+    fold: Annotated[int, Field(ge=0)] | Literal["all"] = 0
+    size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] = (2, 3)
     names: tuple[str, ...] = ()
+    kinds: tuple[Literal["a", "b"], ...] = ()
     maybe: float | None = None
-    inner: Inner = field(default_factory=Inner)
+    window: int | str | None = 0
+    inner: Inner = Field(default_factory=Inner)
 
 
 def test_nested_values_are_converted_and_given_back():
     outer = from_mapping(Outer, {"n": 2, "fold": "all", "size": [4, 5], "names": "x", "inner": {"rate": "1e-3"}})
-    assert outer == Outer(2, "all", (4, 5), ("x",), None, Inner(0.001))
+    assert outer == Outer(2, "all", (4, 5), ("x",), inner=Inner(0.001))
     assert from_mapping(Outer, to_mapping(outer)) == outer
 
 
@@ -55,8 +60,18 @@ def test_nested_values_are_converted_and_given_back():
     [
         ({"inner": {"rat": 1}}, r"inner\.rat: there is no such key; did you mean rate"),
         ({"zzz": 1}, r"zzz: there is no such key; known keys: n, fold"),
-        ({"inner": {"rate": 2}}, r"inner\.rate: 2\.0 is not in \[0, 1\]"),
+        ({"inner": {"rate": 2}}, r"inner\.rate: 2 is not in \[0, 1\]"),
         ({"inner": {"kind": "c"}}, r"inner\.kind: 'c' is not one of a, b"),
+        ({"inner": {"kind": "b", "rate": 0}}, r"^inner\.rate: b needs one above 0$"),
+        ({"kinds": ["a", "c"]}, r"kinds\[1\]: 'c' is not one of a, b"),
+        ({"size": [1, 0]}, r"size\[1\]: 0 is not above 0"),
+        ({"size": [1, 2, 3]}, "size: expected a list of 2 values"),
+        ({"fold": -1}, "^fold: -1 is below 0$"),
+        ({"fold": True}, "fold: expected a whole number ≥ 0, or all, got True"),
+        ({"n": 2.0}, "n: expected a whole number, got 2.0"),
+        ({"n": "2"}, "n: expected a whole number, got '2'"),
+        ({"maybe": True}, "maybe: expected a finite number, or null, got True"),
+        ({"maybe": "inf"}, "maybe: expected a finite number, or null, got inf"),
         ({"n": True}, "n: expected a whole number, got True"),
         ({"n": "two"}, "n: expected a whole number"),
         ({"size": [1]}, "size: expected a list of 2 values"),
@@ -70,30 +85,59 @@ def test_wrong_values_are_refused_by_key(mapping, message):
         from_mapping(Outer, mapping)
 
 
-def test_required_keys_are_named():
-    @dataclass(frozen=True)
-    class Needs:
-        run: str
+@settings
+class Needs:
+    run: str
+    """A folder."""
 
-    with pytest.raises(ConfigError, match="run: is required"):
+
+def test_required_keys_are_named():
+    with pytest.raises(ConfigError, match=r"^run: is required: A folder\.$"):
         from_mapping(Needs, {})
 
 
-def test_assignments_nest_and_keep_what_was_typed():
-    parsed = parse_assignments(["a.b=[1, 2]", "a.c=none", "path=x: y", "empty=", "n=1e-3"])
-    assert parsed == {"a": {"b": "[1, 2]", "c": "none"}, "path": "x: y", "empty": "", "n": "1e-3"}
-    with pytest.raises(ConfigError, match="write options as key=value"):
-        parse_assignments(["folds"])
-    with pytest.raises(ConfigError, match=r"a\.b: a was given a value already"):
-        parse_assignments(["a=1", "a.b=2"])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"n": "3"}, "n: expected a whole number, got '3'"),
+        ({"fold": -1}, "fold: -1 is below 0"),
+        ({"inner": {"rate": 1}}, "inner: expected settings, got"),
+        ({"nams": 1}, "nams: there is no such key; did you mean names"),
+    ],
+)
+def test_a_changed_copy_is_checked(changes, message):
+    assert replace(Outer(), n=3).n == 3
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        replace(Outer(), **changes)
 
 
-@dataclass(frozen=True)
+def test_settings_made_in_python_are_checked_and_do_not_change():
+    with pytest.raises(ConfigError, match="n: expected a whole number, got True"):
+        Outer(True)
+    with pytest.raises(FrozenInstanceError):
+        Outer().n = 3  # type: ignore[misc]
+
+
+def test_text_and_numbers_stay_apart_through_a_file():
+    for window in (0, "0", "null", None):
+        outer = Outer(window=window)
+        assert from_mapping(Outer, to_mapping(outer)) == outer
+    assert from_mapping(Needs, {"run": 7}) == Needs("7")  # YAML reads `run: 7` as a number
+
+
+def test_assignments_keep_what_was_typed():
+    parsed = parse_assignments(["b=[1, 2]", "path=x: y", "empty=", "n=1e-3"])
+    assert parsed == {"b": "[1, 2]", "path": "x: y", "empty": "", "n": "1e-3"}
+    for wrong in ("folds", "=1"):
+        with pytest.raises(ConfigError, match="write options as key=value"):
+            parse_assignments([wrong])
+
+
+@settings
 class Line:
     """Fields of every type that a command line fills."""
 
     text: str = ""
-    path: Path = Path()
     texts: tuple[str, ...] = ()
     numbers: tuple[int, ...] = ()
     maybe_text: str | None = "x"
@@ -104,7 +148,8 @@ class Line:
     bits: Literal[8, 16] = 8
     precision: Literal["auto", "32"] = "auto"
     fold: int | Literal["all"] = 0
-    inner: Inner = field(default_factory=Inner)
+    window: int | str | None = 1
+    inner: Inner = Field(default_factory=Inner)
 
 
 @pytest.mark.parametrize(
@@ -113,11 +158,10 @@ class Line:
      "a: b", "{a}", "*x", "&x", "!x", "@x", "`x`", "%x", "C:\\x", "- a", "it's", " ", "~", "a=b", "=", "1e3"],
 )  # fmt: skip
 def test_text_is_taken_as_it_was_typed(text):
-    line = from_mapping(Line, parse_assignments([f"text={text}", f"path={text}"]))
-    assert (line.text, line.path) == (text, Path(text))
-    quoted = [f"text='{text}'", f'path="{text}"', f'texts=["{text}", "a, b"]']
+    assert from_mapping(Line, parse_assignments([f"text={text}"])).text == text
+    quoted = [f"text='{text}'", f'maybe_text="{text}"', f'texts=["{text}", "a, b"]']
     line = from_mapping(Line, parse_assignments(quoted))
-    assert (line.text, line.path, line.texts) == (text, Path(text), (text, "a, b"))
+    assert (line.text, line.maybe_text, line.texts) == (text, text, (text, "a, b"))
 
 
 @pytest.mark.parametrize(
@@ -141,6 +185,10 @@ def test_text_is_taken_as_it_was_typed(text):
         ("precision=32", "32"),
         ("fold=all", "all"),
         ("fold=2", 2),
+        ("window=0", 0),
+        ("window=null", None),
+        ("window=harder", "harder"),
+        ("window='0'", "0"),
     ],
 )
 def test_the_type_of_its_field_says_what_a_typed_value_means(argument, value):
@@ -158,7 +206,7 @@ def test_the_type_of_its_field_says_what_a_typed_value_means(argument, value):
         ("bits=12", "bits: '12' is not one of 8, 16"),
         ("numbers=[a]", r"numbers\[0\]: expected a whole number, got 'a'"),
         ("inner=3", "inner: expected a group of keys, got '3'"),
-        ("inner.rate=2", r"inner\.rate: 2\.0 is not in"),
+        ("inner.rate=2", r"inner\.rate: there is no such key; did you mean inner"),
     ],
 )
 def test_what_was_typed_wrongly_is_shown_as_it_was_typed(argument, message):
@@ -166,10 +214,28 @@ def test_what_was_typed_wrongly_is_shown_as_it_was_typed(argument, message):
         from_mapping(Line, parse_assignments([argument]))
 
 
-def test_help_holds_keys_defaults_and_docs():
-    assert field_docs(Outer)["n"] == "A count, over two lines."
-    assert "n=1" in describe(Outer)
-    assert "A rate." in describe(Inner)
+def test_what_a_field_takes_is_said():
+    said = {name: allowed(field) for name, field in fields_of(Outer).items() if name != "inner"}
+    assert said["fold"] == "a whole number ≥ 0, or all"
+    assert said["size"] == "a list of 2 values, a whole number > 0 each"
+    assert said["kinds"] == "a list of a, b"
+    assert said["window"] == "a whole number, or text, or null"
+    assert allowed(fields_of(Inner)["rate"]) == "a finite number in [0, 1]"
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, "6e5535bfcf56"),
+        ({"size": [160, 80]}, "a38281787734"),
+        ({"bits": 16, "window": None, "margin": 0.03}, "c2d2e171434b"),
+        ({"window": "harder", "crop": "none", "orientation": "left"}, "f7c0da23b37d"),
+        ({"full_resolution": True}, "d3570e05142c"),
+    ],
+)
+def test_the_digest_of_settings_is_the_one_that_caches_and_bundles_carry(values, expected):
+    read = from_mapping(PreprocessSettings, values)
+    assert digest(2, replace(read, crop="none", boxes=""), read.crop, "") == expected
 
 
 @given(st.dictionaries(st.text(min_size=1), st.integers() | st.text() | st.lists(st.integers()), max_size=5))

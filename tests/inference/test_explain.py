@@ -9,7 +9,7 @@ from torch import nn
 from rsna.config.model import ModelSettings
 from rsna.config.settings import ConfigError
 from rsna.inference.explain import explain, grad_cam, grey_original, heat_colours, heat_on_original, overlay
-from rsna.model.features import Features
+from rsna.model.backbone import Features
 from rsna.model.network import MammogramNet, build_model
 from rsna.prepare.geometry import Geometry
 from rsna.runs.trained_model import load_trained

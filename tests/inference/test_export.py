@@ -12,9 +12,9 @@ import rsna
 from rsna.cli import main
 from rsna.config.verbs import ExportOptions
 from rsna.inference.export import export
+from rsna.inference.networks import TorchNetworks
 from rsna.inference.onnx_networks import OnnxNetworks
 from rsna.inference.pass_plan import PassPlan
-from rsna.inference.torch_networks import TorchNetworks
 from rsna.runs.errors import RunError
 from rsna.runs.trained_model import load_trained
 from tests.inference.runs import SIZE, write_exams, write_run
@@ -61,6 +61,19 @@ def test_any_batch_size_and_any_plan(exported):
             found = ours.logits(images, plan)
             assert found.shape == (plan.passes, size, 1)
             np.testing.assert_allclose(found, torch_ones.logits(images, plan), atol=2e-3)
+
+
+def test_examples_of_several_images_are_joined_as_torch_joins_them(exported):
+    trained = load_trained(exported[0])
+    ours, theirs = OnnxNetworks(trained), TorchNetworks(trained.networks())
+    breasts = [phantoms.breast(*SIZE, side="left", muscle=False, seed=k)[0] for k in range(6)]
+    images = (np.stack(breasts) * 255).astype(np.uint8)
+    plan = PassPlan(2, True)
+    for example in ([0, 0, 0, 1, 2, 2], [0, 0, 0, 0, 0, 0], [0, 1, 2, 3, 4, 5]):
+        found = ours.logits(images, plan, np.array(example))
+        assert found.shape == (plan.passes, example[-1] + 1, 1)
+        np.testing.assert_allclose(found, theirs.logits(images, plan, np.array(example)), atol=2e-3)
+    np.testing.assert_array_equal(ours.logits(images, plan, np.arange(6)), ours.logits(images, plan))
 
 
 def test_the_predictor_runs_on_onnxruntime(exported):

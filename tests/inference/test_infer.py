@@ -22,8 +22,8 @@ from rsna.dataset.table import TableError
 from rsna.evaluation.evaluate import evaluate
 from rsna.inference.devices import choose_devices, choose_precision
 from rsna.inference.infer import StrictError, infer
+from rsna.inference.networks import TorchNetworks
 from rsna.inference.submission import write_submission
-from rsna.inference.torch_networks import TorchNetworks
 from rsna.prepare.cache import Cache
 from rsna.prepare.table import prepare_table
 from rsna.runs.errors import RunError
@@ -34,10 +34,10 @@ REAL = Path(os.environ.get("RSNA_TEST_DATA", "/nowhere")) / "rsna"
 REAL_FILES = sorted((REAL / "train_images").glob("*/*.dcm")) if REAL.is_dir() else []
 
 
-def predict(run, root, tmp_path, **options):
-    """Networks and reads back what was written."""
+def predict(run, root, tmp_path, unit="image", **options):
+    """Predicts and reads back what was written."""
     out = tmp_path / "out" / "submission.csv"
-    done = infer(InferOptions(run=str(run), input=str(root), out=str(out), workers=1, **options))
+    done = infer(InferOptions(run=str(run), input=str(root), out=str(out), workers=1, **options), unit)
     written = pd.read_csv(out)
     pd.testing.assert_frame_equal(written, done.submission, check_dtype=False)
     return done
@@ -321,15 +321,15 @@ def test_a_killed_run_goes_on(run, tmp_path):
 class Slow(TorchNetworks):
     """Networks of a machine that is too slow for its budget."""
 
-    def logits(self, images, plan=None):
+    def logits(self, images, plan=None, example=None):
         time.sleep(0.4 * plan.passes * len(images))
-        return super().logits(images, plan)
+        return super().logits(images, plan, example)
 
 
 def test_a_budget_drops_mirrored_images_and_folds(run, tmp_path, monkeypatch, capsys):
     write_exams(tmp_path / "exams", 4)
     monkeypatch.setattr("rsna.inference.infer.WARM_UP", 1)
-    monkeypatch.setattr("rsna.inference.infer._SAY_S", 0.0)
+    monkeypatch.setattr("rsna.inference.infer.PROGRESS_EVERY_S", 0.0)
     monkeypatch.setattr(
         "rsna.inference.infer.load_networks", lambda trained, *_: [Slow(trained.networks(), torch.device("cpu"))]
     )
@@ -367,6 +367,36 @@ def test_runs_that_cannot_predict(exams, tmp_path):
     (half / "run.json").write_text(json.dumps(record))
     with pytest.raises(RunError, match="was trained with preprocessing 000000000000, this version prepares with"):
         predict(half, exams, tmp_path)
+
+
+def test_breasts_are_predicted_from_their_readable_images_and_resumed_whole(run, exams, tmp_path, capsys):
+    """A breast that lost an image is predicted from the rest, and anew once that can be read."""
+    file = exams / "test_images" / "p0" / "10.dcm"
+    content = file.read_bytes()
+    file.write_bytes(b"no dicom")
+    (exams / "test_images" / "p1" / "21.dcm").unlink()
+    options = {"folds": (0,), "submit": "probability", "batch_size": 3}
+    done = predict(run, exams, tmp_path, unit="breast", **options)
+    breasts, images = done.breasts.set_index("prediction_id"), done.images.set_index("image_id")
+    assert breasts["views"].to_dict() == {"p0_L": 1, "p0_R": 2, "p1_L": 2, "p1_R": 1}
+    assert images.loc["10", "failure"].startswith("NotDicom")
+    assert images.loc["21", "failure"] == "no file for this row"
+    assert images["probability"].isna().sum() == 2
+    single = predict(run, exams, tmp_path / "single", **options).images.set_index("image_id")["probability"]
+    logits = np.log(single / (1 - single)).groupby(images["prediction_id"]).mean()
+    # One linear layer stands behind the mean of the features.
+    np.testing.assert_allclose(breasts["probability"], 1 / (1 + np.exp(-logits)), atol=1e-5)
+
+    file.write_bytes(content)
+    capsys.readouterr()
+    again = predict(run, exams, tmp_path, unit="breast", **options)
+    assert "5 images were predicted by an earlier start" in capsys.readouterr().out
+    assert again.stages.prepared == 2  # both images of the breast that was not whole
+    assert again.breasts["views"].tolist() == [2, 2, 2, 1]
+    with pytest.raises(StrictError, match="1 rows have no file"):
+        predict(run, exams, tmp_path, unit="breast", strict=True)
+    predict(run, exams, tmp_path, **options)
+    assert "were predicted by an earlier start" not in capsys.readouterr().out  # images are other examples
 
 
 @pytest.mark.skipif(not REAL_FILES, reason="RSNA_TEST_DATA does not name the folder of real files")

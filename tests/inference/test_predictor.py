@@ -110,6 +110,24 @@ def test_a_file_that_crashes_its_process_is_an_error_value(run, exams, expected,
     assert "WorkerCrashed" in breast.failures[0]
 
 
+def test_a_breast_is_predicted_at_once_from_the_images_that_can_be_read(run, exams, expected):
+    files = sorted((exams / "test_images" / "p0").iterdir())
+    with rsna.Predictor(run, workers=1, unit="breast", batch_size=3, folds=(0,)) as breasts:
+        whole = breasts.predict(files)
+        part = breasts.predict([*files[:3], b"no dicom", files[3].with_name("gone.dcm")])
+    with rsna.Predictor(run, workers=1, folds=(0,)) as single:
+        images = single.predict(files)
+    by_breast = {breast.prediction_id: breast for breast in whole.breasts}
+    for breast, places in (("p0_L", (0, 2)), ("p0_R", (1, 3))):
+        logits = [np.log(p / (1 - p)) for p in (images.images[place].probability for place in places)]
+        together = 1 / (1 + np.exp(-np.mean(logits)))  # one linear layer stands behind the mean of the features
+        assert by_breast[breast].probability == pytest.approx(together, abs=1e-5)
+        assert [whole.images[place].probability for place in places] == [by_breast[breast].probability] * 2
+    assert [bool(image.failure) for image in part.images] == [False, False, False, True, True]
+    assert {b.prediction_id: b.views for b in part.breasts} == {"p0_L": 2, "p0_R": 1}
+    assert part.breasts[1].probability == pytest.approx(images.images[1].probability, abs=1e-5)
+
+
 def test_threads_share_a_predictor(predictor, exams, expected):
     files = sorted((exams / "test_images" / "p0").iterdir())
     found = {}

@@ -10,9 +10,9 @@ import torch
 
 from rsna.config.data import PreprocessSettings
 from rsna.config.model import ModelSettings
+from rsna.inference.networks import TorchNetworks
 from rsna.inference.pass_plan import PassPlan
 from rsna.inference.stream import Stream
-from rsna.inference.torch_networks import TorchNetworks
 from rsna.model.network import build_model
 from rsna.runs.trained_model import load_trained
 from tests.inference.runs import SIZE, write_exams
@@ -27,7 +27,7 @@ def paths(tmp_path_factory):
 
 @dataclass
 class Device:
-    """A device of its own making: logits are each image's mean and maximum."""
+    """A device of its own making: logits are the mean and the maximum of each example's images."""
 
     memory: int = 100
     """Images that fit."""
@@ -35,14 +35,15 @@ class Device:
     sizes: list[int] = field(default_factory=list)
     delay: float = 0.0
 
-    def logits(self, images, plan=None):
+    def logits(self, images, plan=None, example=None):
         self.sizes.append(len(images))
         time.sleep(self.delay)
         if len(images) > self.memory:
             raise torch.OutOfMemoryError("CUDA out of memory")
         if self.broken:
             raise RuntimeError("CUDA error: unspecified launch failure")
-        values = np.stack([images.mean(axis=(1, 2)), images.max(axis=(1, 2))], axis=1)
+        parts = [images] if example is None else np.split(images, np.flatnonzero(np.diff(example)) + 1)
+        values = np.array([(part.mean(), part.max()) for part in parts])
         return np.repeat(values[None], plan.passes, axis=0).astype(np.float32)
 
 
@@ -50,23 +51,28 @@ def stream(devices, **options):
     return Stream(devices, PreprocessSettings(size=SIZE), PassPlan(2, False), workers=1, **options)
 
 
+def singly(paths):
+    """Every file as an example of its own."""
+    return [(path,) for path in paths]
+
+
 def test_every_source_has_one_outcome(paths):
-    found = list(stream([Device()], batch_size=3).predict(paths))
+    found = list(stream([Device()], batch_size=3).predict(singly(paths)))
     assert sorted(one.index for one in found) == list(range(8))
     for one in found:
         assert one.logits.shape == (2, 2)
-        assert one.logits[0, 0] == pytest.approx(one.prepared.pixels.mean())
+        assert one.logits[0, 0] == pytest.approx(one.images[0].pixels.mean())
 
 
 def test_batches_are_halved_where_memory_runs_out(paths):
     device = Device(memory=2)
-    found = list(stream([device], batch_size=8).predict(paths))
+    found = list(stream([device], batch_size=8).predict(singly(paths)))
     assert all(one.logits is not None for one in found)
     assert device.sizes == [8, 4, 2, 2, 2, 2]
 
 
 def test_an_image_that_does_not_fit_alone_fails_alone(paths):
-    found = list(stream([Device(memory=0)], batch_size=4).predict(paths))
+    found = list(stream([Device(memory=0)], batch_size=4).predict(singly(paths)))
     assert len(found) == 8
     assert all("OutOfMemoryError" in one.failure for one in found)
 
@@ -74,7 +80,7 @@ def test_an_image_that_does_not_fit_alone_fails_alone(paths):
 def test_a_device_that_breaks_costs_no_image(paths):
     slow, broken = Device(delay=0.05), Device(broken=True)
     running = stream([slow, broken], batch_size=1)
-    found = list(running.predict(paths))
+    found = list(running.predict(singly(paths)))
     assert sorted(one.index for one in found) == list(range(8))
     assert all(one.logits is not None for one in found)
     assert len(broken.sizes) == 1, "a device that failed gets no more"
@@ -83,7 +89,7 @@ def test_a_device_that_breaks_costs_no_image(paths):
 
 
 def test_without_another_device_a_broken_one_fails_its_images_not_the_run(paths):
-    found = list(stream([Device(broken=True), Device(broken=True)], batch_size=2).predict(paths))
+    found = list(stream([Device(broken=True), Device(broken=True)], batch_size=2).predict(singly(paths)))
     assert sorted(one.index for one in found) == list(range(8))
     assert all("launch failure" in one.failure for one in found)
 
@@ -103,13 +109,13 @@ def test_where_fp16_overflows_a_batch_is_predicted_in_32_bits(caplog):
 
 def test_every_device_is_used(paths):
     devices = [Device(delay=0.3), Device(delay=0.3)]
-    list(stream(devices, batch_size=1).predict(paths))
+    list(stream(devices, batch_size=1).predict(singly(paths)))
     assert all(device.sizes for device in devices)
     assert sum(len(device.sizes) for device in devices) == 8
 
 
 def test_a_stream_that_is_left_ends_its_threads(paths):
-    running = stream([Device()], batch_size=1).predict(paths)
+    running = stream([Device()], batch_size=1).predict(singly(paths))
     next(running)
     running.close()
     with pytest.raises(StopIteration):
@@ -120,7 +126,7 @@ def test_a_plan_changes_while_the_stream_runs(paths):
     device = Device()
     one = stream([device], batch_size=1)
     shapes = []
-    for number, predicted in enumerate(one.predict(paths)):
+    for number, predicted in enumerate(one.predict(singly(paths))):
         shapes.append(len(predicted.logits))
         if number == 2:
             one.plan = PassPlan(1, False)
@@ -131,12 +137,12 @@ def test_a_plan_changes_while_the_stream_runs(paths):
 
 def test_the_pace_leaves_the_first_batch_out(paths):
     class Compiled(Device):
-        def logits(self, images, plan=None):
+        def logits(self, images, plan=None, example=None):
             self.delay = 1.0 if not self.sizes else 0.0
-            return super().logits(images, plan)
+            return super().logits(images, plan, example)
 
     one = stream([Compiled()], batch_size=2)
-    list(one.predict(paths))
+    list(one.predict(singly(paths)))
     assert one.stages.network > 1.0
     assert one.pace().network < 0.05
     assert one.pace().prepare > 0
@@ -149,7 +155,7 @@ def test_memory_is_bounded(paths):
     def sources():
         for n in range(200):
             taken.append(n)
-            yield paths[n % len(paths)]
+            yield (paths[n % len(paths)],)
 
     running = stream([Device(delay=10.0)], batch_size=1).predict(sources())
     watched = iter(running)
@@ -171,3 +177,73 @@ def test_the_ensemble_mirrors_and_counts_passes(run):
     np.testing.assert_array_equal(networks.logits(images, PassPlan(1, False)), networks.logits(images)[:1])
     deep = images.astype(np.uint16) * 257
     np.testing.assert_allclose(networks.logits(deep), networks.logits(images), atol=1e-3)
+
+
+def pairs(paths):
+    """Two files an example."""
+    return [tuple(paths[start : start + 2]) for start in range(0, len(paths), 2)]
+
+
+def test_an_example_is_predicted_from_all_its_files_in_their_order(paths):
+    device = Device()
+    running = stream([device], batch_size=3)
+    found = {one.index: one for one in running.predict(pairs(paths))}
+    assert (running.stages.prepared, running.stages.passes) == (8, 2 * 8)  # which are counted in images
+    assert sorted(found) == [0, 1, 2, 3]
+    for index, one in found.items():
+        alone = stream([Device()]).predict(singly(pairs(paths)[index]))
+        expected = {single.index: single.images[0].pixels for single in alone}
+        assert [image.sop_instance_uid for image in one.images] == [p.sop_instance_uid for p in one.prepared]
+        np.testing.assert_array_equal(one.images[1].pixels, expected[1])
+        assert one.logits[0, 0] == pytest.approx(np.mean([expected[0], expected[1]]))
+        assert (one.failure, one.failures) == ("", ["", ""])
+    assert device.sizes == [2, 2, 2, 2]  # of three images, one would have to leave its example
+
+
+def test_a_batch_is_filled_by_images_and_no_example_is_split(paths):
+    device = Device()
+    one_four_two_one = [(paths[0],), tuple(paths[1:5]), tuple(paths[5:7]), (paths[7],)]
+    found = list(stream([device], batch_size=3).predict(one_four_two_one))
+    assert sorted(one.index for one in found) == [0, 1, 2, 3]
+    assert sorted(device.sizes) == [1, 3, 4]
+
+
+def test_what_failed_is_left_out_and_an_example_fails_when_nothing_is_left(paths, tmp_path):
+    broken = tmp_path / "broken.dcm"
+    broken.write_bytes(b"no dicom")
+    gone = str(tmp_path / "gone.dcm")
+    examples = [(str(broken), paths[0]), (str(broken), gone), (paths[1], paths[2])]
+    half, none, whole = sorted(stream([Device()], batch_size=4).predict(examples), key=lambda one: one.index)
+    assert half.logits[0, 0] == pytest.approx(half.prepared[1].pixels.mean())
+    assert half.prepared[0] is None
+    assert half.failures[0].startswith("NotDicom")
+    assert (half.failures[1], half.failure) == ("", "")
+    assert none.logits is None
+    assert none.images == []
+    assert "NotDicom" in none.failure
+    assert "FileNotFoundError" in none.failure
+    assert (whole.failures, whole.failure) == (["", ""], "")
+
+
+def test_where_memory_runs_out_batches_are_halved_without_splitting_an_example(paths):
+    device = Device(memory=2)
+    found = list(stream([device], batch_size=8).predict(pairs(paths)))
+    assert all(one.logits is not None for one in found)
+    assert device.sizes == [8, 4, 2, 2, 2, 2]
+    (alone,) = stream([Device(memory=3)], batch_size=4).predict([tuple(paths[:4])])
+    assert alone.logits is None
+    assert all("OutOfMemoryError" in failure for failure in alone.failures)
+
+
+def test_a_device_that_breaks_costs_no_example(paths):
+    slow, broken = Device(delay=0.05), Device(broken=True)
+    running = stream([slow, broken], batch_size=2)
+    found = list(running.predict(pairs(paths)))
+    assert sorted(one.index for one in found) == [0, 1, 2, 3]
+    assert all(one.logits is not None and not any(one.failures) for one in found)
+    assert running.stages.passes <= 2 * 8
+
+
+def test_an_example_without_a_file_is_refused(paths):
+    with pytest.raises(ValueError, match="example 1 has no source"):
+        list(stream([Device()]).predict([(paths[0],), ()]))

@@ -1,11 +1,15 @@
 """The catalogue's sizes are those of the papers, and every variant trains and predicts."""
 
+import json
+
 import pytest
 import timm
 import torch
 
+from rsna.cli import main
 from rsna.config.model import ModelSettings
-from rsna.model.catalogue import measure, variants
+from rsna.model.backbone import weight_tags
+from rsna.model.catalogue import describe_weights, measure, variants
 from rsna.model.network import build_model
 
 PUBLISHED = {
@@ -23,7 +27,7 @@ def test_the_catalogue_holds_every_variant():
     for short in PUBLISHED:
         assert f"tf_efficientnet_{short}" in CATALOGUE
     assert set(SMALL) <= set(CATALOGUE)
-    assert "noisy student" in CATALOGUE["tf_efficientnet_b3"].families
+    assert "noisy student" in CATALOGUE["tf_efficientnet_b3"].origins
 
 
 @pytest.mark.parametrize("short", PUBLISHED)
@@ -72,3 +76,26 @@ def test_a_training_step_and_a_prediction(name):
 @pytest.mark.parametrize("name", LARGE)
 def test_a_training_step_and_a_prediction_of_the_large_ones(name):
     step_and_predict(name)
+
+
+def test_the_origin_of_every_set_of_weights_is_known_in_words():
+    found = {describe_weights(tag) for tag in weight_tags("tf_efficientnet_b3")}
+    assert found == {"plain", "AutoAugment", "AdvProp", "noisy student"}
+
+
+def test_json_has_every_variant_with_its_size(capsys):
+    assert main(["models", "format=json"]) == 0
+    listed = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert set(listed["tf_efficientnet_b3"]) == {"name", "params", "macs", "input_size"}
+    assert listed["tf_efficientnet_b3"]["params"] == 12_233_232
+    assert listed["tf_efficientnet_b3"]["input_size"] == [300, 300]
+    assert len(listed) >= 14
+
+
+@pytest.mark.slow
+def test_the_table_names_the_counter_and_the_weights(capsys):
+    assert main(["models", "size=[64,32]"]) == 0
+    printed = capsys.readouterr().out
+    assert "FlopCounterMode" in printed
+    assert "G at 64×32" in printed
+    assert "ns_jft_in1k" in next(line for line in printed.splitlines() if line.startswith("tf_efficientnet_b3 "))

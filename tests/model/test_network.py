@@ -8,7 +8,7 @@ from timm.layers import DropPath
 import rsna.model.network as network_module
 from rsna.config.model import ModelSettings
 from rsna.config.settings import ConfigError
-from rsna.model.features import FeatureMap, Features
+from rsna.model.backbone import FeatureMap, Features
 from rsna.model.network import build_model, check_sizes
 
 SCRATCH = ModelSettings(backbone="efficientnet_b0", pretrained=False)
@@ -126,7 +126,7 @@ def test_tokens_and_channels_stand_where_their_patches_do():
     grid = torch.arange(8.0).reshape(1, 4, 2, 1).expand(1, 4, 2, 3)  # (B, h, w, C)
     tokens = torch.cat([torch.full((1, 1, 3), -1.0), grid.reshape(1, 8, 3)], dim=1)
     expected = grid.permute(0, 3, 1, 2)
-    assert torch.equal(FeatureMap(Features(3, "tokens", prefix=1))(tokens, (64, 32)), expected)
+    assert torch.equal(FeatureMap(Features(3, "tokens", prefix_tokens=1))(tokens, (64, 32)), expected)
     assert torch.equal(FeatureMap(Features(3, "channels last"))(grid, (64, 32)), expected)
     assert FeatureMap(Features(3))(expected, (64, 32)) is expected
 

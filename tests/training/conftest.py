@@ -4,16 +4,25 @@ import shutil
 
 import pytest
 
+from rsna.training.experiment import resolve
+from rsna.training.run import prepare
 from tests.training.tiny import tiny_config, train_here, write_set
 
 
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory):
-    """A folder with the tiny set, its cache, and fold 0 of a run trained once."""
+def cached(tmp_path_factory):
+    """A folder with the tiny set and its cache; nothing is trained for it."""
     folder = tmp_path_factory.mktemp("tiny")
     write_set(folder / "set")
-    train_here(tiny_config(folder))
+    prepare(resolve(tiny_config(folder)))
     return folder
+
+
+@pytest.fixture(scope="session")
+def prepared(cached):
+    """The same folder with fold 0 of a run trained once."""
+    train_here(tiny_config(cached))
+    return cached
 
 
 @pytest.fixture

@@ -151,6 +151,6 @@ def test_torchrun_over_two_processes_trains_every_fold(tiny):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run([*command, str(ROOT / "train.py"), *settings], cwd=tiny, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("16 images a step = 2 device(s) × 8 × 1 accumulated") == 2
+    assert done.stdout.count("16 examples a step = 2 device(s) × 8 × 1 accumulated") == 2
     oof = pd.read_parquet(tiny / "run" / "cv" / "oof.parquet")
     assert len(oof) == oof["image_id"].nunique() == 48

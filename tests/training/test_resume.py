@@ -93,7 +93,7 @@ def test_within_an_epoch_steps_stay_made_up_as_they_were(tiny):
     config = tiny_config(tiny, **plain, trainer__checkpoint_every_steps=1)
     assert die_at_step(config, 4) == -signal.SIGKILL
     other = tiny_config(tiny, **plain | {"batch_size_per_device": 8})
-    with pytest.raises(ConfigError, match=r"within an epoch of 8 images a step = 1 device\(s\) × 4 × 2"):
+    with pytest.raises(ConfigError, match=r"within an epoch of 8 examples a step = 1 device\(s\) × 4 × 2"):
         train_here(other)
 
 

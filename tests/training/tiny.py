@@ -6,6 +6,7 @@ Positives carry a bright disc. Runs in processes of their own come from a server
 import multiprocessing
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ import pandas as pd
 
 from rsna.config.schema import Config
 from rsna.config.settings import from_mapping
+from rsna.dataset.examples import Unit
 from rsna.prepare.cache import Cache
 from rsna.training.callbacks.checkpoints import Checkpoints
 from rsna.training.data.fold import FoldData, fold_data
@@ -91,11 +93,11 @@ def train_here(config: Config) -> Path:
     return train(config).run
 
 
-def first_fold(config: Config) -> FoldData:
-    """Fold 0 of a set whose images are prepared already."""
-    experiment = resolve(config)
+def first_fold(config: Config, unit: Unit = "image") -> FoldData:
+    """Fold 0 of a set whose images are prepared already; a run that is there may be of another configuration."""
+    experiment = resolve(replace(config, run=f"{config.run}-of-no-one"), unit)
     cache = Cache.create(config.cache_dir, experiment.table.name, config.preprocess)
-    return fold_data(experiment.table, experiment.folds, 0, cache, experiment.targets)
+    return fold_data(experiment, 0, cache)
 
 
 def die_at_step(config: Config, step: int) -> int | None:

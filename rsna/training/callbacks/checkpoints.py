@@ -92,7 +92,7 @@ class Checkpoints(Callback):
         self.values.append(-value if monitor.endswith("loss") else value)
         newest = len(self.values) - 1
         if trainer.is_global_zero and newest in self.kept_epochs:
-            write_weights(pl_module.counted.state_dict(), self._file(newest))  # type: ignore[union-attr]
+            write_weights(pl_module.evaluated_network.state_dict(), self._file(newest))  # type: ignore[union-attr]
         self._save(trainer, pl_module)
         if trainer.is_global_zero:
             # What the checkpoint before the last would end with stays, too: a run may have to go on from that one.

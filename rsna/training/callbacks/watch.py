@@ -8,7 +8,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 _SHOWN = 16
-"""image_ids that an error lists."""
+"""Examples that an error lists."""
 
 
 class DivergedError(RuntimeError):
@@ -41,7 +41,7 @@ class LossWatch(Callback):
         if pl_module.device.type == "cuda":
             copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
             copied.record()
-        self._pending = (loss, copied, batch["rows"])
+        self._pending = (loss, copied, batch["index"])
 
     def read(self, trainer: Trainer) -> None:
         """Takes in the pending loss.
@@ -51,18 +51,18 @@ class LossWatch(Callback):
         """
         if self._pending is None:
             return
-        loss, copied, rows = self._pending
+        loss, copied, index = self._pending
         self._pending = None
         if copied is not None:
             copied.synchronize()
         self.last = float(loss)
         if not math.isfinite(self.last):
-            ids = trainer.datamodule.training.image_ids  # type: ignore[attr-defined]
-            named = ", ".join(ids[row] for row in rows[:_SHOWN].tolist())
+            examples = trainer.datamodule.training.examples  # type: ignore[attr-defined]
+            named = ", ".join(examples.ids[i] for i in index[:_SHOWN].tolist())
             raise DivergedError(
-                f"fold {self.fold}: the loss is {self.last} after {trainer.global_step} steps, in the batch of images "
-                f"{named}. The last checkpoint is from before and loads; try a lower optim.lr, a longer "
-                "optim.warmup_epochs, trainer.precision=32, and look at these images with `rsna browse`"
+                f"fold {self.fold}: the loss is {self.last} after {trainer.global_step} steps, in the batch of "
+                f"{examples.unit}s {named}. The last checkpoint is from before and loads; try a lower optim.lr, "
+                "a longer optim.warmup_epochs, trainer.precision=32, and look at these images with `rsna browse`"
             )
         self._sum += self.last
         self._count += 1

@@ -1,1 +1,1 @@
-"""Rows of a table → batches of a fold, resumable at any batch."""
+"""Examples of a fold → batches, resumable at any batch."""

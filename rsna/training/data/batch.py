@@ -1,4 +1,4 @@
-"""devices × images per device × accumulation = global batch, exactly."""
+"""devices × examples per device × accumulation = global batch, exactly."""
 
 from dataclasses import dataclass
 
@@ -12,13 +12,13 @@ class BatchPlan:
     devices: int
     """Ranks over all machines."""
     per_device: int
-    """Images per rank and forward pass."""
+    """Examples per rank and forward pass."""
     accumulate: int
     """Forward passes per optimiser step."""
 
     def __str__(self) -> str:
         total = self.devices * self.per_device * self.accumulate
-        return f"{total} images a step = {self.devices} device(s) × {self.per_device} × {self.accumulate} accumulated"
+        return f"{total} examples a step = {self.devices} device(s) × {self.per_device} × {self.accumulate} accumulated"
 
 
 def plan_batch(global_batch_size: int, per_device: int, devices: int) -> BatchPlan:

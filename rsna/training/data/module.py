@@ -1,55 +1,72 @@
-"""Prepared images and labels as batches, resumable at any batch."""
+"""Examples as batches of prepared images and labels, resumable at any batch."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from rsna.config.schema import Config
 from rsna.config.settings import ConfigError
-from rsna.config.training import AugmentSettings, SamplerSettings
+from rsna.config.training import AugmentSettings
+from rsna.dataset.examples import Examples
 from rsna.dataset.targets import Target
 from rsna.prepare.cache import Cache
 from rsna.training.data.augment import Augmentation
 from rsna.training.data.batch import BatchPlan
+from rsna.training.data.fold import FoldData
 from rsna.training.data.order import make_order
-from rsna.training.data.sampler import Draw, EpochSampler, ShardSampler
+from rsna.training.data.sampler import Draw, EpochSampler, ShardSampler, image_seed
 
 Batch = dict[str, Tensor]
-"""``images`` (B, 1, H, W) uint8 or float32 in [0, 1]; ``labels`` (B, targets) float32, NaN where missing;
-``rows`` (B,) int64, rows of the table that they come from."""
+"""B examples of N images: ``images`` (N, 1, H, W) uint8 or float32 in [0, 1]; ``example`` (N,) int64, the number from
+0 to B - 1 of the example that each image belongs to, ascending; ``labels`` (B, targets) float32, NaN where missing;
+``index`` (B,) int64, the place of each example in the fold's :class:`rsna.dataset.examples.Examples`."""
 
 
-class PreparedImages(Dataset[Batch]):
-    """Rows of a table, read from the cache and, for training, augmented."""
+class ExampleDataset(Dataset[Batch]):
+    """Examples, their images read from the cache and, for training, augmented."""
 
     def __init__(
-        self, frame: pd.DataFrame, cache: Cache, targets: tuple[Target, ...], augment: AugmentSettings | None
+        self, examples: Examples, cache: Cache, targets: tuple[Target, ...], augment: AugmentSettings | None
     ) -> None:
-        self.image_ids = frame["image_id"].tolist()
-        cancer = frame["cancer"].eq(1).to_numpy() if "cancer" in frame else np.zeros(len(frame), dtype=np.bool_)
-        self.positive: npt.NDArray[np.bool_] = cancer
-        self.labels = torch.from_numpy(np.stack([target.read(frame) for target in targets], axis=1))  # (N, targets)
-        self.cache = cache
+        self.examples, self.cache = examples, cache
+        self.labels = torch.from_numpy(examples.labels(targets))  # (n, targets)
+        self.image_ids = examples.images["image_id"].tolist()
         self.augmentation = Augmentation(augment) if augment else None
 
     def __len__(self) -> int:
-        return len(self.image_ids)
+        return len(self.examples)
 
     def __getitem__(self, draw: Draw) -> Batch:
-        image = as_grey(self.cache.read(self.image_ids[draw.index]))
-        if self.augmentation:
-            image = self.augmentation(image, draw.seed)
+        """One example: ``images`` (k, 1, H, W), ``labels`` (targets,), ``index`` ()."""
+        images = []
+        for place, row in enumerate(self.examples.rows[draw.index].tolist()):
+            image = as_grey(self.cache.read(self.image_ids[row]))  # (H, W)
+            if self.augmentation:
+                image = self.augmentation(image, image_seed(draw, place))
+            images.append(image)
         return {
-            "images": torch.from_numpy(np.ascontiguousarray(image))[None],  # (1, H, W)
+            "images": torch.from_numpy(np.stack(images))[:, None],
             "labels": self.labels[draw.index],
-            "rows": torch.tensor(draw.index),
+            "index": torch.tensor(draw.index),
         }
+
+
+def collate(items: Sequence[Batch]) -> Batch:
+    """Examples as the dataset gives them → one batch."""
+    counts = torch.tensor([len(item["images"]) for item in items])
+    return {
+        "images": torch.cat([item["images"] for item in items]),
+        "example": torch.repeat_interleave(torch.arange(len(items)), counts),
+        "labels": torch.stack([item["labels"] for item in items]),
+        "index": torch.stack([item["index"] for item in items]),
+    }
 
 
 def as_grey(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -62,22 +79,22 @@ class MammogramData(LightningDataModule):
 
     def __init__(
         self,
-        training: PreparedImages,
-        validation: PreparedImages,
+        config: Config,
+        data: FoldData,
         plan: BatchPlan,
-        sampler: SamplerSettings,
-        rank: int,
-        seed: int,
-        workers: int,
-        pin_memory: bool,
+        rank: int = 0,
+        workers: int = 0,
+        pin_memory: bool = False,
     ) -> None:
         super().__init__()
         _use_one_thread()
-        self.training, self.validation = training, validation
+        self.training = ExampleDataset(data.training, data.cache, data.targets, config.augment)
+        self.validation = ExampleDataset(data.validation, data.cache, data.targets, None)
         self.workers, self.pin_memory = workers, pin_memory
-        order = make_order(training.positive, sampler, seed, plan)
-        self.sampler = EpochSampler(order, plan, seed, rank)
-        self.shard = ShardSampler(len(validation), plan.per_device * 2, rank, plan.devices)
+        order = make_order(data.training.positive, config.sampler, config.seed, plan)
+        self.sampler = EpochSampler(order, plan, config.seed, rank)
+        # Without gradients twice as many fit.
+        self.shard = ShardSampler(len(self.validation), plan.per_device * 2, rank, plan.devices)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         return self._loader(self.training, self.sampler)
@@ -108,11 +125,12 @@ class MammogramData(LightningDataModule):
             )
         self.sampler.resume(state_dict["epoch"], state_dict["position"])
 
-    def _loader(self, dataset: PreparedImages, sampler: Any) -> DataLoader[Batch]:
+    def _loader(self, dataset: ExampleDataset, sampler: Any) -> DataLoader[Batch]:
         return DataLoader(
             dataset,
             batch_sampler=sampler,
             num_workers=self.workers,
+            collate_fn=collate,
             pin_memory=self.pin_memory,
             persistent_workers=self.workers > 0,
             worker_init_fn=_use_one_thread,

@@ -1,4 +1,4 @@
-"""The rows of an epoch in their order, a whole number of global batches: a function of (seed, epoch)."""
+"""The examples of an epoch in their order, a whole number of global batches: a function of (seed, epoch)."""
 
 from abc import ABC, abstractmethod
 
@@ -9,11 +9,12 @@ from rsna.config.settings import ConfigError
 from rsna.config.training import SamplerSettings
 from rsna.training.data.batch import BatchPlan
 
-Rows = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
+"""Places of examples in :class:`rsna.dataset.examples.Examples`."""
 
 
 class EpochOrder(ABC):
-    """Rows of the training table for every position of an epoch."""
+    """An example for every position of an epoch."""
 
     length: int
     """Positions of an epoch, a multiple of the global batch."""
@@ -22,44 +23,39 @@ class EpochOrder(ABC):
         return self.length
 
     @abstractmethod
-    def rows(self, epoch: int) -> Rows:
-        """(length,) rows of the table."""
+    def indices(self, epoch: int) -> Indices:
+        """(length,) int64, the example at every position."""
 
 
 class ShuffledOrder(EpochOrder):
-    """Listed rows, shuffled anew each epoch.
+    """Listed examples, shuffled anew each epoch.
 
     Those beyond the last whole batch wait for another epoch. A list shorter than one batch is repeated to fill it.
     """
 
-    def __init__(self, listed: Rows, seed: int, global_batch_size: int) -> None:
-        """Args beyond the obvious.
-
-        Args:
-            listed: (n,) rows; one that stands there twice comes twice an epoch.
-        """
+    def __init__(self, listed: Indices, seed: int, global_batch_size: int) -> None:
+        """Takes (n,) examples; one that is listed twice comes twice an epoch."""
         self.listed, self.seed = listed, seed
         self.length = max(len(listed) // global_batch_size, 1) * global_batch_size
 
-    def rows(self, epoch: int) -> Rows:
+    def indices(self, epoch: int) -> Indices:
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.listed))
         return self.listed[np.resize(order, self.length)]
 
 
 class BalancedOrder(EpochOrder):
-    """At least k positives in every micro-batch; no image is lost over epochs.
+    """At least k positives in every micro-batch; no example is lost over epochs.
 
-    Where there are enough positives, every row comes once an epoch and positives are spread evenly. Where there are
-    not, negatives come once and positives as often as the batches need, no one of them twice more than another. Rows
-    that do not fill a last step wait for another epoch.
+    Where there are enough positives, every example comes once an epoch and positives are spread evenly. Where there are
+    not, negatives come once and positives as often as the batches need, no one of them twice more than another.
+    Examples that do not fill a last step wait for another epoch.
     """
 
     def __init__(self, positive: npt.NDArray[np.bool_], seed: int, plan: BatchPlan, least: int) -> None:
-        """Args beyond the obvious.
+        """Takes (n,) whether an example is a positive, and the least number of positives in a micro-batch.
 
-        Args:
-            positive: (n,) whether a row is a positive.
-            least: Positives in every micro-batch.
+        Raises:
+            ConfigError: There are no positives, or no negatives.
         """
         self.positives, self.negatives = np.flatnonzero(positive), np.flatnonzero(~positive)
         if not len(self.positives) or not len(self.negatives):
@@ -78,7 +74,7 @@ class BalancedOrder(EpochOrder):
         share = round(self.length * len(self.positives) / len(positive))
         self.in_epoch = max(least * batches, min(share, self.length - 1))
 
-    def rows(self, epoch: int) -> Rows:
+    def indices(self, epoch: int) -> Indices:
         generator = np.random.default_rng((self.seed, epoch))
         rounds = -(-self.in_epoch // len(self.positives))
         positives = np.concatenate([generator.permutation(self.positives) for _ in range(rounds)])[: self.in_epoch]
@@ -97,7 +93,7 @@ def make_order(positive: npt.NDArray[np.bool_], settings: SamplerSettings, seed:
     """The order that ``settings`` ask for.
 
     Args:
-        positive: (n,) whether each row of the training table is a positive.
+        positive: (n,) whether each example is a positive.
         settings: Kind of sampling.
         seed: Of the run.
         plan: How a step is made up.

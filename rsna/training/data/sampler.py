@@ -1,4 +1,4 @@
-"""Which image comes at which position of an epoch: a function of (seed, epoch, position), on any number of ranks."""
+"""Which example comes at which position of an epoch: a function of (seed, epoch, position), on any number of ranks."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,21 +15,29 @@ class Draw:
     """One position of an epoch."""
 
     index: int
-    """Row of the training table."""
+    """Place of the example in :class:`rsna.dataset.examples.Examples`."""
     seed: int
-    """Seed of the image's augmentation, below 2^32."""
+    """Seed of its augmentation, below 2^32."""
 
 
 def draw_seed(seed: int, epoch: int, position: int) -> int:
-    """Seed of the image at ``position`` of ``epoch``."""
+    """Seed of the example at ``position`` of ``epoch``."""
     return int(np.random.SeedSequence((seed, epoch, position)).generate_state(1)[0])
+
+
+def image_seed(draw: Draw, place: int) -> int:
+    """Seed of the image at ``place`` within its example: the views of a breast are changed each by itself.
+
+    The first image has the example's own seed.
+    """
+    return draw.seed if place == 0 else int(np.random.SeedSequence((draw.seed, place)).generate_state(1)[0])
 
 
 class EpochSampler(Sampler[list[Draw]]):
     """Micro-batches of one rank over one epoch.
 
     The global batch at optimiser step s holds positions s·G to (s + 1)·G − 1. Its micro-batch m on rank r of R takes
-    the images at m·R·b + r·b onwards, b at a time: with accumulation or with more ranks, the same images make up a
+    the examples at m·R·b + r·b onwards, b at a time: with accumulation or with more ranks, the same examples make up a
     step.
     """
 
@@ -52,7 +60,7 @@ class EpochSampler(Sampler[list[Draw]]):
         self.epoch, self.position = epoch, position
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        order = self.order.rows(self.epoch)
+        order = self.order.indices(self.epoch)
         micro = self.plan.per_device
         for batch in range(self.position, len(self)):
             first = (batch * self.plan.devices + self.rank) * micro
@@ -61,7 +69,10 @@ class EpochSampler(Sampler[list[Draw]]):
 
 
 class ShardSampler(Sampler[list[Draw]]):
-    """Every row once over all ranks, in order; short ranks repeat row 0 so that all have as many batches."""
+    """Every example once over all ranks, in order; short ranks repeat the first so that all have as many batches.
+
+    With unequal numbers of batches, the ranks would wait for each other for ever.
+    """
 
     def __init__(self, n: int, batch_size: int, rank: int, world: int) -> None:
         self.n, self.batch_size, self.rank, self.world = n, batch_size, rank, world
@@ -72,5 +83,5 @@ class ShardSampler(Sampler[list[Draw]]):
     def __iter__(self) -> Iterator[list[Draw]]:
         for batch in range(len(self)):
             first = (batch * self.world + self.rank) * self.batch_size
-            rows = [row for row in range(first, first + self.batch_size) if row < self.n] or [0]
-            yield [Draw(row, 0) for row in rows]
+            indices = [index for index in range(first, first + self.batch_size) if index < self.n] or [0]
+            yield [Draw(index, 0) for index in indices]

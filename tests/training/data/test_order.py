@@ -24,8 +24,8 @@ def kind(name, **more):
 @pytest.mark.parametrize("name", ["plain", "balanced", "repeated"])
 def test_orders_are_functions_of_seed_and_epoch(name):
     positive = mask(7, 100)
-    orders = [make_order(positive, kind(name), seed, PLAN).rows(epoch) for seed, epoch in ((0, 0), (0, 1), (1, 0))]
-    np.testing.assert_array_equal(orders[0], make_order(positive, kind(name), 0, PLAN).rows(0))
+    orders = [make_order(positive, kind(name), seed, PLAN).indices(epoch) for seed, epoch in ((0, 0), (0, 1), (1, 0))]
+    np.testing.assert_array_equal(orders[0], make_order(positive, kind(name), 0, PLAN).indices(0))
     assert not np.array_equal(orders[0], orders[1])
     assert not np.array_equal(orders[0], orders[2])
 
@@ -33,7 +33,7 @@ def test_orders_are_functions_of_seed_and_epoch(name):
 @pytest.mark.parametrize("name", ["plain", "balanced", "repeated"])
 def test_no_image_is_lost_over_epochs(name):
     order = make_order(mask(7, 100), kind(name), 0, PLAN)
-    assert {int(row) for epoch in range(20) for row in order.rows(epoch)} == set(range(100))
+    assert {int(row) for epoch in range(20) for row in order.indices(epoch)} == set(range(100))
 
 
 @settings(max_examples=60, deadline=None)
@@ -45,7 +45,7 @@ def test_balanced_batches_hold_their_positives_on_every_rank(n, share, least, mi
     positives = min(max(round(n * share), 1), n - 1)
     plan = BatchPlan(devices, micro, accumulate)
     order = BalancedOrder(mask(positives, n), 0, plan, least)
-    rows = order.rows(epoch)
+    rows = order.indices(epoch)
     assert len(rows) == len(order)
     assert len(rows) % (micro * devices * accumulate) == 0
     batches = rows.reshape(-1, micro) < positives
@@ -56,23 +56,23 @@ def test_balanced_batches_hold_their_positives_on_every_rank(n, share, least, mi
 
 
 def test_with_few_positives_an_epoch_still_holds_almost_every_negative_once():
-    rows = make_order(mask(5, 500), kind("balanced"), 0, PLAN).rows(0)
+    rows = make_order(mask(5, 500), kind("balanced"), 0, PLAN).indices(0)
     negatives = rows[rows >= 5]
     assert len(set(negatives)) == len(negatives) > 495 - 14
 
 
 def test_with_enough_positives_no_image_comes_twice():
-    rows = make_order(mask(40, 96), kind("balanced"), 0, PLAN).rows(0)
+    rows = make_order(mask(40, 96), kind("balanced"), 0, PLAN).indices(0)
     assert sorted(rows) == list(range(96))
 
 
 def test_repeated_positives_come_that_often_and_others_once():
-    rows = make_order(mask(4, 16), kind("repeated", repeats=5), 0, BatchPlan(1, 4, 1)).rows(0)
+    rows = make_order(mask(4, 16), kind("repeated", repeats=5), 0, BatchPlan(1, 4, 1)).indices(0)
     assert np.bincount(rows).tolist() == [5] * 4 + [1] * 12
 
 
 def test_a_set_smaller_than_a_batch_fills_it():
-    assert set(ShuffledOrder(np.arange(5), 0, 16).rows(0)) == set(range(5))
+    assert set(ShuffledOrder(np.arange(5), 0, 16).indices(0)) == set(range(5))
 
 
 @pytest.mark.parametrize("positives", [0, 10])

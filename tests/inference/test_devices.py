@@ -8,7 +8,7 @@ import pytest
 
 CODE = """
 import resource, sys, torch
-from rsna.model.heap import keep_freed_memory
+from rsna.inference.devices import keep_freed_memory
 if sys.argv[1] == "kept":
     keep_freed_memory()
     keep_freed_memory()

@@ -3,7 +3,7 @@
 import pytest
 
 from rsna.config.settings import ConfigError
-from rsna.model.names import describe_init, init_families, resolve_name
+from rsna.model.backbone import resolve_name
 
 
 @pytest.mark.parametrize(
@@ -38,8 +38,3 @@ def test_names_resolve(name, timms):
 def test_unknown_names_are_refused_with_near_ones(name, said):
     with pytest.raises(ConfigError, match=f"model.backbone: .*{said}"):
         resolve_name(name)
-
-
-def test_every_init_family_is_known_in_words():
-    found = {describe_init(tag) for tag in init_families("tf_efficientnet_b3")}
-    assert found == {"plain", "AutoAugment", "AdvProp", "noisy student"}

@@ -1,8 +1,8 @@
-"""What was predicted so far, a line an image, so that a second start goes on."""
+"""What was predicted so far, a line an example, so that a second start goes on."""
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ import numpy.typing as npt
 from rsna.files import fingerprint, write_atomic
 
 Logits = npt.NDArray[np.float32]
-"""(passes,) cancer logits."""
+"""(passes,) cancer logits, one for every pass that the example had: under a time budget some have fewer."""
 
 
-class Progress:
+class ResumeLog:
     """An append-only file of JSON lines; the first says what the predictions were made with.
 
     Failures are not kept: a file that could not be read, or a device that was gone, is tried again.
@@ -26,30 +26,31 @@ class Progress:
         self.file = file
         self._known = self._read(key)
         file.parent.mkdir(parents=True, exist_ok=True)
-        self._open = file.open("a" if self._known else "w", buffering=1)  # a line an image, at once
+        self._stream = file.open("a" if self._known else "w", buffering=1)  # line by line: a kill costs one at most
         if not self._known:
             self._write(dict(key))
 
-    def get(self, image_id: str, path: str) -> Logits | None:
-        """What was predicted for this very file; None where nothing was."""
-        source, logits = self._known.get(image_id, ("", []))
-        if not logits or source != _fingerprint(path):
+    def get(self, example_id: str, paths: Sequence[str]) -> Logits | None:
+        """What was predicted for an example of these very files; None where nothing was."""
+        sources, logits = self._known.get(example_id, ([], []))
+        if not logits or sources != [_fingerprint(path) for path in paths]:
             return None
         return np.asarray(logits, dtype=np.float32)
 
-    def add(self, image_id: str, path: str, logits: Logits) -> None:
-        """Keeps one image's logits."""
-        self._write({"image_id": image_id, "source": _fingerprint(path), "logits": [float(v) for v in logits]})
+    def add(self, example_id: str, paths: Sequence[str], logits: Logits) -> None:
+        """Keeps the logits of an example, all of whose files were used."""
+        sources = [_fingerprint(path) for path in paths]
+        self._write({"example": example_id, "sources": sources, "logits": [float(v) for v in logits]})
 
     def close(self) -> None:
         """Closes the file."""
-        self._open.close()
+        self._stream.close()
 
     def _write(self, value: Mapping[str, Any]) -> None:
-        self._open.write(json.dumps(value) + "\n")
+        self._stream.write(json.dumps(value) + "\n")
 
-    def _read(self, key: Mapping[str, Any]) -> dict[str, tuple[str, list[float]]]:
-        known: dict[str, tuple[str, list[float]]] = {}
+    def _read(self, key: Mapping[str, Any]) -> dict[str, tuple[list[str], list[float]]]:
+        known: dict[str, tuple[list[str], list[float]]] = {}
         lines = self.file.read_text(errors="replace").splitlines() if self.file.is_file() else []
         good = 1
         # A line that was being written when the run was killed ends what can be read.
@@ -57,7 +58,7 @@ class Progress:
             if json.loads(lines[0]) == dict(key):
                 for line in lines[1:]:
                     one = json.loads(line)
-                    known[one["image_id"]] = (str(one["source"]), list(one["logits"]))
+                    known[one["example"]] = (list(one["sources"]), list(one["logits"]))
                     good += 1
         if known and good < len(lines):
             write_atomic(self.file, "".join(f"{line}\n" for line in lines[:good]))

@@ -1,0 +1,149 @@
+"""Every job of a sweep has a run folder of its own, one that fails ends itself alone, sweepers get the objective."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rsna.cli.sweep import with_own_run
+from rsna.config.compose import freeze, read_arguments, run_hydra
+from tests.training.tiny import write_set
+
+ROOT = Path(__file__).parents[2]
+
+
+def folders(*arguments: str) -> list[str]:
+    """Run folders of the jobs of a sweep, in order, without training."""
+    from hydra.core.hydra_config import HydraConfig
+
+    found = []
+
+    def job(composed):
+        config = with_own_run(freeze(composed), composed, overrides, HydraConfig.get().overrides.task)
+        found.append(str(config.run_dir))
+
+    flags, overrides, _ = read_arguments(["-m", *arguments])
+    run_hydra(flags, overrides, job)
+    return found
+
+
+@pytest.fixture
+def own_data(tmp_path, monkeypatch):
+    """A set in a folder named set, in RSNA_DATA."""
+    (tmp_path / "set").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RSNA_DATA", str(tmp_path / "set"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["optim.lr=1e-3,1e-4"], ["runs/b3-set-lr_0.001", "runs/b3-set-lr_0.0001"]),
+        (
+            ["optim.lr=1e-3,1e-4", "fold=0,1", "trainer.epochs=3"],
+            ["runs/b3-set-lr_0.001", "runs/b3-set-lr_0.001", "runs/b3-set-lr_0.0001", "runs/b3-set-lr_0.0001"],
+        ),
+        (["fold=0,1", "trainer.workers=0,1"], ["runs/b3-set"] * 4),
+        (["model=b0,b3", "seed=7"], ["runs/b3-set-model_b0", "runs/b3-set-model_b3"]),
+        (["folds=four,five"], ["runs/b3-set-folds_four", "runs/b3-set-folds_five"]),
+        (["experiment=demo,strong_b3"], ["runs/demo", "runs/strong_b3-set"]),
+        (["experiment=demo", "seed=0,1"], ["runs/demo-seed_0", "runs/demo-seed_1"]),
+        (["data=demo,rsna"], ["runs/b3-demo", "runs/b3-set"]),
+        (["data.root=set,other"], ["runs/b3-set", "runs/b3-other"]),
+        (["name=a,b"], ["runs/a-set", "runs/b-set"]),
+        (["name=a", "seed=0,1"], ["runs/a-set-seed_0", "runs/a-set-seed_1"]),
+        (["run=x,y"], ["x", "y"]),
+        (["run=x", "fold=0,1"], ["x", "x"]),
+        (["run=out/x", "seed=0,1"], ["out/x-seed_0", "out/x-seed_1"]),
+        (['run="x-${seed}-${optim.lr}"', "seed=0,1"], ["x-0-0.0003", "x-1-0.0003"]),
+        (["name=s${seed}", "seed=0,1"], ["runs/s0-set", "runs/s1-set"]),
+        (["batch_size_per_device=4,8"], ["runs/b3-set"] * 2),
+        (
+            ["batch_size_per_device=4,8", "sampler=balanced"],
+            ["runs/b3-set-batch_size_per_device_4", "runs/b3-set-batch_size_per_device_8"],
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_the_folder_of_a_job_is_named_by_what_differs(own_data, arguments, expected):
+    assert folders(*arguments) == expected
+
+
+def test_values_that_are_no_names_of_folders_are_kept_apart_and_short(own_data):
+    paths = folders("preprocess.size=[64,32],[64,64]", "model.weights=/a/b.pth,/a_b.pth", "model.pretrained=false")
+    assert len(set(paths)) == 4
+    assert all(Path(path).parent == Path("runs") and " " not in path for path in paths)
+    long = "x" * 300
+    paths = folders(f"model.weights=/{long}a,/{long}b", "model.pretrained=false")
+    assert len(set(paths)) == 2
+    assert all(len(Path(path).name) < 120 for path in paths)
+
+
+SETTINGS = [
+    "tracking=none", "data.root=set", "data.name=tiny", "preprocess.size=[48,32]", "preprocess.crop=none",
+    "folds.n_folds=2", "model.backbone=test_efficientnet", "model.pretrained=false", "trainer=debug",
+    "prepare.workers=1", "evaluation.resamples=100", "objective=auroc",
+]  # fmt: skip
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    write_set(tmp_path / "set")
+    return tmp_path
+
+
+def sweep(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "train.py"), "-m", *arguments, *SETTINGS]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}  # launchers start processes of their own
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=500, env=environment)
+
+
+def metrics(folder: Path, run: str, fold: int = 0) -> dict:
+    return json.loads((folder / "runs" / run / f"fold{fold}" / "metrics.json").read_text())
+
+
+def test_a_sweep_trains_a_run_a_job_and_goes_on_after_one_that_fails(tiny):
+    done = sweep(tiny, "optim.lr=1e-3,0,1e-4", "fold=0,1")
+    assert done.returncode == 1
+    assert sorted(path.name for path in (tiny / "runs").glob("b3-*")) == ["b3-tiny-lr_0.0001", "b3-tiny-lr_0.001"]
+    for run in ("b3-tiny-lr_0.001", "b3-tiny-lr_0.0001"):
+        assert metrics(tiny, run)["fold"] == 0
+        assert (tiny / "runs" / run / "cv" / "metrics.json").exists()
+    failures = [line for line in done.stderr.splitlines() if line.startswith("rsna train: job")]
+    assert len(failures) == 2
+    assert failures[0].startswith("rsna train: job 2 (optim.lr=0 fold=0 ")
+    assert failures[0].endswith("failed: optim.lr: 0 is not above 0")
+    assert "Traceback" not in done.stderr
+
+
+def test_the_joblib_launcher_trains_jobs_side_by_side(tiny):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    done = sweep(tiny, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,-1,1")
+    assert done.returncode == 1
+    assert [metrics(tiny, f"b3-tiny-seed_{seed}")["fold"] for seed in (0, 1)] == [0, 0]
+    assert "job 1 (seed=-1 " in done.stderr
+    assert "failed: seed: -1 is below 0" in done.stderr
+
+
+def test_submitits_local_executor_trains_jobs(tiny):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    done = sweep(tiny, "hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5", "seed=0,1")
+    assert done.returncode == 0, done.stderr
+    assert [metrics(tiny, f"b3-tiny-seed_{seed}")["fold"] for seed in (0, 1)] == [0, 0]
+
+
+def test_optuna_gets_the_objective_of_every_job(tiny):
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    done = sweep(
+        tiny, "hydra/sweeper=optuna", "hydra.sweeper.direction=maximize", "hydra.sweeper.n_trials=2",
+        "hydra.sweeper.n_jobs=1", "hydra.sweeper.sampler.seed=0", "optim.lr=interval(1e-4,1e-2)",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    results = (tiny / "runs" / ".multirun" / "optimization_results.yaml").read_text()
+    runs = sorted((tiny / "runs").glob("b3-tiny-lr_*"))
+    assert len(runs) == 2
+    values = [metrics(tiny, run.name)["breasts"]["pooled"]["auroc"] for run in runs]
+    assert f"best_value: {max(values)}" in results
