@@ -11,7 +11,7 @@ from rsna.evaluation.calibration import calibrate, reliability
 from rsna.evaluation.evaluate import Evaluation
 from rsna.evaluation.tables import number
 from rsna.evaluation.threshold import threshold_curve
-from rsna.runs.run_folder import RunFolder
+from rsna.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -136,13 +136,13 @@ def folds_spread(evaluation: Evaluation, metrics: dict[str, object] | None) -> C
     )
 
 
-def cv_against_lb(runs: Sequence[RunFolder]) -> Chart | None:
+def cv_against_lb(runs: Sequence[Run]) -> Chart | None:
     """Nested pF1 against the competition's scores; None where no run has both."""
     points = [
         (run, score, style)
         for run in runs
         for score, style in ((run.lb.public, "a"), (run.lb.private, "b"))
-        if score is not None and (run.figures or {}).get("pf1_nested") is not None
+        if score is not None and (run.metrics or {}).get("pf1_nested") is not None
     ]
     if not points:
         return None
@@ -150,7 +150,7 @@ def cv_against_lb(runs: Sequence[RunFolder]) -> Chart | None:
     plot.line([0, 1], [0, 1], "guide")
     for run, score, style in points:
         kind = "public" if style == "a" else "private"
-        nested = (run.figures or {})["pf1_nested"]
+        nested = (run.metrics or {})["pf1_nested"]
         plot.dots([nested], [score], style, 5, [f"{run.name}: {nested:.4f} cross-validated, {score:.2f} {kind}"])
     return Chart(
         "CV against leaderboard",

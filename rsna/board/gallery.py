@@ -16,8 +16,8 @@ from rsna.evaluation.evaluate import Evaluation
 from rsna.inference.explain import Heat, grad_cam, heat_colours
 from rsna.model.network import MammogramNet
 from rsna.runs.errors import RunError
-from rsna.runs.run_folder import RunFolder
-from rsna.runs.trained_model import load_trained
+from rsna.runs.run import Run
+from rsna.runs.trained_model import trained_of
 
 HEIGHT = 520
 """Rows of a picture on the page, at most."""
@@ -78,7 +78,7 @@ class Gallery:
     """Why there is no heat; empty where there is."""
 
 
-def gallery(run: RunFolder, evaluation: Evaluation, pixels: Pixels, most: int) -> Gallery:
+def gallery(run: Run, evaluation: Evaluation, pixels: Pixels, most: int) -> Gallery:
     """Misses and false alarms at nested thresholds, those furthest on the wrong side first.
 
     Args:
@@ -91,7 +91,7 @@ def gallery(run: RunFolder, evaluation: Evaluation, pixels: Pixels, most: int) -
     missed = breasts[(breasts["cancer"] == 1) & ~breasts["recalled"]].sort_values("probability", kind="stable")
     alarms = breasts[(breasts["cancer"] == 0) & breasts["recalled"]]
     alarms = alarms.sort_values("probability", ascending=False, kind="stable")
-    images = run.out_of_fold()
+    images = run.oof()
     painter = _Painter(run, pixels)
     cases = [
         tuple(_case(kind, row, images, painter) for row in table.head(most).to_dict("records"))
@@ -114,7 +114,7 @@ def data_uri(pixels: npt.NDArray[np.uint8], suffix: Literal[".jpg", ".png"]) -> 
 class _Painter:
     """Pictures and heat of breasts; loads the network of each fold once."""
 
-    def __init__(self, run: RunFolder, pixels: Pixels) -> None:
+    def __init__(self, run: Run, pixels: Pixels) -> None:
         self._run, self._pixels = run, pixels
         self._networks: dict[int, tuple[MammogramNet, int]] = {}
         self.note = ""
@@ -137,7 +137,7 @@ class _Painter:
             return None
         try:
             if fold not in self._networks:
-                trained = load_trained(self._run.path, (int(fold),))
+                trained = trained_of(self._run, (int(fold),))
                 self._networks[fold] = trained.networks()[0], trained.cancer_column
             network, column = self._networks[fold]
             return shown.heat(grad_cam([network], shown.prepared, column))

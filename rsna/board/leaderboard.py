@@ -9,7 +9,7 @@ from rsna.evaluation.bootstrap import RESAMPLES, Difference
 from rsna.evaluation.checks import PredictionError
 from rsna.evaluation.compare import compare, holm
 from rsna.evaluation.evaluate import Evaluation
-from rsna.runs.run_folder import RunFolder
+from rsna.runs.run import Run
 
 NOISE = 0.05
 """A run whose paired difference from the leader has a corrected p at or above this is not told apart from it."""
@@ -22,7 +22,7 @@ Against = Literal["leader", "noise", "behind", "not compared"]
 class Place:
     """One run in the ranking."""
 
-    run: RunFolder
+    run: Run
     rank: int | None
     """1 for the leader; None for runs that are listed, not ranked."""
     against: Against
@@ -54,20 +54,20 @@ class Group:
         return tuple(place for place in self.places if place.rank is not None)
 
 
-def leaderboard(runs: Sequence[RunFolder], resamples: int = RESAMPLES) -> list[Group]:
+def leaderboard(runs: Sequence[Run], resamples: int = RESAMPLES) -> list[Group]:
     """Ranks runs within each dataset and split of folds.
 
     Args:
         runs: Run folders in any order.
         resamples: Of the paired bootstrap against each leader; 0 leaves the comparison out.
     """
-    groups: dict[tuple[str, str], list[RunFolder]] = {}
+    groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         groups.setdefault(run.comparable, []).append(run)
     return [_group(members, resamples) for members in groups.values()]
 
 
-def _group(runs: list[RunFolder], resamples: int) -> Group:
+def _group(runs: list[Run], resamples: int) -> Group:
     evaluations = {run.path: cache(run.evaluate) for run in runs}
     ranked = [run for run in runs if _nested(run) is not None]
     ranked.sort(key=lambda run: (-(_nested(run) or 0.0), run.name))
@@ -86,26 +86,31 @@ def _group(runs: list[RunFolder], resamples: int) -> Group:
         ]
     places += [Place(run, None, "not compared", why=_unranked(run), evaluate=evaluations[run.path]) for run in rest]
     first = places[0].run
-    return Group(first.comparable, first.record["data"]["name"], first.sampling, tuple(places))
+    return Group(first.comparable, first.record.data.name, first.sampling, tuple(places))
 
 
 def _compared(leader: Place, place: Place, resamples: int) -> Place:
+    for one, whose in ((place, ""), (leader, f"the leader {leader.run.path} cannot be compared with: ")):
+        try:
+            one.evaluate()
+        except (PredictionError, ValueError, OSError) as error:
+            return replace(place, why=f"{whose}{error}")
     try:
         gap = compare(leader.evaluate(), place.evaluate(), resamples, names=("pf1_nested",)).differences["pf1_nested"]
-    except (PredictionError, ValueError, OSError) as error:
+    except PredictionError as error:
         # A run that lost an image holds other breasts: its metrics stand, the paired test cannot.
         return replace(place, why=str(error))
     return replace(place, difference=gap)
 
 
-def _nested(run: RunFolder) -> float | None:
-    value = (run.figures or {}).get("pf1_nested")
+def _nested(run: Run) -> float | None:
+    value = (run.metrics or {}).get("pf1_nested")
     return None if value is None else float(value)
 
 
-def _unranked(run: RunFolder) -> str:
-    if run.figures is not None:
+def _unranked(run: Run) -> str:
+    if run.metrics is not None:
         return "nested pF1 is undefined: some folds lack positives"
-    if "cancer" not in run.record.get("targets", ["cancer"]):
-        return f"learns {', '.join(run.record['targets'])}, not cancer"
-    return f"{len(run.folds)} of {run.n_folds} folds are finished"
+    if "cancer" not in run.record.targets:
+        return f"learns {', '.join(run.record.targets)}, not cancer"
+    return f"{len(run.fold_metrics)} of {run.n_folds} folds are finished"

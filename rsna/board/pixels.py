@@ -8,10 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from rsna.config.data import PreprocessSettings
-from rsna.config.settings import from_mapping
 from rsna.dataset.source import load_table
 from rsna.dataset.table import TableError
 from rsna.dicom.errors import DicomError
@@ -22,7 +19,7 @@ from rsna.prepare.geometry import Geometry
 from rsna.prepare.image import prepare_image
 from rsna.prepare.source import PictureError, open_image
 from rsna.runs.errors import RunError
-from rsna.runs.run_folder import RunFolder, read_run
+from rsna.runs.run import Run
 
 UNREADABLE = (DicomError, PictureError, CacheError, OSError, ValueError)
 """What a file that cannot be shown raises."""
@@ -57,15 +54,10 @@ class Shown:
 class Pixels:
     """The images of a run."""
 
-    def __init__(self, run: RunFolder, data: str = "") -> None:
+    def __init__(self, run: Run, data: str = "") -> None:
         """Looks for originals in ``data``, or else where the run had them, and for prepared images in its cache."""
         self._run = run
-        self._data = data or str(run.config["data"]["root"])
-
-    @cached_property
-    def settings(self) -> PreprocessSettings:
-        """How the run's images are prepared."""
-        return from_mapping(PreprocessSettings, self._run.config["preprocess"], "preprocess")
+        self._data = data or run.config.data.root
 
     @cached_property
     def originals(self) -> dict[str, Path]:
@@ -79,8 +71,8 @@ class Pixels:
     @cached_property
     def cache(self) -> Cache | None:
         """Prepared images under the run's preprocessing hash; None where there are none."""
-        name, digest = self._run.record["data"]["name"], self._run.record["hashes"]["preprocessing"]
-        for file in Path(self._run.config.get("cache_dir", "cache")).expanduser().glob(f"*/{digest}/settings.json"):
+        name, digest = self._run.record.data.name, self._run.record.hashes.preprocessing
+        for file in Path(self._run.config.cache_dir).expanduser().glob(f"*/{digest}/settings.json"):
             if read_json(file)["dataset"] == name:
                 return Cache(file.parent)
         return None
@@ -97,7 +89,7 @@ class Pixels:
             return Shown(_eight_bits(_content(prepared, geometry)), prepared, geometry, original=False)
         x0, y0, x1, y1 = geometry.box
         rows = min(geometry.source[0], round(height * geometry.source[0] / (y1 - y0)))
-        whole = grey_original(open_image(file), self.settings.window, rows)
+        whole = grey_original(open_image(file), self._run.config.preprocess.window, rows)
         # Cropped as for the network: more of the breast to see, and no words burnt into a corner.
         scale = whole.shape[0] / geometry.source[0], whole.shape[1] / geometry.source[1]
         part = whole[round(y0 * scale[0]) : round(y1 * scale[0]), round(x0 * scale[1]) : round(x1 * scale[1])]
@@ -108,7 +100,7 @@ class Pixels:
             return self.cache.read(image_id), self.cache.geometry(image_id)
         if file is None:
             raise FileNotFoundError(f"{image_id}: neither in {self._data} nor in a cache of prepared images")
-        return prepare_image(file, self.settings)
+        return prepare_image(file, self._run.config.preprocess)
 
 
 def _content(prepared: npt.NDArray[Any], geometry: Geometry) -> npt.NDArray[Any]:
@@ -120,11 +112,11 @@ def _eight_bits(prepared: npt.NDArray[Any]) -> Grey:
     return prepared if prepared.dtype == np.uint8 else (prepared >> 8).astype(np.uint8)
 
 
-def find_image(run: Path, image: str, data: str = "") -> tuple[Path, tuple[int, ...]]:
+def find_image(run: Run | None, image: str, data: str = "") -> tuple[Path, tuple[int, ...]]:
     """A file by its path, or by its image_id in the run's set, and the fold that has not seen its patient.
 
     Args:
-        run: Run folder, or a bundle, which knows no ids.
+        run: None for a bundle, which knows no ids.
         image: Path or image_id.
         data: Folder of the set where it is no longer where the run had it.
 
@@ -135,13 +127,10 @@ def find_image(run: Path, image: str, data: str = "") -> tuple[Path, tuple[int, 
         RunError: It is neither.
     """
     file = Path(image)
-    is_run = (run / "folds.csv").is_file()
     if not file.is_file():
-        found = Pixels(read_run(run), data).originals.get(image) if is_run else None
+        found = Pixels(run, data).originals.get(image) if run else None
         if found is None:
             raise RunError(f"image={image}: neither a file nor an id of the run's set; data=FOLDER says where that is")
         file = found
-    if not is_run:
-        return file, ()
-    folds = pd.read_csv(run / "folds.csv", dtype={"image_id": str}).set_index("image_id")["fold"]
-    return file, (int(folds[file.stem]),) if file.stem in folds.index else ()
+    rows = run.folds.loc[run.folds["image_id"] == file.stem, "fold"].tolist() if run else []
+    return file, tuple(rows[:1])

@@ -40,19 +40,19 @@ def to_csv(groups: Sequence[Group]) -> str:
 
 def row(group: Group, place: Place) -> dict[str, Any]:
     """A run in plain values, unrounded; None where there is none."""
-    run, metrics = place.run, place.run.figures or {}
+    run, metrics = place.run, place.run.metrics or {}
     interval = metrics.get("intervals", {}).get("pf1_nested") or {}
     gap = place.difference
     return {
         "rank": place.rank,
         "run": str(run.path),
-        "experiment": run.record["name"],
+        "experiment": run.record.name,
         "data": group.data,
         "dataset_hash": group.comparable[0],
         "folds_hash": group.comparable[1],
         "backbone": run.backbone,
         "input": run.input,
-        "folds_done": len(run.folds),
+        "folds_done": len(run.fold_metrics),
         "n_folds": run.n_folds,
         "pf1_nested": metrics.get("pf1_nested"),
         "pf1_nested_low": interval.get("low"),
@@ -65,9 +65,9 @@ def row(group: Group, place: Place) -> dict[str, Any]:
         "behind_leader": None if gap is None else gap.value,
         "p": None if gap is None else gap.p,
         "p_corrected": place.p,
-        "checkpoint": run.config.get("checkpoint"),
-        "commit": (run.record.get("commit") or {}).get("hash"),
-        "dirty": (run.record.get("commit") or {}).get("dirty"),
+        "checkpoint": run.config.checkpoint,
+        "commit": run.record.commit.hash,
+        "dirty": run.record.commit.dirty,
         "hardware": run.hardware or None,
         "seconds": run.seconds,
         "note": place.why or None,
@@ -103,13 +103,13 @@ def _text(group: Group) -> str:
 
 
 def _cells(place: Place) -> list[str]:
-    run, metrics = place.run, place.run.figures or {}
+    run, metrics = place.run, place.run.metrics or {}
     marks = ("~" if place.against == "noise" else "") + ("*" if run.selected else "")
     scores = [four(metrics.get("pf1_nested")), interval(metrics, "pf1_nested")]
     if place.rank is None:
         scores = ["not ranked", ""]
     return [
-        str(place.rank or "–"), f"{run.path}{marks}", run.backbone, run.input, f"{len(run.folds)}/{run.n_folds}",
+        str(place.rank or "–"), f"{run.path}{marks}", run.backbone, run.input, f"{len(run.fold_metrics)}/{run.n_folds}",
         *scores,
         *(four(metrics[name]) if name in metrics else "" for name in ("pf1_raw", "auroc")),
         *("" if score is None else f"{score:.2f}" for score in (run.lb.public, run.lb.private)),

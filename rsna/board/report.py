@@ -21,7 +21,7 @@ from rsna.evaluation.slices import Slice, slices
 from rsna.evaluation.tables import number
 from rsna.files import write_atomic
 from rsna.runs.errors import RunError
-from rsna.runs.run_folder import RunFolder
+from rsna.runs.run import Run
 
 TILES = ("pf1_nested", "pf1_raw", "optimism_gap", "auroc", "auprc", "sensitivity_at_specificity")
 """Metrics shown large."""
@@ -47,7 +47,7 @@ class RunPage:
 
 
 def write_report(
-    runs: Sequence[RunFolder],
+    runs: Sequence[Run],
     out: Path,
     *,
     data: str = "",
@@ -114,7 +114,7 @@ def _page(anchor: str, group: Group, place: Place, data: str, images: int, resam
         anchor=anchor,
         place=place,
         data=group.data,
-        tiles=_tiles(place.run.figures, evaluation),
+        tiles=_tiles(place.run.metrics, evaluation),
         charts=_charts(place, evaluation),
         confusion=charts.confusion(evaluation),
         slices=tuple((by, tuple(rows)) for by, rows in groupby(parts, key=lambda part: part.by)),
@@ -141,7 +141,7 @@ def _charts(place: Place, evaluation: Evaluation) -> tuple[Chart, ...]:
         charts.pf1_by_threshold(evaluation),
         charts.reliability_pictures(evaluation),
     ]
-    return (*drawn, *([charts.folds_spread(evaluation, place.run.figures)] if evaluation.folds else []))
+    return (*drawn, *([charts.folds_spread(evaluation, place.run.metrics)] if evaluation.folds else []))
 
 
 def _percent(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Run directory → bundle: weights, one description, and every wheel that the target lacks."""
+"""Run directory → bundle: weights, one description, a model card, and every wheel that the host lacks."""
 
 import platform
 import shutil
@@ -7,20 +7,22 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save
 
 from rsna.bundle import kaggle
+from rsna.bundle.card import model_card
 from rsna.bundle.wheel import pack_project
-from rsna.bundle.wheels import fetch_wheels, read_target
+from rsna.bundle.wheels import fetch_wheels, read_host
 from rsna.config.settings import ConfigError, to_mapping
 from rsna.config.verbs import BundleMakeOptions
-from rsna.files import read_json, read_yaml, sha256, write_json
-from rsna.prepare.image import preprocessing_hash
-from rsna.runs.bundle import BUNDLE_FILE, BUNDLE_FORMAT
-from rsna.runs.trained_model import TrainedModel, breast_figures, load_trained
+from rsna.files import sha256, write_atomic, write_json
+from rsna.runs.bundle import Bundle, open_bundle
+from rsna.runs.errors import RunError
+from rsna.runs.run import Run
+from rsna.runs.schema import BUNDLE, BUNDLE_FORMAT, CARD, BundleRecord, Calibration, Host
+from rsna.runs.trained_model import TrainedModel, open_any, trained_of
 
 _VERSIONS = ("rsna-mammography", "torch", "timm", "numpy", "pydicom", "imagecodecs", "opencv-python-headless", "pillow")
 
@@ -33,24 +35,28 @@ def make_bundle(options: BundleMakeOptions) -> Path:
 
     Raises:
         RunError: The run cannot predict.
-        ConfigError: The folder holds something else, or the target's wheels cannot be had.
+        ConfigError: The folder holds something else, or the host's wheels cannot be had.
     """
     out = Path(options.out).expanduser()
-    if out.exists() and not (out / BUNDLE_FILE).is_file() and any(out.iterdir()):
+    if out.exists() and not (out / BUNDLE).is_file() and any(out.iterdir()):
         raise ConfigError(f"out: {out} holds files and is no bundle; name another folder")
-    trained = load_trained(options.run, options.folds)
+    host = None if options.host == "none" else read_host(options.host, options.python, options.platform)
+    if isinstance(run := open_any(options.run), Bundle):
+        raise RunError(f"run={options.run}: is a bundle already; name the run folder that it was made of")
+    trained = trained_of(run, options.folds)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
         folder = Path(temporary) / "bundle"
         folder.mkdir()
-        weights = {str(w.fold): _write_weights(w.file, w.fold, options.precision, folder) for w in trained.weights}
+        weights = {w.fold: _write_weights(w.file, w.fold, options.precision, folder) for w in trained.weights}
         pack_project(folder)
-        if options.target != "none":
-            fetch_wheels(read_target(options.target, options.python, options.platform), folder)
-        about = _describe(trained, options, weights)
-        about["files"] = {file.name: sha256(file) for file in sorted(folder.iterdir())}
-        write_json(folder / BUNDLE_FILE, about)
-        kaggle.write_metadata(folder, options.owner, options.title or f"RSNA {about['name']}"[:50])
+        if host:
+            fetch_wheels(host, folder)
+        record = _describe(run, trained, options, weights)
+        write_atomic(folder / CARD, model_card(run, record))
+        files = {file.name: sha256(file) for file in sorted(folder.iterdir())}
+        write_json(folder / BUNDLE, record.model_dump(mode="json") | {"files": files})
+        kaggle.write_metadata(folder, options.owner, options.title or f"RSNA {record.name}"[:50])
         if out.exists():
             shutil.rmtree(out)
         folder.rename(out)
@@ -69,55 +75,49 @@ def _write_weights(file: Path, fold: int, precision: str, folder: Path) -> str:
     return name
 
 
-def _describe(trained: TrainedModel, options: BundleMakeOptions, weights: dict[str, str]) -> dict[str, Any]:
-    run = trained.source
-    if (run / BUNDLE_FILE).is_file():
-        raise ConfigError(f"run: {run} is a bundle already; name a run folder")
-    record = read_json(run / "run.json")
-    config = read_yaml(run / "config.yaml")
-    config = {key: value for key, value in config.items() if key not in _PRIVATE}
-    config["data"] = {"name": record["data"]["name"], "sampling": record["data"]["sampling"]}
-    config["folds"] = {"n_folds": record["n_folds"]}
-    figures = breast_figures(run, trained.folds)
-    return {
-        "format": BUNDLE_FORMAT,
-        "name": f"{record['name']}-{record['data']['name']}",
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": record["commit"],
-        "preprocess": to_mapping(trained.preprocess),
-        "model": to_mapping(trained.model),
-        "targets": [target.name for target in trained.targets],
-        "aggregate": trained.aggregate,
-        "flip": trained.flip,
-        "arithmetic": trained.precision,
-        "weights": weights,
-        "precision": options.precision,
-        "threshold": trained.threshold,
-        "recalled": trained.recalled,
-        "prevalence": trained.prevalence,
-        "calibration": asdict(trained.calibration),
-        "hashes": record["hashes"] | {"preprocessing": preprocessing_hash(trained.preprocess)},
-        "metrics": {key: figures[key] for key in ("pooled", "folds", "threshold", "nested", "sampling", "level")},
-        "config": config,
-        "versions": {
-            "trained_with": record["versions"],
-            "python": platform.python_version(),
-            **{name: version(name) for name in _VERSIONS},
-        },
-        "target": {"holds": Path(options.target).name, "python": options.python, "platform": options.platform},
-    }
+def _describe(run: Run, trained: TrainedModel, options: BundleMakeOptions, weights: dict[int, str]) -> BundleRecord:
+    config = {key: value for key, value in to_mapping(run.config).items() if key not in _PRIVATE}
+    config["data"] = {"name": run.record.data.name, "sampling": run.sampling}
+    config["folds"] = {"n_folds": run.n_folds}
+    return BundleRecord(
+        format=BUNDLE_FORMAT,
+        name=f"{run.record.name}-{run.record.data.name}",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        commit=run.record.commit,
+        preprocess=to_mapping(trained.preprocess),
+        model=to_mapping(trained.model),
+        targets=tuple(target.name for target in trained.targets),
+        aggregate=trained.aggregate,
+        flip=trained.flip,
+        precision=trained.precision,
+        stored=options.precision,
+        weights=weights,
+        threshold=trained.threshold,
+        recalled=trained.recalled,
+        prevalence=trained.prevalence,
+        calibration=Calibration(**asdict(trained.calibration)),
+        hashes=run.record.hashes,
+        metrics=run.breast_metrics(trained.folds),
+        config=config,
+        trained_with=run.record.versions,
+        versions={"python": platform.python_version(), **{name: version(name) for name in _VERSIONS}},
+        host=Host(holds=Path(options.host).name, python=options.python, platform=options.platform),
+        files={},
+    )
 
 
 def summary(bundle: Path) -> str:
     """What `rsna bundle make` prints."""
-    about = read_json(bundle / BUNDLE_FILE)
-    sizes = {name: (bundle / name).stat().st_size / 1e6 for name in about["files"]}
+    record = open_bundle(bundle).record
+    sizes = {name: (bundle / name).stat().st_size / 1e6 for name in record.files}
     rows = "\n".join(f"  {name}  {size:.1f} MB" for name, size in sizes.items())
-    figure, between = about["metrics"]["pooled"]["pf1_nested"], about["metrics"]["pooled"]["intervals"]
-    interval = between.get("pf1_nested")
-    said = f" ({interval['low']:.3f} to {interval['high']:.3f})" if interval else ""
+    metrics = record.metrics.pooled
+    nested, interval = metrics.get("pf1_nested"), metrics.intervals.get("pf1_nested")
+    said = "undefined" if nested is None else f"{nested:.3f}"
+    if interval and interval.low is not None:
+        said += f" ({interval.low:.3f} to {interval.high:.3f})"
     return (
-        f"{bundle}: {about['name']}, folds {', '.join(about['weights'])}, {about['precision']}, nested pF1 "
-        f"{figure:.3f}{said}, {sum(sizes.values()):.0f} MB\n{rows}\n"
+        f"{bundle}: {record.name}, folds {', '.join(map(str, record.weights))}, {record.stored}, nested pF1 {said}, "
+        f"{sum(sizes.values()):.0f} MB\n{rows}\n"
         f"upload: kaggle datasets create -p {bundle}, then kaggle kernels push -p {bundle / 'kernel'}"
     )

@@ -1,4 +1,4 @@
-"""Does a bundle work where nothing but its target's packages is there, and no network?"""
+"""Does a bundle work where nothing but its host's packages is there, and no network?"""
 
 import json
 import subprocess
@@ -17,10 +17,9 @@ from rsna.demo import DemoSettings, write_demo
 from rsna.inference.predictor import Predictor
 from rsna.runs.bundle import Bundle, open_bundle
 from rsna.runs.errors import RunError
-from rsna.runs.trained_model import load_trained
 
 TOLERANCE = 1e-3
-"""Difference in probability between here and there that other versions of the target's packages may make."""
+"""Difference in probability between here and there that other versions of the host's packages may make."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +44,9 @@ def verify_bundle(options: BundleVerifyOptions) -> Verified:
     Raises:
         RunError: A file is missing or changed, a wheel is not for this Python, installing or predicting fails.
     """
-    bundle = open_bundle(Path(options.bundle).expanduser())
+    bundle = open_bundle(options.run)
     bundle.check_files()
-    load_trained(bundle.folder)
-    files = len(bundle.about["files"])
+    files = len(bundle.record.files)
     with tempfile.TemporaryDirectory(prefix="rsna-verify-") as temporary:
         folder = Path(temporary)
         exams = folder / "exams"
@@ -75,13 +73,13 @@ def _wheels(bundle: Bundle) -> list[str]:
     """
     usable = set(sys_tags())
     names: list[str] = []
-    for file in sorted(name for name in bundle.about["files"] if name.endswith(".whl")):
+    for file in sorted(name for name in bundle.record.files if name.endswith(".whl")):
         name, _, _, tags = parse_wheel_filename(file)
         if not tags & usable:
-            target = bundle.about["target"]
+            host = bundle.record.host
             raise RunError(
-                f"{bundle.folder / file}: is for Python {target['python']} on {target['platform']}, which this is "
-                "not. Its files are whole; verify it there, or here with install=false"
+                f"{bundle.folder / file}: is for Python {host.python} on {host.platform}, which this is not. "
+                " Its files are whole; verify it there, or here with install=false"
             )
         names.append(name)
     if PROJECT not in names:
@@ -94,7 +92,7 @@ def _elsewhere(bundle: Bundle, folder: Path, exams: Path, brought: set[str]) -> 
     python = str(make_environment(folder / "environment", sorted(closure([PROJECT]) - brought)))
     clean = clean_variables()
     install = ["-m", "pip", "install", "--quiet", "--no-index", "--find-links", str(bundle.folder), PROJECT]
-    predict = ["-m", "rsna.cli", "predict", f"input={exams}", f"bundle={bundle.folder}", "format=json", "workers=1"]
+    predict = ["-m", "rsna.cli", "predict", f"input={exams}", f"run={bundle.folder}", "format=json", "workers=1"]
     try:
         run([*no_network(), python, *install], folder, clean)
         said = run([*no_network(), python, *predict], folder, clean)

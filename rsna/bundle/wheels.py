@@ -1,4 +1,4 @@
-"""Wheels of what a target lacks, for its Python and platform, fetched with pip; no source packages."""
+"""Wheels of what a host lacks, for its Python and platform, fetched with pip; no source packages."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ from rsna.config.settings import ConfigError
 
 
 @dataclass(frozen=True)
-class Target:
+class Host:
     """A machine that will install a bundle without a network."""
 
     holds: Mapping[str, str]
@@ -53,15 +53,15 @@ class Target:
         return held is None or (held != "" and not requirement.specifier.contains(held, prereleases=True))
 
 
-def read_target(target: str, python: str, platform: str) -> Target:
-    """The target ``kaggle``, or that of a file with what ``pip freeze`` prints there.
+def read_host(host: str, python: str, platform: str) -> Host:
+    """The host ``kaggle``, or that of a file with what ``pip freeze`` prints there.
 
     Raises:
         ConfigError: No such file, or a line that is no name==version.
     """
-    file = Path(__file__).with_name("kaggle.txt") if target == "kaggle" else Path(target).expanduser()
+    file = Path(__file__).with_name("kaggle.txt") if host == "kaggle" else Path(host).expanduser()
     if not file.is_file():
-        raise ConfigError(f"target: {target} is neither kaggle, nor none, nor a file")
+        raise ConfigError(f"host: {host} is neither kaggle, nor none, nor a file")
     holds: dict[str, str] = {}
     for line in file.read_text().splitlines():
         text = line.partition("#")[0].strip()
@@ -72,21 +72,21 @@ def read_target(target: str, python: str, platform: str) -> Target:
             # `pip freeze` writes name @ URL for what did not come from an index; its version is not known.
             holds[canonicalize_name(Requirement(name).name)] = version.strip().partition("+")[0]
         except InvalidRequirement as error:
-            raise ConfigError(f"target: {file}: {line!r} is no name==version") from error
-    return Target(holds, python, platform)
+            raise ConfigError(f"host: {file}: {line!r} is no name==version") from error
+    return Host(holds, python, platform)
 
 
-def fetch_wheels(target: Target, folder: Path) -> list[Path]:
-    """Fetches what the project needs beyond what the target holds, and what these need in turn.
+def fetch_wheels(host: Host, folder: Path) -> list[Path]:
+    """Fetches what the project needs beyond what the host holds, and what these need in turn.
 
     Raises:
         ConfigError: pip finds no wheel; its own words say which.
     """
     fetched: dict[str, Path] = {}
     wanted = [Requirement(text) for text in requires(PROJECT) or []]
-    while lacking := _unique(r for r in wanted if target.lacks(r) and canonicalize_name(r.name) not in fetched):
+    while lacking := _unique(r for r in wanted if host.lacks(r) and canonicalize_name(r.name) not in fetched):
         before = set(folder.glob("*.whl"))
-        _download(lacking, target, folder)
+        _download(lacking, host, folder)
         new = set(folder.glob("*.whl")) - before
         fetched |= {canonicalize_name(parse_wheel_filename(wheel.name)[0]): wheel for wheel in new}
         wanted = [requirement for wheel in sorted(new) for requirement in _requirements(wheel)]
@@ -97,19 +97,19 @@ def _unique(requirements: Iterable[Requirement]) -> list[str]:
     return sorted({f"{r.name}{r.specifier}" for r in requirements})
 
 
-def _download(requirements: list[str], target: Target, folder: Path) -> None:
-    glibc = target.platform.startswith("manylinux")
-    machine = target.environment["platform_machine"]
-    platforms = [target.platform, *([f"manylinux2014_{machine}", f"manylinux_2_27_{machine}"] if glibc else [])]
+def _download(requirements: list[str], host: Host, folder: Path) -> None:
+    glibc = host.platform.startswith("manylinux")
+    machine = host.environment["platform_machine"]
+    platforms = [host.platform, *([f"manylinux2014_{machine}", f"manylinux_2_27_{machine}"] if glibc else [])]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-    command += ["--python-version", target.python, "--implementation", "cp", "--dest", str(folder)]
+    command += ["--python-version", host.python, "--implementation", "cp", "--dest", str(folder)]
     command += [part for platform in dict.fromkeys(platforms) for part in ("--platform", platform)]
     done = subprocess.run([*command, *requirements], capture_output=True, text=True)
     if done.returncode:
         reasons = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         raise ConfigError(
-            f"target: pip finds no wheels of {', '.join(requirements)} for Python {target.python} on "
-            f"{target.platform}: {' '.join(reasons[-2:]) or done.stderr.strip()[-300:]}"
+            f"host: pip finds no wheels of {', '.join(requirements)} for Python {host.python} on "
+            f"{host.platform}: {' '.join(reasons[-2:]) or done.stderr.strip()[-300:]}"
         )
 
 

@@ -1,5 +1,7 @@
 """Verbs on finished runs: leaderboard, leaderboard submit, report, explain."""
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,18 +10,16 @@ from rsna.config.settings import ConfigError
 from rsna.config.verbs import ExplainOptions, LeaderboardOptions, ReportOptions, SubmitOptions
 
 if TYPE_CHECKING:
-    from rsna.runs.run_folder import RunFolder
+    from rsna.runs.run import Run
 
 
 def _leaderboard(options: LeaderboardOptions) -> int:
     from rsna.board import ranking
     from rsna.board.leaderboard import leaderboard
-    from rsna.runs.run_folder import find_runs
 
-    runs, left_out = find_runs(Path(options.runs))
+    runs, _ = _runs((), options.runs)
     show = {"text": ranking.to_text, "json": ranking.to_json, "csv": ranking.to_csv}[options.format]
     print(show(leaderboard(runs, options.resamples)))
-    _say_left_out(left_out)
     return 0
 
 
@@ -27,7 +27,7 @@ def _submit(options: SubmitOptions) -> int:
     from rsna.board.mirror import mirror_scores
     from rsna.runs.lb_scores import read_submissions, record_scores, scored_now, submissions_of
 
-    runs = _runs(options.run, options.runs)
+    runs, _ = _runs(options.run, options.runs)
     if not options.submissions:
         found = {run: [scored_now(options.public, options.private)] for run in runs}
     else:
@@ -39,23 +39,18 @@ def _submit(options: SubmitOptions) -> int:
                 f"submissions={options.submissions}: no description names a run "
                 f"({', '.join(run.name for run in runs)}); there are: {seen or 'none'}"
             )
-    for run in runs:
-        if not found[run]:
-            continue
-        fresh = record_scores(run, found[run])
-        mirror_scores(run)
-        print(f"{run}: {len(fresh)} of {len(found[run])} submissions are new")
+    for run, submissions in found.items():
+        if submissions:
+            fresh = record_scores(run.path, submissions)
+            mirror_scores(run.path)
+            print(f"{run.path}: {len(fresh)} of {len(submissions)} submissions are new")
     return 0
 
 
 def _report(options: ReportOptions) -> int:
     from rsna.board.report import write_report
-    from rsna.runs.run_folder import find_runs, read_run
 
-    left_out: list[str] = []
-    runs: list[RunFolder] = [read_run(Path(options.run))] if options.run else []
-    if not options.run:
-        runs, left_out = find_runs(Path(options.runs))
+    runs, left_out = _runs(options.run, options.runs)
     out = Path(options.out)
     write_report(
         runs,
@@ -66,7 +61,6 @@ def _report(options: ReportOptions) -> int:
         left_out=left_out,
     )
     print(f"{out}: {len(runs)} {'run' if len(runs) == 1 else 'runs'}, {out.stat().st_size / 1e6:.1f} MB")
-    _say_left_out(left_out)
     return 0
 
 
@@ -76,11 +70,12 @@ def _explain(options: ExplainOptions) -> int:
     from rsna.board.pixels import find_image
     from rsna.files import write_atomic
     from rsna.inference.explain import explain
-    from rsna.runs.trained_model import load_trained
+    from rsna.runs.run import Run
+    from rsna.runs.trained_model import open_any, trained_of
 
-    source = Path(options.run)
-    file, own = find_image(source, options.image, options.data)
-    found = explain(load_trained(source, options.folds or own), file, options.height)
+    source = open_any(options.run)
+    file, own = find_image(source if isinstance(source, Run) else None, options.image, options.data)
+    found = explain(trained_of(source, options.folds or own), file, options.height)
     folder = Path(options.out)
     for name, pixels in (("original", found.original), ("heat", found.picture()[..., ::-1])):
         encoded, content = cv2.imencode(".png", pixels)
@@ -94,17 +89,16 @@ def _explain(options: ExplainOptions) -> int:
     return 0
 
 
-def _runs(run: str, folder: str) -> list[Path]:
-    from rsna.runs.run_folder import find_runs, read_run
+def _runs(named: Sequence[str], folder: str) -> "tuple[list[Run], list[str]]":
+    """The runs that are named, or else all in a folder, and why some are left out, which is printed as well."""
+    from rsna.runs.run import find_runs, open_run
 
-    return [read_run(Path(run)).path] if run else [found.path for found in find_runs(Path(folder))[0]]
-
-
-def _say_left_out(lines: list[str]) -> None:
-    import sys
-
-    for line in lines:
+    if named:
+        return [open_run(path) for path in named], []
+    runs, left_out = find_runs(Path(folder))
+    for line in left_out:
         print(f"left out: {line}", file=sys.stderr)
+    return runs, left_out
 
 
 VERBS = (
@@ -130,7 +124,7 @@ VERBS = (
         "One self-contained HTML page: ranking, curves, slices, and what each run gets wrong.",
         ReportOptions,
         _report,
-        ("rsna report", "rsna report run=runs/demo out=demo.html"),
+        ("rsna report", "rsna report run=runs/demo out=demo.html", "rsna report run=[runs/a,runs/b]"),
     ),
     Verb(
         "explain",

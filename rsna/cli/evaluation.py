@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 from rsna.cli.verb import Verb
 from rsna.config.settings import ConfigError
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from rsna.evaluation.breasts import Aggregate
+    from rsna.runs.schema import Sampling
 
 
 def _evaluate(options: EvaluateOptions) -> int:
@@ -22,30 +23,35 @@ def _evaluate(options: EvaluateOptions) -> int:
     from rsna.files import write_json
 
     if options.run:
-        run = _read_run(Path(options.run), options.aggregate)
+        # All are read ahead of the first table: a torn one is said at once.
+        sources = {name: _read_run(name, options.aggregate) for name in options.run}
     else:
-        labels = Path(options.labels) if options.labels else None
-        run = _Run(read_predictions(Path(options.predictions), labels), options.sampling, options.aggregate or "mean")
-    found = evaluate(
-        run.images,
-        options.aggregate or run.aggregate,
-        prevalence=options.prevalence,
-        sampling=run.sampling,
-        probabilities=not options.ranks,
-        resamples=options.resamples,
-    )
-    print(found.table() + run.note)
-    results = found.to_dict()
-    if options.slices:
-        parts = slices(found)
-        print("\n" + parts.table())
-        results["slices"] = [part.to_dict() for part in parts]
-    if options.calibration:
-        calibrations = calibrate(found)
-        print("\n" + calibration_table(calibrations))
-        results["calibration"] = [calibration.to_dict() for calibration in calibrations]
+        images = read_predictions(Path(options.predictions), Path(options.labels) if options.labels else None)
+        sources = {options.predictions: _Predictions(images, options.sampling, options.aggregate or "mean")}
+    results: dict[str, dict[str, object]] = {}
+    for name, source in sources.items():
+        found = evaluate(
+            source.images,
+            options.aggregate or source.aggregate,
+            prevalence=options.prevalence,
+            sampling=source.sampling,
+            probabilities=not options.ranks,
+            resamples=options.resamples,
+        )
+        if len(sources) > 1:
+            print(f"\n{name}")
+        print(found.table() + source.note)
+        results[name] = found.to_dict()
+        if options.slices:
+            parts = slices(found)
+            print("\n" + parts.table())
+            results[name]["slices"] = [part.to_dict() for part in parts]
+        if options.calibration:
+            calibrations = calibrate(found)
+            print("\n" + calibration_table(calibrations))
+            results[name]["calibration"] = [calibration.to_dict() for calibration in calibrations]
     if options.out:
-        write_json(options.out, results)
+        write_json(options.out, results if len(results) > 1 else next(iter(results.values())))
     return 0
 
 
@@ -55,22 +61,20 @@ def _ensemble(options: EnsembleOptions) -> int:
     from rsna.files import write_json
 
     labels = Path(options.labels) if options.labels else None
-    members, samplings, aggregates, notes = {}, {options.sampling}, {}, ""
-    for name in options.members:
-        path = Path(name)
-        if path.is_dir():
-            run = _read_run(path, options.aggregate)
-            members[name], aggregates[name] = run.images, run.aggregate
-            samplings = (samplings - {options.sampling}) | {run.sampling}
-            notes += run.note
+    members, runs = {}, {}
+    for name in options.run:
+        if name.endswith((".csv", ".csv.gz", ".parquet")):
+            members[name] = read_predictions(Path(name), labels)
         else:
-            members[name] = read_predictions(path, labels)
+            runs[name] = _read_run(name, options.aggregate)
+            members[name] = runs[name].images
+    samplings = {run.sampling for run in runs.values()} or {options.sampling}
     if len(samplings) > 1:
-        raise ConfigError(f"members: are sampled differently ({', '.join(sorted(samplings))}) and cannot be joined")
-    own = set(aggregates.values()) or {"mean"}
+        raise ConfigError(f"run: these are sampled differently ({', '.join(sorted(samplings))}) and cannot be joined")
+    own = {run.aggregate for run in runs.values()} or {"mean"}
     if options.aggregate is None and len(own) > 1:
-        said = ", ".join(f"{name}: {aggregate}" for name, aggregate in aggregates.items())
-        raise ConfigError(f"members: make breasts of images differently ({said}); say how with aggregate=…")
+        said = ", ".join(f"{name}: {run.aggregate}" for name, run in runs.items())
+        raise ConfigError(f"run: these make breasts of images differently ({said}); say how with aggregate=…")
     found = ensemble(
         members,
         options.method,
@@ -80,77 +84,43 @@ def _ensemble(options: EnsembleOptions) -> int:
         sampling=samplings.pop(),
         resamples=options.resamples,
     )
-    print(found.table() + notes)
+    print(found.table() + "".join(run.note for run in runs.values()))
     if options.out:
         write_json(options.out, found.to_dict())
     return 0
 
 
 @dataclass(frozen=True)
-class _Run:
+class _Predictions:
     """What is scored."""
 
     images: "pd.DataFrame"
-    sampling: Literal["population", "enriched"]
+    sampling: "Sampling"
     aggregate: "Aggregate"
     """How the run makes breasts of images."""
     note: str = ""
-    """Lines to print under the figures."""
+    """Lines to print under the metrics."""
 
 
-def _read_run(run: Path, asked: "Aggregate | None") -> _Run:
-    """Out-of-fold predictions of every finished fold of a run; a note where it aggregates otherwise than asked."""
-    import pandas as pd
+def _read_run(path: str, asked: "Aggregate | None") -> _Predictions:
+    """Out-of-fold predictions of every finished fold of a run; a note where folds lack, or it aggregates otherwise."""
+    from rsna.runs.run import open_run
 
-    from rsna.evaluation.predictions import read_predictions
-
-    pooled = run / "cv" / "oof.parquet"
-    files = [pooled] if pooled.is_file() else sorted(run.glob("fold*/oof.parquet"))
-    if not files:
-        raise ConfigError(f"run={run}: has no out-of-fold predictions; python train.py fold=all makes them")
-    sampling, n_folds = _run_record(run)
-    aggregate = _run_aggregate(run)
-    missing = [str(k) for k in range(n_folds) if run / f"fold{k}" / "oof.parquet" not in files]
+    run = open_run(path)
+    aggregate = run.config.evaluation.aggregate
+    missing = [str(fold) for fold in range(run.n_folds) if fold not in run.fold_metrics]
     note = ""
-    if missing and pooled not in files:
+    if missing and not run.pooled:
         note = (
-            f"\n\nnote: {run} has {len(files)} of {n_folds} folds, fold {', '.join(missing)} is missing: these are "
-            "figures of a part of its patients. python train.py fold=all trains the rest"
+            f"\n\nnote: {run.path} has {len(run.fold_metrics)} of {run.n_folds} folds, fold {', '.join(missing)} is "
+            "missing: these are metrics of a part of its patients. python train.py fold=all trains the rest"
         )
     if asked not in (None, aggregate):
         note += (
-            f"\n\nnote: {run} makes breasts of images by {aggregate}, not {asked}: its metrics, leaderboard and "
-            "submissions differ from these figures"
+            f"\n\nnote: {run.path} makes breasts of images by {aggregate}, not {asked}: its metrics, leaderboard and "
+            "submissions differ from these"
         )
-    return _Run(pd.concat([read_predictions(file) for file in files], ignore_index=True), sampling, aggregate, note)
-
-
-def _run_record(run: Path) -> tuple[Literal["population", "enriched"], int]:
-    """How the run's set was sampled, and the folds of its split."""
-    from rsna.files import FileError, read_json
-
-    record = read_json(run / "run.json")
-    try:
-        return record["data"]["sampling"], int(record["n_folds"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise FileError(f"{run / 'run.json'}: lacks data.sampling or n_folds; copy the run again") from error
-
-
-def _run_aggregate(run: Path) -> "Aggregate":
-    """How the run makes breasts of images."""
-    from rsna.evaluation.breasts import Aggregate
-    from rsna.files import FileError, read_yaml
-
-    try:
-        value = read_yaml(run / "config.yaml")["evaluation"]["aggregate"]
-    except (KeyError, TypeError) as error:
-        raise FileError(f"{run / 'config.yaml'}: lacks evaluation.aggregate; copy the run again") from error
-    if value not in get_args(Aggregate):
-        raise FileError(
-            f"{run / 'config.yaml'}: evaluation.aggregate is {value!r}, not one of {', '.join(get_args(Aggregate))}"
-        )
-    aggregate: Aggregate = value
-    return aggregate
+    return _Predictions(run.oof(), run.sampling, aggregate, note)
 
 
 VERBS = (
@@ -161,6 +131,7 @@ VERBS = (
         _evaluate,
         (
             "rsna evaluate run=runs/demo slices=true calibration=true",
+            "rsna evaluate run=[runs/a,runs/b]",
             "rsna evaluate predictions=oof.csv labels=train.csv aggregate=max",
             "rsna evaluate predictions=oof.csv labels=train.csv sampling=enriched prevalence=0.021",
         ),
@@ -171,8 +142,8 @@ VERBS = (
         EnsembleOptions,
         _ensemble,
         (
-            "rsna ensemble members=[runs/a,runs/b]",
-            "rsna ensemble members=[runs/a,other.csv] labels=train.csv method=weights",
+            "rsna ensemble run=[runs/a,runs/b]",
+            "rsna ensemble run=[runs/a,other.csv] labels=train.csv method=weights",
         ),
     ),
 )

@@ -20,7 +20,7 @@ def _predict(options: PredictOptions) -> int:
 
     if not Path(options.input).expanduser().exists():
         raise TableError(f"input={options.input}: there is no such file or folder")
-    with Predictor(options.bundle, backend=options.backend, workers=options.workers) as predictor:
+    with Predictor(options.run, backend=options.backend, workers=options.workers) as predictor:
         found = predictor.predict(options.input)
     print(found.table() if options.format == "table" else json.dumps(found.to_dict(), indent=2))
     return 1 if found.failures else 0
@@ -36,7 +36,7 @@ def _bundle_make(options: BundleMakeOptions) -> int:
 def _bundle_verify(options: BundleVerifyOptions) -> int:
     from rsna.bundle.verify import summary, verify_bundle
 
-    print(summary(verify_bundle(options), options.bundle))
+    print(summary(verify_bundle(options), options.run))
     return 0
 
 
@@ -61,24 +61,24 @@ VERBS = (
     ),
     Verb(
         "predict",
-        "Predict a file or an exam with a bundle; print probabilities by image and breast. Exit code 1 if any failed.",
+        "Predict a file or an exam; print probabilities by image and breast. Exit code 1 if any failed.",
         PredictOptions,
         _predict,
-        ("rsna predict input=/exams/10006 bundle=bundle", "rsna predict input=image.dcm bundle=bundle format=json"),
+        ("rsna predict run=bundle input=/exams/10006", "rsna predict run=b3.zip input=image.dcm format=json"),
     ),
     Verb(
         "bundle make",
         "Pack a run for inference without a network: weights, description, wheels, metadata for upload.",
         BundleMakeOptions,
         _bundle_make,
-        ("rsna bundle make run=runs/demo out=bundle", "rsna bundle make run=runs/demo out=bundle target=freeze.txt"),
+        ("rsna bundle make run=runs/demo out=bundle", "rsna bundle make run=runs/demo out=bundle host=freeze.txt"),
     ),
     Verb(
         "bundle verify",
         "Check a bundle's files, install it into a new environment and predict there with the network cut.",
         BundleVerifyOptions,
         _bundle_verify,
-        ("rsna bundle verify bundle=bundle", "rsna bundle verify bundle=bundle install=false"),
+        ("rsna bundle verify run=bundle", "rsna bundle verify run=bundle install=false"),
     ),
     Verb(
         "export",

@@ -104,6 +104,6 @@ VERBS: tuple[Verb | ConfiguredVerb, ...] = (
         "Score any run or bundle on any labelled folder, in the table of out-of-fold metrics.",
         ValidateOptions,
         _validate,
-        ("rsna validate run=runs/demo input=/other/site", "rsna validate bundle=b3.zip input=/other/site flip=true"),
+        ("rsna validate run=runs/demo input=/other/site", "rsna validate run=b3.zip input=/other/site flip=true"),
     ),
 )

@@ -18,7 +18,7 @@ class InferOptions:
     """Options of `infer.py`."""
 
     run: str
-    """Run folder with trained folds, or a bundle."""
+    """Run folder, or bundle (folder, .zip or .tar)."""
     input: str
     """Folder with test.csv and test_images (or a column path in test.csv), or any folder of DICOM files."""
     out: str = "submission.csv"
@@ -67,8 +67,8 @@ class PredictOptions:
 
     input: str
     """A DICOM file, or a folder of them, with test.csv or without; a file of it that cannot be read is a failure."""
-    bundle: str
-    """Bundle (folder, .zip or .tar), or a run folder."""
+    run: str
+    """Run folder, or bundle (folder, .zip or .tar)."""
     format: Literal["table", "json"] = "table"
     """Text for people, or JSON for programs."""
     backend: Backend = "torch"
@@ -89,13 +89,13 @@ class BundleMakeOptions:
     """Folds to take; every trained one where empty."""
     precision: Literal["fp16", "fp32"] = "fp16"
     """Of the stored weights: fp16 is half the size; the networks compute as everywhere else."""
-    target: str = "kaggle"
+    host: str = "kaggle"
     """Where it will run: kaggle, a file with one name==version a line that is installed there, or none for no wheels
     of others."""
     python: str = "3.12"
-    """Python of the target."""
+    """Python of the host."""
     platform: str = "manylinux_2_28_x86_64"
-    """Platform of the target, as wheels name it."""
+    """Platform of the host, as wheels name it."""
     owner: str = "INSERT_KAGGLE_USER"
     """User name in the metadata for upload."""
     title: str = ""
@@ -112,8 +112,8 @@ class BundleMakeOptions:
 class BundleVerifyOptions:
     """Options of `rsna bundle verify`."""
 
-    bundle: str
-    """Bundle to verify."""
+    run: str
+    """Bundle to verify: folder, .zip or .tar."""
     install: bool = True
     """Install it into a new environment and predict there with the network cut; false checks files and predicts
     here."""
@@ -124,7 +124,7 @@ class ExportOptions:
     """Options of `rsna export`."""
 
     run: str
-    """Run folder, or bundle."""
+    """Run folder, or bundle (folder, .zip or .tar)."""
     format: Literal["onnx"] = "onnx"
     """What to write."""
     folds: tuple[int, ...] = ()
@@ -133,6 +133,12 @@ class ExportOptions:
     """Folder of DICOM files for the parity check; simulated mammograms where empty."""
     tolerance: PositiveFloat = 1e-4
     """Largest difference in probability between torch and the export that is let through."""
+
+
+def _require_distinct(run: tuple[str, ...]) -> None:
+    files = [Path(name).expanduser().resolve() for name in run]
+    twice = [name for i, name in enumerate(run) if files[i] in files[:i]]
+    require(not twice, f"run: {twice and twice[0]} is there twice; name each run or file once")
 
 
 def _bad_budget(text: str) -> str:
@@ -217,8 +223,8 @@ class FoldsCheckOptions:
 class EvaluateOptions:
     """Options of `rsna evaluate`."""
 
-    run: str = ""
-    """Run folder whose out-of-fold predictions to score; or else"""
+    run: tuple[str, ...] = ()
+    """Run folders whose out-of-fold predictions to score, one or several; or else"""
     predictions: str = ""
     """anybody's CSV or Parquet with image_id or prediction_id and probability;"""
     labels: str = ""
@@ -242,6 +248,7 @@ class EvaluateOptions:
 
     def __post_init__(self) -> None:
         require(bool(self.run) != bool(self.predictions), "run: give run=FOLDER or predictions=FILE, one of them")
+        _require_distinct(self.run)
         require(not (self.run and self.labels), "labels: a run brings its own; they go with predictions=FILE")
         require(not (self.run and self.ranks), "ranks: a run has probabilities; ranks=true goes with predictions=FILE")
 
@@ -250,10 +257,10 @@ class EvaluateOptions:
 class EnsembleOptions:
     """Options of `rsna ensemble`."""
 
-    members: tuple[str, ...]
+    run: tuple[str, ...]
     """Run folders, or CSV and Parquet files of predictions, two at least."""
     labels: str = ""
-    """CSV with the labels, where members are files without them."""
+    """CSV with the labels, where some are files without them."""
     method: Literal["mean", "logit_mean", "rank_mean", "weights"] = "logit_mean"
     """Mean of probabilities, of logits, of ranks, or weights fitted on the other folds."""
     aggregate: Literal["mean", "max", "top2"] | None = None
@@ -270,12 +277,10 @@ class EnsembleOptions:
     """JSON file to write the metrics to."""
 
     def __post_init__(self) -> None:
-        require(len(self.members) >= 2, f"members: two at least, not {len(self.members)}")
-        files = [Path(name).expanduser().resolve() for name in self.members]
-        twice = [name for i, name in enumerate(self.members) if files[i] in files[:i]]
-        strange = [name for name in self.ranks if name not in self.members]
-        require(not strange, f"ranks: {strange and strange[0]} is none of the members {', '.join(self.members)}")
-        require(not twice, f"members: {twice and twice[0]} is there twice; name each run or file once")
+        require(len(self.run) >= 2, f"run: two at least, not {len(self.run)}")
+        _require_distinct(self.run)
+        strange = [name for name in self.ranks if name not in self.run]
+        require(not strange, f"ranks: {strange and strange[0]} is none of run={', '.join(self.run)}")
 
 
 @settings
@@ -294,10 +299,8 @@ class ValidateOptions:
 
     input: str
     """Folder with train.csv, labels included, and train_images; never the one that was trained on."""
-    run: str = ""
-    """Run folder whose folds are averaged."""
-    bundle: str = ""
-    """Bundle instead of a run folder."""
+    run: str
+    """Run folder, or bundle (folder, .zip or .tar), whose folds are averaged."""
     folds: tuple[int, ...] = ()
     """Folds to average; empty takes every one."""
     sampling: Literal["population", "enriched"] = "population"
@@ -316,7 +319,6 @@ class ValidateOptions:
     """Predictions, a row an image, as .csv or .parquet; empty writes none."""
 
     def __post_init__(self) -> None:
-        require(bool(self.run) != bool(self.bundle), "run: give run=FOLDER or bundle=FILE, one of them")
         require(
             not self.out or self.out.endswith((".csv", ".parquet")), f"out: {self.out} is neither .csv nor .parquet"
         )
@@ -338,8 +340,8 @@ class LeaderboardOptions:
 class SubmitOptions:
     """Options of `rsna leaderboard submit`."""
 
-    run: str = ""
-    """Run folder that the scores belong to; with submissions=FILE empty takes every run in runs=."""
+    run: tuple[str, ...] = ()
+    """Run folder that the scores belong to; with submissions=FILE one or several, or every one in runs= where empty."""
     public: float | None = None
     """Score on the public part of the hidden test set."""
     private: float | None = None
@@ -352,15 +354,15 @@ class SubmitOptions:
     def __post_init__(self) -> None:
         typed = self.public is not None or self.private is not None
         require(typed != bool(self.submissions), "public: give public= and private=, or submissions=FILE, one of them")
-        require(not typed or bool(self.run), "run: name the run folder that the scores belong to")
+        require(not typed or len(self.run) == 1, "run: name the one run folder that the scores belong to")
 
 
 @settings
 class ReportOptions:
     """Options of `rsna report`."""
 
-    run: str = ""
-    """Run folder to report on; empty takes every run in runs=."""
+    run: tuple[str, ...] = ()
+    """Run folders to report on, one or several; empty takes every run in runs=."""
     runs: str = "runs"
     """Folder that holds run folders."""
     out: str = "report.html"
@@ -372,13 +374,16 @@ class ReportOptions:
     resamples: NonNegativeInt = 1000
     """Patient-level resamples behind the intervals of slices and the comparison with the leader."""
 
+    def __post_init__(self) -> None:
+        _require_distinct(self.run)
+
 
 @settings
 class ExplainOptions:
     """Options of `rsna explain`."""
 
     run: str
-    """Run folder, or bundle."""
+    """Run folder, or bundle (folder, .zip or .tar)."""
     image: str
     """DICOM, PNG or JPEG file, or an image_id of the run's set."""
     out: str = "explain"

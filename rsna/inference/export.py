@@ -8,7 +8,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from rsna.inference.onnx_networks import FOLDER, INDEX, open_session, run_sessio
 from rsna.parallel.pool import map_tasks
 from rsna.prepare.file_task import prepare_source
 from rsna.runs.errors import RunError
+from rsna.runs.schema import ExportedFold, ExportRecord
 from rsna.runs.trained_model import TrainedModel, Weights, load_trained
 
 _CHECKED = 16
@@ -37,27 +38,12 @@ _BATCH = 8
 
 
 @dataclass(frozen=True)
-class Exported:
-    """One fold's export."""
-
-    fold: int
-    sha256: str
-    weights: str
-    """SHA-256 of the weights that it was made of."""
-    difference: float
-    """Largest difference in probability from torch, over the checked images: singly, in batches, and as examples of two
-    images each."""
-    torch_images_per_s: float
-    onnx_images_per_s: float
-
-
-@dataclass(frozen=True)
 class Export:
     """What `export` wrote."""
 
     folder: Path
     images: int
-    folds: tuple[Exported, ...]
+    folds: tuple[ExportedFold, ...]
 
     def table(self) -> str:
         """Differences and speeds as text."""
@@ -79,7 +65,7 @@ def export(options: ExportOptions) -> Export:
     images = _check_images(trained, options.images)
     folder = trained.source / FOLDER
     models: list[bytes] = []
-    folds: list[Exported] = []
+    folds: list[ExportedFold] = []
     for weights, network in zip(trained.weights, trained.networks(), strict=True):
         model = to_onnx(network, trained.preprocess.size)
         folds.append(_compare(trained, weights, network, model, images))
@@ -91,7 +77,7 @@ def export(options: ExportOptions) -> Export:
         models.append(model)
     for model, exported in zip(models, folds, strict=True):
         write_atomic(folder / f"fold{exported.fold}.onnx", model)
-    write_json(folder / INDEX, {"folds": {str(e.fold): asdict(e) for e in folds}})
+    write_json(folder / INDEX, ExportRecord(folds={e.fold: e for e in folds}).model_dump(mode="json"))
     return Export(folder, len(images), tuple(folds))
 
 
@@ -137,7 +123,9 @@ def _check_images(trained: TrainedModel, folder: str) -> npt.NDArray[Any]:
     return np.stack(pixels)
 
 
-def _compare(trained: TrainedModel, weights: Weights, network: Any, model: bytes, images: npt.NDArray[Any]) -> Exported:
+def _compare(
+    trained: TrainedModel, weights: Weights, network: Any, model: bytes, images: npt.NDArray[Any]
+) -> ExportedFold:
     session = open_session(model)
     networks = TorchNetworks([network], torch.device("cpu"), "32")
     column = trained.cancer_column
@@ -152,8 +140,13 @@ def _compare(trained: TrainedModel, weights: Weights, network: Any, model: bytes
         float(np.abs(sigmoid(found[:, column]) - sigmoid(expected[:, column])).max())
         for found, expected in ((theirs, ours), (single, ours), (theirs_together, ours_together))
     )
-    return Exported(
-        weights.fold, hashlib.sha256(model).hexdigest(), weights.sha256, difference, torch_speed, onnx_speed
+    return ExportedFold(
+        fold=weights.fold,
+        sha256=hashlib.sha256(model).hexdigest(),
+        weights=weights.sha256,
+        difference=difference,
+        torch_images_per_s=torch_speed,
+        onnx_images_per_s=onnx_speed,
     )
 
 

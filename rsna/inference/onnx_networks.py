@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from rsna.files import read_json
 from rsna.inference.pass_plan import PassPlan
 from rsna.parallel.pool import available_cores
 from rsna.runs.errors import RunError
+from rsna.runs.schema import ExportRecord, read_bytes, read_record
 from rsna.runs.trained_model import TrainedModel
 
 FOLDER, INDEX = "onnx", "export.json"
@@ -30,16 +30,16 @@ class OnnxNetworks:
         folder = trained.source / FOLDER
         if not (folder / INDEX).is_file():
             raise RunError(f"{folder}: there is no export; write one with rsna export run={trained.source}")
-        index = read_json(folder / INDEX)["folds"]
+        index = read_record(ExportRecord, folder / INDEX).folds
         self._sessions = []
         for weights in trained.weights:
-            entry = index.get(str(weights.fold))
-            if entry is None or entry["weights"] != weights.sha256:
+            entry = index.get(weights.fold)
+            if entry is None or entry.weights != weights.sha256:
                 raise RunError(
                     f"{folder}: is not of these weights of fold {weights.fold}; write it again with rsna export"
                 )
-            content = (folder / f"fold{weights.fold}.onnx").read_bytes()
-            if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+            content = read_bytes(folder / f"fold{weights.fold}.onnx")
+            if hashlib.sha256(content).hexdigest() != entry.sha256:
                 raise RunError(f"{folder}/fold{weights.fold}.onnx: its SHA-256 is not the recorded one")
             self._sessions.append(open_session(content))
 

@@ -1,4 +1,4 @@
-"""The Python API: ``Predictor("bundle").predict("exam_folder")``."""
+"""The Python API: ``Predictor("runs/b3").predict("exam_folder")``."""
 
 import pickle
 import threading
@@ -48,7 +48,7 @@ class Predictor:
 
     def __init__(
         self,
-        bundle: str | Path,
+        run: str | Path,
         *,
         folds: tuple[int, ...] = (),
         average: Average = "logits",
@@ -62,7 +62,7 @@ class Predictor:
         """Loads the networks; worker processes start with the first prediction.
 
         Args:
-            bundle: A bundle (folder, .zip, .tar) or a run folder.
+            run: A run folder, or a bundle (folder, .zip, .tar).
             folds: Folds to use; every one where empty.
             average: What is averaged over the folds.
             flip: Whether the mirrored image is predicted, too; None as out of fold.
@@ -73,9 +73,9 @@ class Predictor:
             unit: What the model was trained to predict at once: an image, or a breast with all its images.
 
         Raises:
-            RunError: The bundle cannot be used; the message says why.
+            RunError: It cannot be used; the message says why.
         """
-        self.trained = load_trained(bundle, folds)
+        self.trained = load_trained(run, folds)
         self._networks = load_networks(self.trained, backend)[0]
         self._plan = PassPlan.of(self.trained, flip)
         self._average: Average = average

@@ -1,9 +1,10 @@
 """What a :class:`rsna.Predictor` gives back: plain values for programs, a table for people."""
 
 from dataclasses import asdict, dataclass
+from html import escape
 from typing import Any
 
-from rsna.evaluation.tables import text_table
+from rsna.evaluation.tables import html_table, text_table
 from rsna.prepare.geometry import Geometry
 
 
@@ -71,6 +72,12 @@ class Prediction:
 
     def table(self) -> str:
         """Breasts, then images, as text."""
+        return "\n\n".join([*map(text_table, self._rows()), *self.notes])
+
+    def _repr_html_(self) -> str:
+        return "\n".join([*map(html_table, self._rows()), *(f"<p>{escape(note)}</p>" for note in self.notes)])
+
+    def _rows(self) -> tuple[list[list[str]], list[list[str]]]:
         breasts = [["breast", "probability", "calibrated", "above threshold", "views"]]
         breasts += [
             [b.prediction_id, f"{b.probability:.4f}", f"{b.calibrated:.4f}", "yes" if b.above_threshold else "no",
@@ -81,4 +88,4 @@ class Prediction:
         images += [
             [i.image_id or i.name, i.prediction_id, i.view, i.failure or f"{i.probability:.4f}"] for i in self.images
         ]
-        return "\n\n".join([text_table(breasts), text_table(images), *self.notes])
+        return breasts, images

@@ -29,7 +29,7 @@ def validate(options: ValidateOptions) -> "pd.DataFrame":
     from rsna.evaluation.evaluate import evaluate, score_at
     from rsna.runs.trained_model import load_trained
 
-    trained = load_trained(options.run or options.bundle, options.folds)
+    trained = load_trained(options.run, options.folds)
     table = load_table(options.input, "train", sampling=options.sampling)
     labels = table.frame["cancer"] if "cancer" in table.frame else pd.Series(dtype=float)
     if not labels.eq(1).any() or labels.isna().any():

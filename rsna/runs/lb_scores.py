@@ -1,4 +1,4 @@
-"""Scores that the competition gave a run's submissions, kept in the run folder as cv/lb.json."""
+"""Scores that the competition gave a run's submissions, kept in the run folder."""
 
 import csv
 import fcntl
@@ -6,43 +6,37 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rsna.files import read_json, write_json
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
 
-SCORES = Path("cv") / "lb.json"
+from rsna.files import write_json
+from rsna.runs.errors import RunError
+from rsna.runs.schema import CV, LB, Record, Share, read_record
+
 _COLUMNS = {"fileName", "date", "description", "status", "publicScore", "privateScore"}
 
 
-class ScoreError(ValueError):
-    """Scores that cannot be recorded; the message says which and how to mend them."""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True))
 class Submission:
-    """One submission of a run."""
+    """One submission of a run; its scores are pF1 on the two parts of the hidden set."""
 
     date: str
     """When it was made, or recorded; ISO 8601 or as the competition prints it."""
-    public: float | None
-    private: float | None
-    """pF1 on the two parts of the hidden set, in [0, 1]."""
+    public: Share | None
+    private: Share | None
     description: str = ""
-
-    def __post_init__(self) -> None:
-        for name in ("public", "private"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise ScoreError(f"{name}: {value} is no pF1; it lies in [0, 1]")
+    """What was typed beside it."""
 
 
-@dataclass(frozen=True)
-class LbScores:
-    """Every submission of a run, oldest first."""
+class LbScores(Record):
+    """cv/lb.json: what the competition said of a run."""
 
     submissions: tuple[Submission, ...] = ()
+    """Oldest first."""
 
     @property
     def public(self) -> float | None:
@@ -59,10 +53,10 @@ def read_scores(run: Path) -> LbScores:
     """Scores of a run; none where nothing was recorded.
 
     Raises:
-        ValueError: The file is damaged.
+        RunError: The file is torn.
     """
-    file = run / SCORES
-    return LbScores(tuple(Submission(**entry) for entry in read_json(file))) if file.is_file() else LbScores()
+    file = run / CV / LB
+    return read_record(LbScores, file) if file.exists() else LbScores()
 
 
 def record_scores(run: Path, new: list[Submission]) -> list[Submission]:
@@ -75,7 +69,7 @@ def record_scores(run: Path, new: list[Submission]) -> list[Submission]:
         known = read_scores(run).submissions
         fresh = [submission for submission in dict.fromkeys(new) if submission not in known]
         ordered = sorted([*known, *fresh], key=_moment)
-        write_json(run / SCORES, [asdict(submission) for submission in ordered])
+        write_json(run / CV / LB, {"submissions": [asdict(submission) for submission in ordered]})
     return fresh
 
 
@@ -83,10 +77,11 @@ def scored_now(public: float | None, private: float | None) -> Submission:
     """A submission whose scores are typed in.
 
     Raises:
-        ScoreError: Neither is given, or one is outside [0, 1].
+        RunError: Neither is given, or one is outside [0, 1].
     """
     if public is None and private is None:
-        raise ScoreError("public: give public=SCORE, private=SCORE, or submissions=FILE.csv")
+        raise RunError("public: give public=SCORE, private=SCORE, or submissions=FILE.csv")
+    public, private = _score(public, "public"), _score(private, "private")
     return Submission(datetime.now(UTC).isoformat(timespec="microseconds"), public, private)
 
 
@@ -94,16 +89,16 @@ def read_submissions(file: Path) -> list[Submission]:
     """What `kaggle competitions submissions --csv` prints, scored submissions only, oldest first.
 
     Raises:
-        ScoreError: It is no such table, or a score is no number in [0, 1].
+        RunError: It is no such table, or a score is no number in [0, 1].
     """
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines(keepends=True)
     except (OSError, UnicodeDecodeError) as error:
-        raise ScoreError(f"submissions={file}: cannot be read: {error}") from error
+        raise RunError(f"submissions={file}: cannot be read: {error}") from error
     # The client may print warnings above the table.
     start = next((i for i, line in enumerate(lines) if set(line.strip().split(",")) >= _COLUMNS), None)
     if start is None:
-        raise ScoreError(
+        raise RunError(
             f"submissions={file}: no line with the columns {', '.join(sorted(_COLUMNS))}; "
             "write it with `kaggle competitions submissions --csv`"
         )
@@ -133,21 +128,21 @@ def submissions_of(name: str, submissions: list[Submission]) -> list[Submission]
     return [submission for submission in submissions if word.search(submission.description)]
 
 
-def _score(text: str | None, where: str) -> float | None:
-    if not text or text.strip().lower() in ("none", "null", "nan"):
+def _score(given: str | float | None, where: str) -> float | None:
+    if given is None or str(given).strip().lower() in ("", "none", "null", "nan"):
         return None
     try:
-        value = float(text)
+        value = float(given)
     except ValueError as error:
-        raise ScoreError(f"{where}: {text!r} is no score") from error
+        raise RunError(f"{where}: {given!r} is no score") from error
     if not 0 <= value <= 1:
-        raise ScoreError(f"{where}: {value} is no pF1; it lies in [0, 1]")
+        raise RunError(f"{where}: {value} is no pF1; it lies in [0, 1]")
     return value
 
 
 @contextmanager
 def _locked(run: Path) -> Iterator[None]:
-    folder = (run / SCORES).parent
+    folder = run / CV
     folder.mkdir(exist_ok=True)
     with (folder / ".lb.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,128 +1,61 @@
-"""The run directory: an experiment's configuration, folds, hashes and results. It is the truth; all else mirrors it."""
+"""Writes a run directory: what binds it to an experiment, then the results of its folds. It is the truth; all else
+mirrors it."""
 
-import subprocess
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
+import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from rsna.config.schema import Config
 from rsna.config.settings import ConfigError, differences, flatten, from_mapping, to_mapping
 from rsna.dataset.folds import write_folds
-from rsna.dataset.table import ImageTable
-from rsna.dataset.targets import Target
-from rsna.files import read_json, write_atomic, write_json
+from rsna.files import FileError, atomic_path, read_yaml, write_atomic, write_json
 from rsna.runs.errors import RunError
-
-CONFIG, FOLDS, RUN = "config.yaml", "folds.csv", "run.json"
+from rsna.runs.schema import (
+    CONFIG,
+    CV,
+    FOLDS,
+    METRICS,
+    OOF,
+    RECORD,
+    RUN_FORMAT,
+    Metrics,
+    RunRecord,
+    config_text,
+    read_bytes,
+    read_record,
+)  # fmt: skip
 
 FREE = (
     "fold", "run", "objective", "tracking", "cache_dir", "batch_size_per_device", "data.root", "data.demo",
-    "data.extra",
-    "evaluation.resamples", "preprocess.boxes", "prepare", "folds", "trainer.accelerator", "trainer.devices",
-    "trainer.workers", "trainer.progress", "trainer.checkpoint_every_steps",
+    "data.extra", "evaluation.resamples", "preprocess.boxes", "prepare", "folds", "trainer.accelerator",
+    "trainer.devices", "trainer.workers", "trainer.progress", "trainer.checkpoint_every_steps",
     "trainer.compile", "model.gradient_checkpointing",
 )  # fmt: skip
 """Keys that may change between two starts of the same run: where it runs, and what the three hashes hold instead."""
 
 
-@dataclass(frozen=True)
-class RunRecord:
-    """run.json."""
-
-    name: str
-    data: dict[str, Any]
-    hashes: dict[str, str]
-    targets: list[str]
-    n_folds: int
-    created: str
-    commit: dict[str, Any]
-    versions: dict[str, str]
-
-    @classmethod
-    def of(cls, config: Config, table: ImageTable, hashes: Mapping[str, str], targets: Sequence[Target]) -> "RunRecord":
-        """Of an experiment that starts now."""
-        return cls(
-            name=config.name,
-            data={"name": table.name, "sampling": table.sampling, "images": len(table.frame)},
-            hashes=dict(hashes),
-            targets=[target.name for target in targets],
-            n_folds=0,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            commit=commit(),
-            versions={name: version(name) for name in ("rsna-mammography", "torch", "timm", "pytorch-lightning")},
-        )
-
-
 def check_run(folder: Path, config: Config, hashes: Mapping[str, str]) -> None:
-    """Refuses a run folder that belongs to another experiment; writes nothing.
+    """Whether a run of this configuration and these data may be written, or go on, in a folder. Writes nothing.
 
     Raises:
-        RunError: It belongs to others; the message shows every difference.
+        RunError: It holds foreign files, or the run of another experiment; the message shows every difference.
     """
-    if (folder / CONFIG).exists():
-        _check_same(folder, config, dict(hashes))
-    elif folder.exists() and any(not entry.name.startswith("fold") for entry in folder.iterdir()):
-        raise RunError(f"{folder}: holds files but no {CONFIG}, so it is no run; choose another with run=FOLDER")
-
-
-def bind_run(folder: Path, config: Config, folds: pd.DataFrame, record: RunRecord) -> None:
-    """Writes folds.csv, run.json and, last, config.yaml, whose presence says that the folder is a run's."""
-    if (folder / CONFIG).exists():
+    if not (folder / CONFIG).exists():
+        if folder.exists() and not folder.is_dir():
+            raise RunError(f"{folder}: is a file; choose a folder with run=FOLDER")
+        if foreign := [file for file in sorted(folder.glob("*")) if not _left_unbound(file)]:
+            raise RunError(
+                f"{folder}: holds files but no {CONFIG}, so it is no run (first: {foreign[0].name}); choose another "
+                "with run=FOLDER"
+            )
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    write_folds(folds, folder / FOLDS)
-    write_json(folder / RUN, asdict(record) | {"n_folds": int(folds["fold"].nunique())})
-    write_config(config, folder / CONFIG)
-
-
-def write_config(config: Config, file: Path) -> None:
-    """Writes the resolved configuration as YAML."""
-    write_atomic(file, yaml.safe_dump(to_mapping(config), sort_keys=False, allow_unicode=True))
-
-
-def read_config(file: Path) -> Config:
-    """Reads a resolved configuration back.
-
-    Raises:
-        ConfigError: It does not fit this version's schema.
-    """
-    try:
-        return from_mapping(Config, yaml.safe_load(file.read_text()))
-    except (yaml.YAMLError, ConfigError, AttributeError) as error:
-        raise ConfigError(f"{file}: {error}") from error
-
-
-def commit() -> dict[str, Any]:
-    """The checkout's commit and whether it has changes; nothing in an installed package."""
-    package = Path(__file__).resolve().parent
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", "-C", str(package), *arguments], capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    try:
-        return {"hash": git("rev-parse", "--short=12", "HEAD"), "dirty": bool(git("status", "--porcelain", "-uno"))}
-    except (OSError, subprocess.CalledProcessError):
-        return {"hash": None, "dirty": None}
-
-
-def _free(mapping: dict[str, Any]) -> tuple[str, ...]:
-    """Keys that may change between two starts; balanced batches are a device's, so there its size makes the epoch."""
-    balanced = flatten(mapping)["sampler.kind"] == "balanced"
-    return tuple(key for key in FREE if not (balanced and key == "batch_size_per_device"))
-
-
-def _check_same(folder: Path, config: Config, hashes: dict[str, str]) -> None:
-    theirs = read_json(folder / RUN)["hashes"]
-    changed = [f"{name} hash: {theirs[name]} → {hashes[name]}" for name in hashes if theirs.get(name) != hashes[name]]
-    before = to_mapping(read_config(folder / CONFIG))
-    changed = differences(_bound(before), _bound(to_mapping(config))) + changed
+    theirs = read_record(RunRecord, folder / RECORD, RUN_FORMAT).hashes.model_dump()
+    changed = [f"{name} hash: {theirs[name]} → {ours}" for name, ours in hashes.items() if theirs[name] != ours]
+    changed = differences(_bound(to_mapping(read_config(folder / CONFIG))), _bound(to_mapping(config))) + changed
     if changed:
         shown = "\n  ".join(changed)
         raise RunError(
@@ -131,10 +64,97 @@ def _check_same(folder: Path, config: Config, hashes: dict[str, str]) -> None:
         )
 
 
+def bind_run(folder: Path, config: Config, folds: pd.DataFrame, record: RunRecord) -> None:
+    """Binds a folder to an experiment; where :func:`check_run` found it bound already, nothing is written.
+
+    Args:
+        folder: The run folder, made where it is not there.
+        config: What the record was made of.
+        folds: patient_id, image_id, fold.
+        record: See :meth:`RunRecord.of`.
+    """
+    if (folder / CONFIG).exists():
+        return
+    write_folds(folds, folder / FOLDS)
+    write_json(folder / RECORD, record.model_dump(mode="json"))
+    write_config(config, folder / CONFIG)  # last: its presence says that the folder is whole
+
+
+def write_config(config: Config, file: Path) -> None:
+    """Writes the resolved configuration as YAML."""
+    write_atomic(file, config_text(config))
+
+
+def read_config(file: Path) -> Config:
+    """Reads a resolved configuration back.
+
+    Raises:
+        RunError: It is missing, torn, or does not fit this version's schema.
+    """
+    read_bytes(file)  # says so where it is missing
+    try:
+        return from_mapping(Config, read_yaml(file))
+    except FileError as error:
+        raise RunError(str(error)) from error
+    except ConfigError as error:
+        raise RunError(f"{file}: {error}; it was changed, or is of another version") from error
+
+
+def fold_folder(run_folder: Path, fold: int) -> Path:
+    """Where a fold's checkpoints, weights and results lie."""
+    return run_folder / f"fold{fold}"
+
+
+def is_finished(run_folder: Path, fold: int) -> bool:
+    """Whether a fold is trained, predicted and scored: its metrics are written last."""
+    return (fold_folder(run_folder, fold) / METRICS).exists()
+
+
+def write_fold_results(run_folder: Path, fold: int, oof: pd.DataFrame, metrics: Mapping[str, Any]) -> None:
+    """Writes a fold's out-of-fold predictions, then its metrics; with them it is finished."""
+    _write_results(fold_folder(run_folder, fold), oof, metrics)
+
+
+def write_pooled_results(run_folder: Path, oof: pd.DataFrame, metrics: Mapping[str, Any]) -> None:
+    """Writes the predictions of all folds, then their metrics."""
+    _write_results(run_folder / CV, oof, metrics)
+
+
+def read_oof(run_folder: Path, fold: int) -> pd.DataFrame:
+    """A fold's out-of-fold predictions as they were written, a row an example.
+
+    Raises:
+        RunError: They are missing, or the file is no table.
+    """
+    file = fold_folder(run_folder, fold) / OOF
+    if not file.is_file():
+        raise RunError(f"{file}: is missing; copy it again, or remove {file.with_name(METRICS)} and train again")
+    try:
+        return pd.read_parquet(file)
+    except (ValueError, OSError) as error:  # what pandas and pyarrow raise for bytes that are no table
+        raise RunError(f"{file}: cannot be read: {error}; copy it again") from error
+
+
+def _write_results(folder: Path, oof: pd.DataFrame, metrics: Mapping[str, Any]) -> None:
+    Metrics.model_validate_json(json.dumps(metrics))  # what could not be read again is not written
+    with atomic_path(folder / OOF) as temporary:
+        oof.to_parquet(temporary, index=False)
+    write_json(folder / METRICS, metrics)
+
+
+def _left_unbound(file: Path) -> bool:
+    """Whether a start that ended before its first checkpoint, or while it bound the folder, may have left this."""
+    if file.is_dir():
+        weights = (*file.rglob("*.ckpt"), *file.rglob("*.safetensors"))
+        return re.fullmatch(r"fold\d+", file.name) is not None and not weights
+    return file.name in (FOLDS, RECORD) or file.name.startswith(".")
+
+
 def _bound(mapping: dict[str, Any]) -> dict[str, Any]:
     """The keys that a run is bound to."""
+    flat = flatten(mapping)
+    # Balanced batches are a device's, so there its size makes the epoch.
+    free = [key for key in FREE if not (key == "batch_size_per_device" and flat["sampler.kind"] == "balanced")]
     return {
-        key: value
-        for key, value in flatten(mapping).items()
-        if not any(key == free or key.startswith(f"{free}.") for free in _free(mapping))
+        key: value for key, value in flat.items() if not any(key == one or key.startswith(f"{one}.") for one in free)
     }

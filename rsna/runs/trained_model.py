@@ -1,28 +1,29 @@
 """What a prediction needs and nothing else, read from a run directory or a bundle."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import pandas as pd
 from safetensors import SafetensorError
 from safetensors.torch import load
 
 from rsna.config.data import PreprocessSettings
 from rsna.config.model import ModelSettings
-from rsna.config.settings import digest, from_mapping
+from rsna.config.settings import ConfigError, digest, from_mapping, to_mapping
 from rsna.config.training import WantedPrecision
 from rsna.dataset.targets import Target, get_targets
 from rsna.evaluation.breasts import to_breasts
 from rsna.evaluation.calibration import Platt, fit_platt
-from rsna.evaluation.evaluate import evaluate
-from rsna.files import read_json, read_yaml, sha256
+from rsna.files import sha256
 from rsna.model.heads import output_count, output_slices
 from rsna.model.network import MammogramNet, build_model
 from rsna.prepare.image import preprocessing_hash
-from rsna.runs.bundle import BUNDLE_FILE, open_bundle
+from rsna.runs.bundle import Bundle, one_path, open_bundle
 from rsna.runs.errors import RunError
+from rsna.runs.run import Run, open_run
+from rsna.runs.schema import BUNDLE
 
 
 @dataclass(frozen=True)
@@ -102,126 +103,98 @@ class TrainedModel:
 
 
 def load_trained(source: str | Path, folds: tuple[int, ...] = ()) -> TrainedModel:
-    """Reads a run directory or a bundle.
+    """Reads what a run folder or a bundle says of how it predicts; weights follow with :meth:`TrainedModel.networks`.
 
     Args:
-        source: ``runs/<experiment>``, a bundle's folder, or its archive (.zip, .tar).
+        source: Run folder, bundle's folder, or its archive (.zip, .tar).
         folds: Folds to use; empty takes every one that is trained.
 
     Raises:
-        RunError: No run, no trained fold, no cancer among the targets, preprocessing of another version, a bundle
-            of a newer format or with a file that was changed.
+        RunError: It is not there, or neither; a file of it is torn, changed or of another format; no fold is trained;
+            cancer is not among the targets; preprocessing of another version.
     """
-    source = Path(source).expanduser()
-    if source.is_file() or (source / BUNDLE_FILE).is_file():
-        return _from_bundle(source, folds)
-    return _from_run(source, folds)
+    return trained_of(open_any(source), folds)
 
 
-def _from_run(run: Path, folds: tuple[int, ...]) -> TrainedModel:
-    if not (run / "config.yaml").is_file():
-        raise RunError(
-            f"{run}: holds neither config.yaml, as a run does, nor {BUNDLE_FILE}; `rsna leaderboard` lists the runs"
-        )
-    config = read_yaml(run / "config.yaml")
-    record = read_json(run / "run.json")
-    trained = {k: run / f"fold{k}" / "model.safetensors" for k in range(record["n_folds"])}
-    trained = {k: file for k, file in trained.items() if file.is_file()}
-    chosen = _choose(run, tuple(trained), folds)
-    preprocess = from_mapping(PreprocessSettings, config["preprocess"], "preprocess")
-    check_preprocessing(run, preprocess, record["hashes"]["preprocessing"])
-    figures = breast_figures(run, chosen)
+def open_any(source: str | Path) -> Run | Bundle:
+    """A run folder, or a bundle as folder or archive.
+
+    Raises:
+        RunError: See :func:`load_trained`.
+    """
+    path = one_path(source)
+    return open_bundle(path) if path.is_file() or (path / BUNDLE).is_file() else open_run(path)
+
+
+def trained_of(source: Run | Bundle, folds: tuple[int, ...] = ()) -> TrainedModel:
+    """See :func:`load_trained`."""
+    return _of_run(source, folds) if isinstance(source, Run) else _of_bundle(source, folds)
+
+
+def _of_run(run: Run, folds: tuple[int, ...]) -> TrainedModel:
+    _check_preprocessing(run.path, run.config.preprocess, run.record.hashes.preprocessing)
+    targets = _targets(run.path, run.record.targets)
+    chosen = _choose(run.path, tuple(run.weights), folds)
+    metrics = run.breast_metrics(chosen)
+    settings = run.config.evaluation
+    breasts = to_breasts(run.oof(chosen), settings.aggregate)
+    # One class says nothing of the other.
+    both = breasts["cancer"].nunique() == 2
     return TrainedModel(
-        source=run,
-        n_folds=record["n_folds"],
-        preprocess=preprocess,
-        model=_model(config["model"]),
-        targets=_targets(run, record["targets"]),
-        aggregate=config["evaluation"]["aggregate"],
-        flip=config["evaluation"]["flip_tta"],
-        precision=config["trainer"]["precision"],
-        weights=tuple(Weights(k, trained[k], sha256(trained[k])) for k in chosen),
-        threshold=figures["threshold"]["value"],
-        recalled=figures["threshold"]["recalled"],
-        prevalence=figures["pooled"]["prevalence"],
-        calibration=_calibration(run, chosen, config["evaluation"]["aggregate"]),
-        trained_on=frozenset(pd.read_csv(run / "folds.csv", dtype=str)["patient_id"]),
+        source=run.path,
+        n_folds=run.n_folds,
+        preprocess=run.config.preprocess,
+        model=_model(to_mapping(run.config.model)),
+        targets=targets,
+        aggregate=settings.aggregate,
+        flip=settings.flip_tta,
+        precision=run.config.trainer.precision,
+        weights=tuple(Weights(k, run.weights[k], sha256(run.weights[k])) for k in chosen),
+        threshold=metrics.threshold.value,
+        recalled=metrics.threshold.recalled,
+        prevalence=metrics.pooled.prevalence,
+        calibration=fit_platt(breasts["cancer"], breasts["probability"]) if both else Platt(),
+        trained_on=frozenset(run.folds["patient_id"]),
     )
 
 
-def _from_bundle(path: Path, folds: tuple[int, ...]) -> TrainedModel:
-    bundle = open_bundle(path)
-    about = bundle.about
-    preprocess = from_mapping(PreprocessSettings, about["preprocess"], "preprocess")
-    check_preprocessing(bundle.folder, preprocess, about["hashes"]["preprocessing"])
-    files = {int(fold): name for fold, name in about["weights"].items()}
-    chosen = _choose(bundle.folder, tuple(sorted(files)), folds)
+def _of_bundle(bundle: Bundle, folds: tuple[int, ...]) -> TrainedModel:
+    record = bundle.record
+    try:
+        preprocess = from_mapping(PreprocessSettings, record.preprocess, "preprocess")
+        model = _model(record.model)
+    except ConfigError as error:
+        raise RunError(f"{bundle.folder / BUNDLE}: {error}; the file was changed, copy it again") from error
+    _check_preprocessing(bundle.folder, preprocess, record.hashes.preprocessing)
+    chosen = _choose(bundle.folder, tuple(sorted(record.weights)), folds)
+    files = {fold: record.weights[fold] for fold in chosen}
+    bundle.check_files(files.values())
     return TrainedModel(
         source=bundle.folder,
-        n_folds=len(files),
+        n_folds=len(record.weights),
         preprocess=preprocess,
-        model=_model(about["model"]),
-        targets=_targets(bundle.folder, about["targets"]),
-        aggregate=about["aggregate"],
-        flip=about["flip"],
-        precision=about["arithmetic"],
-        weights=tuple(Weights(k, bundle.file(files[k]), bundle.sha256(files[k])) for k in chosen),
-        threshold=float(about["threshold"]),
-        recalled=float(about["recalled"]),
-        prevalence=float(about["prevalence"]),
-        calibration=Platt(float(about["calibration"]["slope"]), float(about["calibration"]["intercept"])),
+        model=model,
+        targets=_targets(bundle.folder, record.targets),
+        aggregate=record.aggregate,
+        flip=record.flip,
+        precision=record.precision,
+        weights=tuple(Weights(fold, bundle.folder / name, record.files[name]) for fold, name in files.items()),
+        threshold=record.threshold,
+        recalled=record.recalled,
+        prevalence=record.prevalence,
+        calibration=Platt(record.calibration.slope, record.calibration.intercept),
         trained_on=frozenset(),
     )
 
 
-def check_preprocessing(source: Path, preprocess: PreprocessSettings, recorded: str) -> None:
-    """Refuses weights that learnt from other pixels than this version makes.
-
-    Raises:
-        RunError: Shows both hashes.
-    """
+def _check_preprocessing(source: Path, preprocess: PreprocessSettings, recorded: str) -> None:
+    """Refuses weights that learnt from other pixels than this version makes."""
     ours = preprocessing_hash(preprocess)
     if ours != recorded:
         raise RunError(
             f"{source}: was trained with preprocessing {recorded}, this version prepares with {ours}; predictions "
             "would be of other pixels. Use the version that trained it, or train again"
         )
-
-
-def breast_figures(run: Path, folds: tuple[int, ...]) -> dict[str, Any]:
-    """The figures of the out-of-fold breasts of some folds of a run: from its records where these are just those folds.
-
-    Raises:
-        RunError: A fold has no figures or no predictions yet, or none of its breasts is positive.
-    """
-    record = read_json(run / "run.json")
-    whole = run / "cv" / "metrics.json" if len(folds) == record["n_folds"] else None
-    whole = run / f"fold{folds[0]}" / "metrics.json" if len(folds) == 1 else whole
-    if whole and whole.is_file() and "breasts" in (metrics := read_json(whole)):
-        recorded: dict[str, Any] = metrics["breasts"]
-        return recorded
-    config = read_yaml(run / "config.yaml")
-    images = pd.concat(_out_of_fold(run, folds), ignore_index=True)
-    try:
-        found = evaluate(images, config["evaluation"]["aggregate"], sampling=record["data"]["sampling"], resamples=0)
-    except ValueError as error:
-        raise RunError(f"{run}: folds {', '.join(map(str, folds))}: {error}") from error
-    return found.to_dict()
-
-
-def _out_of_fold(run: Path, folds: tuple[int, ...]) -> list[pd.DataFrame]:
-    files = [run / f"fold{fold}" / "oof.parquet" for fold in folds]
-    missing = [str(file) for file in files if not file.is_file()]
-    if missing:
-        raise RunError(f"{', '.join(missing)}: no out-of-fold predictions yet; let python train.py finish that fold")
-    return [pd.read_parquet(file) for file in files]
-
-
-def _calibration(run: Path, folds: tuple[int, ...], aggregate: Literal["mean", "max", "top2"]) -> Platt:
-    breasts = to_breasts(pd.concat(_out_of_fold(run, folds), ignore_index=True), aggregate)
-    if breasts["cancer"].nunique() < 2:
-        return Platt()  # one class says nothing of the other
-    return fit_platt(breasts["cancer"], breasts["probability"])
 
 
 def _choose(source: Path, trained: tuple[int, ...], asked: tuple[int, ...]) -> tuple[int, ...]:
@@ -232,13 +205,14 @@ def _choose(source: Path, trained: tuple[int, ...], asked: tuple[int, ...]) -> t
     return chosen
 
 
-def _targets(source: Path, names: list[str]) -> tuple[Target, ...]:
+def _targets(source: Path, names: Sequence[str]) -> tuple[Target, ...]:
     if "cancer" not in names:
         raise RunError(f"{source}: learnt {', '.join(names)}, not cancer; there is nothing to submit")
     return get_targets(tuple(names))
 
 
 def _model(values: dict[str, Any]) -> ModelSettings:
+    """The network alone: where training's first weights came from does not matter any more."""
     return from_mapping(
         ModelSettings, values | {"pretrained": False, "weights": "", "gradient_checkpointing": False}, "model"
     )

@@ -1,13 +1,16 @@
-"""Archives that come from anywhere, unpacked without trust: nothing is written outside the folder, nothing endless."""
+"""Archives that come from anywhere, unpacked without trust: nothing is written outside the folder, nothing endless.
 
-import shutil
+tarfile's own data filter is no help here: it makes absolute names relative and follows links within the folder, where
+a bundle has neither, and zip files have no such filter.
+"""
+
 import stat
 import tarfile
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from rsna.runs.errors import RunError
 
@@ -23,79 +26,48 @@ def unpack(archive: Path, folder: Path) -> None:
     Raises:
         RunError: Not such an archive; a name that leads out of the folder, a link or a device; too much of it.
     """
-    written = 0
-    seen: set[PurePosixPath] = set()
     try:
-        with _members(archive) as members:
-            for name, size, content in members:
-                inside = _inside(archive, name)
-                written += size
-                if inside in seen or len(seen) >= MAX_FILES or written > MAX_BYTES:
-                    raise RunError(f"{archive}: holds {name} twice, or more than {MAX_FILES:,} files or 20 GiB")
-                seen.add(inside)
-                target = folder / inside
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with content, target.open("xb") as file:
-                    _copy(archive, content, file, size)
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as zipped:
+                infos = [(i, stat.S_IFMT(i.external_attr >> 16)) for i in zipped.infolist() if not i.is_dir()]
+                plain = (0, stat.S_IFREG)
+                _write(
+                    archive,
+                    folder,
+                    ((i.filename, i.file_size, kind in plain, partial(zipped.open, i)) for i, kind in infos),
+                )
+        elif tarfile.is_tarfile(archive):
+            with tarfile.open(archive) as tar:
+                _write(
+                    archive,
+                    folder,
+                    ((i.name, i.size, i.isreg(), partial(tar.extractfile, i)) for i in tar if not i.isdir()),
+                )
+        else:
+            raise RunError(f"{archive}: is neither a folder, nor a .zip or .tar archive of a bundle")
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, NotImplementedError) as error:
         raise RunError(f"{archive}: cannot be unpacked: {error}. Copy it again") from error
 
 
-@contextmanager
-def _members(archive: Path) -> Iterator[Iterator[tuple[str, int, IO[bytes]]]]:
-    """(name, bytes, content) of every plain file."""
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as opened:
-            yield _of_zip(archive, opened)
-    elif tarfile.is_tarfile(archive):
-        with tarfile.open(archive) as tar:
-            yield _of_tar(archive, tar)
-    else:
-        raise RunError(f"{archive}: is neither a folder, nor a .zip or .tar archive of a bundle")
-
-
-def _of_zip(archive: Path, opened: zipfile.ZipFile) -> Iterator[tuple[str, int, IO[bytes]]]:
-    for info in opened.infolist():
-        if info.is_dir():
-            continue
-        kind = stat.S_IFMT(info.external_attr >> 16)
-        if kind not in (0, stat.S_IFREG):
-            raise RunError(f"{archive}: {info.filename} is a link or a device, not a plain file")
-        yield info.filename, info.file_size, opened.open(info)
-
-
-def _of_tar(archive: Path, opened: tarfile.TarFile) -> Iterator[tuple[str, int, IO[bytes]]]:
-    for info in opened:
-        if info.isdir():
-            continue
-        content = opened.extractfile(info) if info.isreg() else None
-        if content is None:
-            raise RunError(f"{archive}: {info.name} is a link or a device, not a plain file")
-        yield info.name, info.size, content
-
-
-def _inside(archive: Path, name: str) -> PurePosixPath:
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or not path.parts:
-        raise RunError(f"{archive}: {name!r} leads out of the folder")
-    return path
-
-
-def _copy(archive: Path, content: IO[bytes], file: IO[bytes], size: int) -> None:
-    """Copies as many bytes as were announced; more of them is a lie."""
-    shutil.copyfileobj(_Limited(content, size), file, 1 << 20)
-    if content.read(1):
-        raise RunError(f"{archive}: a file is longer than it says")
-
-
-class _Limited:
-    """The first bytes of a stream."""
-
-    def __init__(self, stream: IO[bytes], size: int) -> None:
-        self._stream, self._left = stream, size
-
-    def read(self, size: int = -1) -> bytes:
-        """At most ``size`` bytes."""
-        content = self._stream.read(min(size, self._left) if size >= 0 else self._left)
-        self._left -= len(content)
-        return content
+def _write(
+    archive: Path, folder: Path, members: Iterable[tuple[str, int, bool, Callable[[], IO[bytes] | Any]]]
+) -> None:
+    """Writes (name, bytes, whether it is a plain file, what opens it) one after the other."""
+    written, seen = 0, set[PurePosixPath]()
+    for name, size, plain, opened in members:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or not path.parts:
+            raise RunError(f"{archive}: {name!r} leads out of the folder")
+        if not plain:
+            raise RunError(f"{archive}: {name} is a link or a device, not a plain file")
+        written += size
+        if path in seen or len(seen) >= MAX_FILES or written > MAX_BYTES:
+            raise RunError(f"{archive}: holds {name} twice, or more than {MAX_FILES:,} files or 20 GiB")
+        seen.add(path)
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        with opened() as content, (folder / path).open("xb") as file:
+            while size > 0 and (piece := content.read(min(size, 1 << 20))):
+                file.write(piece)
+                size -= len(piece)
+            if content.read(1):  # a small size is a lie by which a disk is filled
+                raise RunError(f"{archive}: {name} is longer than it says")

@@ -18,7 +18,8 @@ from rsna.inference.devices import keep_freed_memory
 from rsna.model.heads import output_count
 from rsna.model.network import MammogramNet, build_model
 from rsna.prepare.cache import CacheError
-from rsna.runs.run_directory import RunRecord, bind_run
+from rsna.runs.run_directory import bind_run
+from rsna.runs.schema import WEIGHTS, RunRecord
 from rsna.training import ranks
 from rsna.training.callbacks.checkpoints import Checkpoints, average_weights, latest_checkpoint, write_weights
 from rsna.training.callbacks.history import History, Waiting
@@ -30,8 +31,6 @@ from rsna.training.data.module import MammogramData
 from rsna.training.experiment import Experiment
 from rsna.training.hardware import Hardware
 from rsna.training.module import MammogramModule
-
-WEIGHTS = "model.safetensors"
 
 _LIGHTNING_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 """Lightning's names of the arithmetic."""
@@ -94,8 +93,9 @@ def fit_fold(experiment: Experiment, fold: int, folder: Path, data: FoldData) ->
 
 
 def _bind(experiment: Experiment) -> None:
-    record = RunRecord.of(experiment.config, experiment.table, experiment.hashes, experiment.targets)
-    bind_run(experiment.run, experiment.config, experiment.folds, record)
+    config, n_folds = experiment.config, len(experiment.all_folds)
+    record = RunRecord.of(config, experiment.table, experiment.hashes, experiment.targets, n_folds)
+    bind_run(experiment.run, config, experiment.folds, record)
 
 
 def lay_out(network: MammogramNet, config: Config, plan: BatchPlan) -> MammogramNet:

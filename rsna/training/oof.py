@@ -14,18 +14,15 @@ from rsna.config.schema import Config
 from rsna.dataset.examples import Examples
 from rsna.dataset.targets import Target
 from rsna.evaluation.breasts import ATTRIBUTES
-from rsna.files import atomic_path
 from rsna.inference.networks import TorchNetworks, stack_examples
 from rsna.inference.pass_plan import PassPlan
 from rsna.model.heads import output_count, probabilities
 from rsna.model.network import build_model
 from rsna.prepare.cache import Cache
 from rsna.prepare.image import Prepared
+from rsna.runs.schema import WEIGHTS
 from rsna.training.data.fold import FoldData
-from rsna.training.fit import WEIGHTS
 from rsna.training.hardware import choose_accelerator
-
-OOF = "oof.parquet"
 
 _KEPT = (
     "image_id", "patient_id", "prediction_id", "laterality", "view", "views", *ATTRIBUTES,
@@ -34,7 +31,7 @@ _KEPT = (
 
 
 def predict_fold(config: Config, fold: int, folder: Path, data: FoldData) -> pd.DataFrame:
-    """Predicts the validation examples of a fold once each and writes ``oof.parquet``.
+    """Predicts the validation examples of a fold once each.
 
     In one process, whatever number of devices trained: no sampler pads here, so nothing is predicted twice.
 
@@ -50,10 +47,7 @@ def predict_fold(config: Config, fold: int, folder: Path, data: FoldData) -> pd.
     networks = TorchNetworks([network], device, config.trainer.precision)
     plan = PassPlan(1, config.evaluation.flip_tta)
     logits = predict_cached(networks, data.cache, data.validation, config.batch_size_per_device * 2, plan).mean(axis=0)
-    frame = with_probabilities(data.validation.table, logits, data.targets).assign(fold=fold)
-    with atomic_path(folder / OOF) as temporary:
-        frame.to_parquet(temporary, index=False)
-    return frame
+    return with_probabilities(data.validation.table, logits, data.targets).assign(fold=fold)
 
 
 def predict_cached(

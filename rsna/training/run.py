@@ -12,17 +12,15 @@ from rsna.config.schema import Config
 from rsna.dataset.prepare_set import prepare_set
 from rsna.evaluation.evaluate import evaluate
 from rsna.evaluation.targets import score_targets, targets_table
-from rsna.files import atomic_path, read_json, write_json
 from rsna.prepare.cache import Cache
+from rsna.runs.run_directory import fold_folder, is_finished, read_oof, write_fold_results, write_pooled_results
+from rsna.runs.schema import CV, METRICS, WEIGHTS, Metrics, read_record
 from rsna.training import ranks
 from rsna.training.data.fold import fold_data
 from rsna.training.experiment import Experiment, resolve
-from rsna.training.fit import WEIGHTS
 from rsna.training.launch import launch_fold, only_one
-from rsna.training.oof import OOF, predict_fold
+from rsna.training.oof import predict_fold
 from rsna.training.tracking import track_cv, track_fold
-
-METRICS = "metrics.json"
 
 _OBJECTIVES = {"nested_pf1": "pf1_nested", "raw_pf1": "pf1_raw", "auroc": "auroc", "auprc": "auprc"}
 """What a sweep may optimise → the metric of metrics.json."""
@@ -82,8 +80,8 @@ def train_fold(experiment: Experiment, fold: int, cache: Cache) -> None:
         TrainingError, DivergedError, CheckpointError: It ended without weights.
     """
     config = experiment.config
-    folder = experiment.run / f"fold{fold}"
-    if (folder / METRICS).exists():
+    folder = fold_folder(experiment.run, fold)
+    if is_finished(experiment.run, fold):
         _print(f"fold {fold}: finished before, kept ({folder / METRICS})")
         return
     data = fold_data(experiment, fold, cache)
@@ -101,7 +99,7 @@ def train_fold(experiment: Experiment, fold: int, cache: Cache) -> None:
         "hardware": str(experiment.hardware),
         "seconds": round(time.monotonic() - started, 1),
     }
-    write_json(folder / METRICS, metrics)
+    write_fold_results(experiment.run, fold, oof, metrics)
     track_fold(config, experiment.run, fold)
 
 
@@ -112,31 +110,28 @@ def pool(experiment: Experiment) -> float | None:
         The objective; see :class:`Trained`.
     """
     run = experiment.run
-    missing = [fold for fold in experiment.all_folds if not (run / f"fold{fold}" / METRICS).exists()]
+    missing = [fold for fold in experiment.all_folds if not is_finished(run, fold)]
     if missing:
         _print(f"{len(missing)} folds are not trained yet ({', '.join(map(str, missing))}); "
                f"the pooled metrics come with the last one, or with fold=all")  # fmt: skip
         return _objective(experiment, run / f"fold{experiment.config.fold}")
-    oof = pd.concat([pd.read_parquet(run / f"fold{fold}" / OOF) for fold in experiment.all_folds], ignore_index=True)
+    oof = pd.concat([read_oof(run, fold) for fold in experiment.all_folds], ignore_index=True)
     frame = experiment.table.frame
     key = "image_id" if experiment.unit == "image" else "prediction_id"
     lost = frame.loc[~frame[key].isin(oof[key]), key].drop_duplicates()
     if len(lost):
         _print(f"{len(lost)} {experiment.unit}s have no prediction: see failures.csv in the cache for why")
     metrics = _score(experiment, oof) | {"hashes": experiment.hashes, "missing": lost.tolist()}
-    with atomic_path(run / "cv" / OOF) as temporary:
-        oof.to_parquet(temporary, index=False)
-    write_json(run / "cv" / METRICS, metrics)
+    write_pooled_results(run, oof, metrics)
     track_cv(experiment.config, run)
-    _print(f"metrics and predictions: {run / 'cv'}")
-    return _objective(experiment, run / ("cv" if experiment.config.fold == "all" else f"fold{experiment.config.fold}"))
+    _print(f"metrics and predictions: {run / CV}")
+    return _objective(experiment, run / (CV if experiment.config.fold == "all" else f"fold{experiment.config.fold}"))
 
 
 def _objective(experiment: Experiment, folder: Path) -> float | None:
     """The metric that a sweep optimises, from the ``metrics.json`` of a fold or of all folds."""
-    pooled = read_json(folder / METRICS).get("breasts", {}).get("pooled", {})
-    value: float | None = pooled.get(_OBJECTIVES[experiment.config.objective])
-    return value
+    breasts = read_record(Metrics, folder / METRICS).breasts
+    return breasts.pooled.get(_OBJECTIVES[experiment.config.objective]) if breasts else None
 
 
 def _print_experiment(experiment: Experiment) -> None:

@@ -11,6 +11,8 @@ import pandas as pd
 from rsna.config.schema import Config
 from rsna.config.settings import flatten, to_mapping
 from rsna.files import read_json
+from rsna.runs.run_directory import fold_folder
+from rsna.runs.schema import CV, HISTORY, METRICS, OOF
 from rsna.training.callbacks.checkpoints import first_line
 
 STORE = "mlflow.db"
@@ -18,15 +20,15 @@ STORE = "mlflow.db"
 
 def track_fold(config: Config, run: Path, fold: int) -> None:
     """Mirrors a finished fold: its curves, figures and small files."""
-    folder = run / f"fold{fold}"
+    folder = fold_folder(run, fold)
 
     def log(mlflow: Any) -> None:
-        history = pd.read_csv(folder / "history.csv")
+        history = pd.read_csv(folder / HISTORY)
         for row in history.to_dict("records"):
             metrics = {str(k): float(v) for k, v in row.items() if k not in ("epoch", "step") and pd.notna(v)}
             mlflow.log_metrics(metrics, step=int(row["epoch"]))
-        _log_metrics(mlflow, read_json(folder / "metrics.json"))
-        for name in ("history.csv", "history.png", "metrics.json", "oof.parquet"):
+        _log_metrics(mlflow, read_json(folder / METRICS))
+        for name in (HISTORY, "history.png", METRICS, OOF):
             mlflow.log_artifact(str(folder / name))
 
     _mirror(config, run, f"{run.name}/fold{fold}", log)
@@ -36,8 +38,8 @@ def track_cv(config: Config, run: Path) -> None:
     """Mirrors the pooled figures of a whole cross-validation."""
 
     def log(mlflow: Any) -> None:
-        _log_metrics(mlflow, read_json(run / "cv" / "metrics.json"))
-        mlflow.log_artifact(str(run / "cv" / "metrics.json"))
+        _log_metrics(mlflow, read_json(run / CV / METRICS))
+        mlflow.log_artifact(str(run / CV / METRICS))
 
     _mirror(config, run, f"{run.name}/cv", log)
 

@@ -1,5 +1,6 @@
 """Run folders as training leaves them, written in a second: predictions are drawn, networks have random weights."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,14 @@ from safetensors.torch import save_file
 
 from rsna.config.schema import Config
 from rsna.config.settings import from_mapping
-from rsna.dataset.folds import write_folds
+from rsna.dataset.folds import folds_hash
+from rsna.dataset.table import ImageTable
+from rsna.dataset.targets import get_targets
 from rsna.evaluation.evaluate import evaluate
-from rsna.files import write_json
 from rsna.model.network import build_model
 from rsna.prepare.image import preprocessing_hash
-from rsna.runs.run_directory import CONFIG, FOLDS, RUN, write_config
+from rsna.runs.run_directory import bind_run, fold_folder, write_fold_results, write_pooled_results
+from rsna.runs.schema import WEIGHTS, Commit, RunRecord
 
 BACKBONE = "test_efficientnet"
 """timm's smallest."""
@@ -49,11 +52,11 @@ def write_run(
     *,
     trained: tuple[int, ...] = (0, 1),
     dataset: str = "d" * 12,
-    folds: str = "f" * 12,
     networks: bool = False,
+    split: pd.DataFrame | None = None,
     **config,
 ) -> Path:
-    """A run folder in the files that training writes."""
+    """A run folder in the files that training writes; its split is that of the predictions, or of another table."""
     settings = from_mapping(
         Config,
         {
@@ -65,40 +68,43 @@ def write_run(
             **config,
         },
     )
-    hashes = {"preprocessing": preprocessing_hash(settings.preprocess), "folds": folds, "dataset": dataset}
-    record = {
-        "name": settings.name,
-        "data": {"name": "demo", "sampling": "enriched", "images": len(oof)},
-        "hashes": hashes,
-        "targets": ["cancer"],
-        "n_folds": 2,
-        "created": "2026-01-01T00:00:00+00:00",
-        "commit": {"hash": "0123456789ab", "dirty": True},
-        "versions": {},
-    }
-    folder.mkdir(parents=True)
-    write_folds(oof[["patient_id", "image_id", "fold"]], folder / FOLDS)
-    write_json(folder / RUN, record)
+    folds = (oof if split is None else split)[["patient_id", "image_id", "fold"]]
+    return bind_and_write(folder, settings, folds, oof, trained, dataset, networks)
+
+
+def bind_and_write(folder, settings, folds, oof, trained, dataset="d" * 12, networks=True, network=None) -> Path:
+    """Binds a run of these settings and writes the results of the trained folds, as the flow of training does."""
+    n_folds = settings.folds.n_folds
+    hashes = {
+        "preprocessing": preprocessing_hash(settings.preprocess), "folds": folds_hash(folds), "dataset": dataset,
+    }  # fmt: skip
+    table = ImageTable(settings.data_name, Path("nowhere"), oof, settings.data.sampling)
+    record = RunRecord.of(settings, table, hashes, get_targets(settings.targets), n_folds)
+    record = record.model_copy(update={"commit": Commit(hash="0123456789ab", dirty=True)})
+    bind_run(folder, settings, folds, record)
+    scored = "cancer" in settings.targets
+    shared = {"checkpoint": settings.checkpoint, "data": settings.data_name, "hashes": hashes}
     for fold in trained:
-        (folder / f"fold{fold}").mkdir()
         part = oof[oof["fold"] == fold]
-        part.to_parquet(folder / f"fold{fold}" / "oof.parquet")
-        about = {**_metrics(part), "hardware": "2 × T4", "seconds": 1800.0, "fold": fold}
-        write_json(folder / f"fold{fold}" / "metrics.json", about)
+        metrics = {
+            **(_metrics(part) if scored else {}),
+            **shared,
+            "hardware": "2 × T4",
+            "seconds": 1800.0,
+            "fold": fold,
+        }
+        write_fold_results(folder, fold, part, metrics)
         if networks:
-            save_file(random_network(settings, fold).state_dict(), folder / f"fold{fold}" / "model.safetensors")
-    if len(trained) == 2:
-        (folder / "cv").mkdir()
-        oof.to_parquet(folder / "cv" / "oof.parquet")
-        write_json(folder / "cv" / "metrics.json", {**_metrics(oof), "hashes": hashes})
-    write_config(settings, folder / CONFIG)
+            save_file((network or random_network)(settings, fold).state_dict(), fold_folder(folder, fold) / WEIGHTS)
+    if len(trained) == n_folds:
+        write_pooled_results(folder, oof, {**(_metrics(oof) if scored else {}), **shared})
     return folder
 
 
 def random_network(settings: Config, seed: int):
     """Untrained, with a classifier that is not zero, as it starts."""
     torch.manual_seed(seed)
-    network = build_model(settings.model, 1)
+    network = build_model(replace(settings.model, pretrained=False), 1)
     torch.nn.init.normal_(network.classifier.weight)
     return network
 

@@ -7,13 +7,13 @@ from sklearn.metrics import confusion_matrix
 
 from rsna.board import charts
 from rsna.runs.lb_scores import Submission, record_scores
-from rsna.runs.run_folder import find_runs, read_run
+from rsna.runs.run import find_runs, open_run
 from tests.board.runs import drawn, write_run
 
 
 @pytest.fixture(scope="module")
 def run(ranked):
-    return read_run(ranked / "good")
+    return open_run(ranked / "good")
 
 
 def test_every_chart_is_well_formed_and_named(run):
@@ -25,7 +25,7 @@ def test_every_chart_is_well_formed_and_named(run):
         assert svg.get("aria-label")
         assert "nan" not in chart.svg
         assert chart.caption
-    assert "nan" not in charts.folds_spread(evaluation, run.figures).svg
+    assert "nan" not in charts.folds_spread(evaluation, run.metrics).svg
 
 
 def test_the_confusion_matrix_is_scikit_learns(run):
@@ -49,7 +49,7 @@ def test_the_roc_curve_rises_from_corner_to_corner(run):
 def test_a_single_fold_without_positives_in_some_part_is_drawn_all_the_same(tmp_path):
     oof = drawn(20)
     oof["cancer"] = (oof["prediction_id"] == "p0_L").astype(int)
-    evaluation = read_run(write_run(tmp_path / "few", oof)).evaluate()
+    evaluation = open_run(write_run(tmp_path / "few", oof)).evaluate()
     chart = charts.reliability_pictures(evaluation)
     assert [name for _, name in chart.legend] == ["as given"]
     ET.fromstring(charts.folds_spread(evaluation, None).svg)
@@ -62,7 +62,7 @@ def test_every_calibrator_has_its_line_and_its_entry_in_the_legend(run):
 
 
 def test_predictions_that_are_all_alike_can_be_drawn(tmp_path):
-    evaluation = read_run(write_run(tmp_path / "flat", drawn(40).assign(probability=0.0))).evaluate()
+    evaluation = open_run(write_run(tmp_path / "flat", drawn(40).assign(probability=0.0))).evaluate()
     for draw in (charts.roc, charts.precision_recall, charts.pf1_by_threshold, charts.reliability_pictures):
         ET.fromstring(draw(evaluation).svg)
 
@@ -71,5 +71,5 @@ def test_cv_against_leaderboard_needs_both(ranked, tmp_path):
     assert charts.cv_against_lb(find_runs(ranked)[0]) is None
     run = write_run(tmp_path / "b3", drawn(40))
     record_scores(run, [Submission("2023-01-01", 0.52, 0.49)])
-    chart = charts.cv_against_lb([read_run(run)])
+    chart = charts.cv_against_lb([open_run(run)])
     assert chart.svg.count("<circle") == 2

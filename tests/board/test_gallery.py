@@ -7,13 +7,13 @@ import pytest
 
 from rsna.board.gallery import gallery
 from rsna.board.pixels import Pixels
-from rsna.runs.run_folder import read_run
+from rsna.runs.run import open_run
 
 
 @pytest.fixture(scope="module")
 def found(pictured):
     pytest.importorskip("captum", reason="heat maps need captum")
-    run = read_run(pictured)
+    run = open_run(pictured)
     return run, run.evaluate(), gallery(run, run.evaluate(), Pixels(run), 3)
 
 
@@ -36,7 +36,7 @@ def test_misses_and_false_alarms_are_the_most_confident_ones(found):
 
 def test_every_view_of_the_breast_is_there_with_heat_of_the_same_shape(found):
     run, _, shown = found
-    images = run.out_of_fold()
+    images = run.oof()
     assert not shown.note
     for case in (*shown.misses, *shown.false_alarms):
         ids = images.loc[images["prediction_id"] == case.prediction_id, "image_id"]
@@ -55,7 +55,7 @@ def test_nothing_of_the_person_is_shown(found):
 
 def test_without_networks_or_images_the_reason_is_shown(pictured, tmp_path):
     shutil.copytree(pictured, tmp_path / "bare", ignore=shutil.ignore_patterns("*.safetensors"))
-    run = read_run(tmp_path / "bare")
+    run = open_run(tmp_path / "bare")
     shown = gallery(run, run.evaluate(), Pixels(run), 1)
     assert "has no weights of fold" in shown.note
     assert shown.misses[0].views[0].picture

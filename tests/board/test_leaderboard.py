@@ -4,12 +4,13 @@ import pytest
 from rsna.board.leaderboard import leaderboard
 from rsna.evaluation.bootstrap import Difference, Interval
 from rsna.evaluation.compare import Comparison
-from rsna.runs.run_folder import find_runs, read_run
+from rsna.runs.run import find_runs, open_run
 from tests.board.runs import drawn, write_run
 
 
 def test_runs_on_other_images_or_folds_are_never_ranked_together(ranked, tmp_path):
-    other = read_run(write_run(tmp_path / "refolded", drawn(seed=6), folds="9" * 12))
+    oof = drawn(seed=6)
+    other = open_run(write_run(tmp_path / "refolded", oof.assign(fold=1 - oof["fold"])))
     groups = leaderboard([*find_runs(ranked)[0], other], resamples=0)
     assert sorted(len(group.places) for group in groups) == [1, 1, 4]
     assert [group.places[0].rank for group in groups] == [1, 1, 1]
@@ -17,7 +18,7 @@ def test_runs_on_other_images_or_folds_are_never_ranked_together(ranked, tmp_pat
 
 def test_the_best_nested_pf1_leads_and_an_incomplete_run_is_not_ranked(ranked):
     group = max(leaderboard(find_runs(ranked)[0], resamples=0), key=lambda g: len(g.places))
-    nested = [p.run.figures["pf1_nested"] for p in group.places if p.rank]
+    nested = [p.run.metrics["pf1_nested"] for p in group.places if p.rank]
     assert nested == sorted(nested, reverse=True)
     assert [p.rank for p in group.places] == [1, 2, 3, None]
     assert group.places[-1].run.name == "begun"
@@ -53,21 +54,18 @@ def test_p_is_corrected_for_the_runs_that_are_compared(tmp_path, monkeypatch):
 def test_a_run_that_lost_breasts_is_ranked_but_not_compared(tmp_path):
     oof = drawn()
     write_run(tmp_path / "whole", drawn(signal=3.0))
-    write_run(tmp_path / "less", oof[oof["prediction_id"] != "p1_R"])
+    write_run(tmp_path / "less", oof[oof["prediction_id"] != "p1_R"], split=oof)
     group = leaderboard(find_runs(tmp_path)[0], resamples=100)[0]
     assert group.places[1].against == "not compared"
     assert "p1_R" in group.places[1].why
 
 
 def test_a_run_that_never_learnt_cancer_is_listed(tmp_path):
-    run = write_run(tmp_path / "view", drawn(40))
-    record = (run / "run.json").read_text().replace('"cancer"', '"view"')
-    (run / "run.json").write_text(record)
-    (run / "cv" / "metrics.json").write_text('{"checkpoint": "last"}')
-    place = leaderboard([read_run(run)])[0].places[0]
+    run = write_run(tmp_path / "view", drawn(40), targets=["view"])
+    place = leaderboard([open_run(run)])[0].places[0]
     assert (place.rank, place.why) == (None, "learns view, not cancer")
 
 
 def test_resampling_is_on_the_pooled_out_of_fold_breasts(ranked):
-    place = leaderboard([read_run(ranked / "good")])[0].places[0]
+    place = leaderboard([open_run(ranked / "good")])[0].places[0]
     assert len(place.evaluate().breasts) == pd.read_parquet(ranked / "good/cv/oof.parquet")["prediction_id"].nunique()

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from rsna.board.report import write_report
-from rsna.runs.run_folder import find_runs, read_run
+from rsna.runs.run import find_runs, open_run
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
 ARGUMENTS = [
@@ -28,7 +28,7 @@ def browser():
 @pytest.fixture(scope="module")
 def report(pictured, ranked, tmp_path_factory):
     out = tmp_path_factory.mktemp("page") / "report.html"
-    write_report([*find_runs(ranked)[0], read_run(pictured)], out, images=2, resamples=50)
+    write_report([*find_runs(ranked)[0], open_run(pictured)], out, images=2, resamples=50)
     return out
 
 

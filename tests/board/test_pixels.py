@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -6,7 +8,7 @@ from rsna.dataset.source import load_table
 from rsna.prepare.cache import Cache
 from rsna.prepare.table import prepare_table
 from rsna.runs.errors import RunError
-from rsna.runs.run_folder import read_run
+from rsna.runs.run import open_run
 
 
 def _first(pictured):
@@ -15,7 +17,7 @@ def _first(pictured):
 
 def test_originals_are_shown_with_the_crop_of_the_network(pictured):
     image = _first(pictured)
-    shown = Pixels(read_run(pictured)).show(image["image_id"], 200)
+    shown = Pixels(open_run(pictured)).show(image["image_id"], 200)
     x0, y0, x1, y1 = shown.geometry.box
     assert shown.original
     assert shown.pixels.dtype == np.uint8
@@ -26,7 +28,7 @@ def test_originals_are_shown_with_the_crop_of_the_network(pictured):
 def test_heat_lands_where_the_same_pixels_are(pictured):
     """The prepared image itself, laid over the original as if it were heat, is the original."""
     for image_id in load_table(pictured.parents[1] / "set").frame["image_id"][:6]:
-        shown = Pixels(read_run(pictured)).show(image_id, 200)
+        shown = Pixels(open_run(pictured)).show(image_id, 200)
         again = shown.heat(shown.prepared.astype(np.float32))
         assert again.shape == shown.pixels.shape
         assert np.corrcoef(again.ravel(), shown.pixels.ravel())[0, 1] > 0.9
@@ -35,14 +37,14 @@ def test_heat_lands_where_the_same_pixels_are(pictured):
 
 
 def test_without_originals_the_cache_is_shown(pictured, tmp_path):
-    run = read_run(pictured)
+    run = open_run(pictured)
     table = load_table(pictured.parents[1] / "set").frame
-    run.config["cache_dir"] = str(tmp_path)
+    run = replace(run, config=replace(run.config, cache_dir=str(tmp_path)))
     pixels = Pixels(run, data=str(tmp_path / "gone"))
     with pytest.raises(FileNotFoundError, match="neither in"):
         pixels.show(table["image_id"][0], 200)
-    cache = Cache.create(tmp_path, "demo", pixels.settings)
-    prepare_table(table.head(1), pixels.settings, cache, workers=1)
+    cache = Cache.create(tmp_path, "demo", run.config.preprocess)
+    prepare_table(table.head(1), run.config.preprocess, cache, workers=1)
     shown = Pixels(run, data=str(tmp_path / "gone")).show(table["image_id"][0], 200)
     assert not shown.original
     assert shown.heat(np.ones((64, 32), np.float32)).shape == shown.pixels.shape == shown.geometry.fitted
@@ -50,9 +52,10 @@ def test_without_originals_the_cache_is_shown(pictured, tmp_path):
 
 def test_an_image_is_found_by_id_and_by_path_with_the_fold_that_has_not_seen_it(pictured):
     image = _first(pictured)
-    by_id = find_image(pictured, image["image_id"])
+    run = open_run(pictured)
+    by_id = find_image(run, image["image_id"])
     assert str(by_id[0]) == image["path"]
-    assert by_id == find_image(pictured, image["path"])
+    assert by_id == find_image(run, image["path"])
     assert len(by_id[1]) == 1
     with pytest.raises(RunError, match="neither a file nor an id"):
-        find_image(pictured, "nobody")
+        find_image(run, "nobody")

@@ -5,7 +5,7 @@ import json
 from rsna.board.leaderboard import leaderboard
 from rsna.board.ranking import duration, to_csv, to_json, to_text
 from rsna.runs.lb_scores import Submission, record_scores
-from rsna.runs.run_folder import find_runs, read_run
+from rsna.runs.run import find_runs, open_run
 from tests.board.runs import drawn, write_run
 
 
@@ -43,7 +43,7 @@ def test_raw_and_corrected_p_are_told(ranked):
 def test_leaderboard_scores_are_shown(tmp_path):
     run = write_run(tmp_path / "b3", drawn(40))
     record_scores(run, [Submission("2023-01-01", 0.52, 0.49)])
-    cells = to_text(leaderboard([read_run(run)])).splitlines()[2].split()
+    cells = to_text(leaderboard([open_run(run)])).splitlines()[2].split()
     assert "0.52" in cells
     assert "0.49" in cells
 

@@ -1,17 +1,18 @@
 import re
+from dataclasses import replace
 
 import pytest
 
 from rsna.board.report import write_report
 from rsna.runs.errors import RunError
-from rsna.runs.run_folder import RunFolder, find_runs, read_run
+from rsna.runs.run import Run, find_runs, open_run
 
 
 @pytest.fixture(scope="module")
 def page(pictured, ranked, tmp_path_factory) -> str:
     out = tmp_path_factory.mktemp("page") / "report.html"
     write_report(
-        [read_run(pictured), *find_runs(ranked)[0]], out, images=2, resamples=50, left_out=["runs/bad: broken"]
+        [open_run(pictured), *find_runs(ranked)[0]], out, images=2, resamples=50, left_out=["runs/bad: broken"]
     )
     return out.read_text()
 
@@ -45,8 +46,9 @@ def test_what_is_left_out_and_what_is_incomplete_is_said(page):
 
 
 def test_words_from_run_folders_are_escaped(pictured, tmp_path):
-    run = read_run(pictured)
-    run.record["data"]["name"] = "<script>alert(1)</script>"
+    run = open_run(pictured)
+    data = run.record.data.model_copy(update={"name": "<script>alert(1)</script>"})
+    run = replace(run, record=run.record.model_copy(update={"data": data}))
     write_report([run], tmp_path / "r.html", images=0, resamples=0)
     assert "<script>alert" not in (tmp_path / "r.html").read_text()
 
@@ -57,13 +59,13 @@ def test_no_run_is_an_error(tmp_path):
 
 
 def test_each_run_is_evaluated_once(ranked, tmp_path, monkeypatch):
-    evaluated, evaluate = [], RunFolder.evaluate
+    evaluated, evaluate = [], Run.evaluate
 
     def counted(run):
         evaluated.append(run.name)
         return evaluate(run)
 
-    monkeypatch.setattr(RunFolder, "evaluate", counted)
+    monkeypatch.setattr(Run, "evaluate", counted)
     runs = find_runs(ranked)[0]
     write_report(runs, tmp_path / "r.html", images=0, resamples=20)
     assert sorted(evaluated) == sorted(run.name for run in runs)

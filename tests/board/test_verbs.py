@@ -36,7 +36,7 @@ def test_scores_are_recorded_typed_or_from_the_clients_table(ranked, tmp_path, c
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["public=0.2"], "run: name the run folder"),
+        (["public=0.2"], "run: name the one run folder"),
         (["run=x"], "public: give public= and private="),
         (["run={runs}/poor", "public=52"], "52.0 is no pF1"),
         (["run={runs}", "public=0.5"], "is no run folder"),

@@ -83,7 +83,7 @@ def bundle(run, tmp_path_factory):
             BundleMakeOptions(
                 run=str(run),
                 out=str(folder / "bundle"),
-                target=str(folder / "held.txt"),
+                host=str(folder / "held.txt"),
                 python=f"{sys.version_info.major}.{sys.version_info.minor}",
             )
         )
@@ -124,7 +124,7 @@ def test_the_notebook_runs_without_a_network(bundle, tmp_path):
 
 @pytest.mark.slow
 def test_verify_installs_and_predicts_elsewhere(bundle):
-    found = verify_bundle(BundleVerifyOptions(bundle=str(bundle)))
+    found = verify_bundle(BundleVerifyOptions(run=str(bundle)))
     assert {"rsna-mammography", "pydicom", "imagecodecs"} <= set(found.brought)
     assert found.predicted == 4
     assert found.difference < 1e-3

@@ -55,10 +55,10 @@ def test_a_missing_fold_is_noted_under_the_figures(run, capsys):
     assert "note:" not in capsys.readouterr().out
     shutil.rmtree(run / "fold1")
     other = shutil.copytree(run, run.with_name("other"))
-    note = f"note: {run} has 1 of 2 folds, fold 1 is missing: these are figures of a part of its patients."
+    note = f"note: {run} has 1 of 2 folds, fold 1 is missing: these are metrics of a part of its patients."
     assert main(["evaluate", f"run={run}", "resamples=0"]) == 0
     assert note in capsys.readouterr().out
-    assert main(["ensemble", f"members=[{run},{other}]", "resamples=0"]) == 0
+    assert main(["ensemble", f"run=[{run},{other}]", "resamples=0"]) == 0
     said = capsys.readouterr().out
     assert note in said
     assert f"note: {other} has 1 of 2 folds" in said
@@ -66,12 +66,21 @@ def test_a_missing_fold_is_noted_under_the_figures(run, capsys):
 
 @pytest.mark.parametrize(
     ("record", "message"),
-    [("{", "run.json is not JSON"), ("{}", "run.json: lacks data.sampling or n_folds"), ("[]", "run.json: lacks")],
+    [("{", "run.json: is not JSON"), ("{}", "run.json: says no format"), ("[]", "run.json: says no format")],
 )
 def test_a_damaged_record_is_named(run, record, message, capsys):
     (run / "run.json").write_text(record)
     assert main(["evaluate", f"run={run}", "resamples=0"]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_several_runs_are_scored_one_after_the_other(run, run_of_max, tmp_path, capsys):
+    out = tmp_path / "o.json"
+    assert main(["evaluate", f"run=[{run},{run_of_max}]", "resamples=0", f"out={out}"]) == 0
+    said = capsys.readouterr().out
+    assert said.index(f"\n{run}\n") < said.index(f"\n{run_of_max}\n")
+    found = json.loads(out.read_text())
+    assert [found[str(path)]["aggregate"] for path in (run, run_of_max)] == ["mean", "max"]
 
 
 def test_a_run_is_scored_by_its_own_aggregate_and_another_is_noted(run_of_max, tmp_path, capsys):
@@ -99,18 +108,18 @@ def test_a_file_of_ranks_has_no_metric_that_needs_probabilities(csv, tmp_path, c
     assert "no probabilities" in capsys.readouterr().out
     assert json.loads(out.read_text())["pooled"]["brier"] is None
     other = shutil.copy(csv, tmp_path / "other.csv")
-    assert main(["ensemble", f"members=[{csv},{other}]", f"ranks=[{other}]", "resamples=0", f"out={out}"]) == 0
+    assert main(["ensemble", f"run=[{csv},{other}]", f"ranks=[{other}]", "resamples=0", f"out={out}"]) == 0
     found = json.loads(out.read_text())
     assert found["members"][str(csv)]["pooled"]["brier"] is not None
     assert found["members"][str(other)]["pooled"]["brier"] is found["joint"]["pooled"]["brier"] is None
-    assert main(["ensemble", f"members=[{csv},{other}]", "ranks=[third.csv]"]) == 2
-    assert "ranks: third.csv is none of the members" in capsys.readouterr().err
+    assert main(["ensemble", f"run=[{csv},{other}]", "ranks=[third.csv]"]) == 2
+    assert "ranks: third.csv is none of run=" in capsys.readouterr().err
 
 
 def test_members_are_joined_by_the_aggregate_that_their_runs_share(run, run_of_max, tmp_path, capsys):
     def aggregates(*members, more=()):
         named = ",".join(str(member) for member in members)
-        assert main(["ensemble", f"members=[{named}]", "resamples=0", f"out={tmp_path / 'o.json'}", *more]) == 0
+        assert main(["ensemble", f"run=[{named}]", "resamples=0", f"out={tmp_path / 'o.json'}", *more]) == 0
         found = json.loads((tmp_path / "o.json").read_text())
         return {member["aggregate"] for member in [found["joint"], *found["members"].values()]}
 
@@ -118,7 +127,7 @@ def test_members_are_joined_by_the_aggregate_that_their_runs_share(run, run_of_m
     drawn(60, seed=1).to_csv(file, index=False)
     assert aggregates(run_of_max, file) == {"max"}
     assert aggregates(file, shutil.copy(file, tmp_path / "again.csv")) == {"mean"}
-    assert main(["ensemble", f"members=[{run},{run_of_max}]", "resamples=0"]) == 2
+    assert main(["ensemble", f"run=[{run},{run_of_max}]", "resamples=0"]) == 2
     said = capsys.readouterr().err
     assert f"make breasts of images differently ({run}: mean, {run_of_max}: max); say how with aggregate=" in said
     assert aggregates(run, run_of_max, more=["aggregate=mean"]) == {"mean"}
@@ -127,7 +136,10 @@ def test_members_are_joined_by_the_aggregate_that_their_runs_share(run, run_of_m
 
 @pytest.mark.parametrize(
     ("config", "message"),
-    [("evaluation: {}", "lacks evaluation.aggregate"), ("evaluation: {aggregate: [max]}", "is ['max'], not one of")],
+    [
+        ("evaluation: {}", "config.yaml: is not the file that run.json records"),
+        ("evaluation: {aggregate: [max]}", "config.yaml: evaluation.aggregate: ['max'] is not one of"),
+    ],
 )
 def test_a_damaged_configuration_is_named(run, config, message, capsys):
     (run / "config.yaml").write_text(config)
@@ -138,11 +150,11 @@ def test_a_damaged_configuration_is_named(run, config, message, capsys):
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ("[a.csv,a.csv]", "members: a.csv is there twice"),
-        ("[a.csv,b.csv,./a.csv]", "members: ./a.csv is there twice"),
-        ("a.csv", "members: two at least, not 1"),
+        ("[a.csv,a.csv]", "run: a.csv is there twice"),
+        ("[a.csv,b.csv,./a.csv]", "run: ./a.csv is there twice"),
+        ("a.csv", "run: two at least, not 1"),
     ],
 )
 def test_members_are_two_different_ones_at_least(members, message, capsys):
-    assert main(["ensemble", f"members={members}"]) == 2
+    assert main(["ensemble", f"run={members}"]) == 2
     assert message in capsys.readouterr().err

@@ -5,23 +5,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import save_file
 
 from rsna.config.schema import Config
 from rsna.config.settings import from_mapping
-from rsna.dataset.folds import folds_hash, write_folds
-from rsna.evaluation.evaluate import evaluate
-from rsna.files import write_json
 from rsna.model.network import build_model
-from rsna.prepare.image import preprocessing_hash
-from rsna.runs.run_directory import CONFIG, FOLDS, RUN, write_config
+from tests.board.runs import bind_and_write
 from tests.prepare import phantoms
 from tests.prepare.files import write_dicom
 
 SIZE = (64, 32)
-
-# As `rsna.training` names them, which would bring Lightning along.
-WEIGHTS, OOF, METRICS = "model.safetensors", "oof.parquet", "metrics.json"
 
 
 def write_run(folder: Path, n_folds: int = 2, trained: tuple[int, ...] = (0, 1), **config) -> Path:
@@ -37,34 +29,9 @@ def write_run(folder: Path, n_folds: int = 2, trained: tuple[int, ...] = (0, 1),
             **config,
         },
     )
-    folder.mkdir(parents=True)
     oof = _out_of_fold(n_folds)
     folds = oof[["patient_id", "image_id", "fold"]]
-    write_folds(folds, folder / FOLDS)
-    hashes = {"preprocessing": preprocessing_hash(settings.preprocess), "folds": folds_hash(folds), "dataset": "0" * 12}
-    record = {
-        "name": settings.name,
-        "data": {"name": "tiny", "sampling": "enriched", "images": len(oof)},
-        "hashes": hashes,
-        "targets": list(settings.targets),
-        "n_folds": n_folds,
-        "created": "2026-01-01T00:00:00+00:00",
-        "commit": {"hash": None, "dirty": False},
-        "versions": {},
-    }
-    write_json(folder / RUN, record)
-    for fold in trained:
-        (folder / f"fold{fold}").mkdir()
-        save_file(_random_network(settings, fold).state_dict(), folder / f"fold{fold}" / WEIGHTS)
-        part = oof[oof["fold"] == fold]
-        part.to_parquet(folder / f"fold{fold}" / OOF)
-        write_json(folder / f"fold{fold}" / METRICS, {"breasts": _figures(part), "hashes": hashes})
-    if len(trained) == n_folds:
-        (folder / "cv").mkdir()
-        oof.to_parquet(folder / "cv" / OOF)
-        write_json(folder / "cv" / METRICS, {"breasts": _figures(oof), "hashes": hashes})
-    write_config(settings, folder / CONFIG)
-    return folder
+    return bind_and_write(folder, settings, folds, oof, trained, network=_random_network)
 
 
 def write_exams(root: Path, patients: int = 2, **elements) -> pd.DataFrame:
@@ -121,7 +88,3 @@ def _out_of_fold(n_folds: int) -> pd.DataFrame:
             "fold": patients % n_folds,
         }
     )
-
-
-def _figures(oof: pd.DataFrame) -> dict:
-    return evaluate(oof, "mean", sampling="enriched", resamples=100).to_dict()

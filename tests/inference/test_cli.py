@@ -18,10 +18,10 @@ def exams(tmp_path_factory):
 
 
 def test_predict_as_table_and_json(run, exams, capsys):
-    assert main(["predict", f"input={exams}", f"bundle={run}", "workers=1"]) == 0
+    assert main(["predict", f"input={exams}", f"run={run}", "workers=1"]) == 0
     assert "p0_R" in capsys.readouterr().out
     file = exams / "test_images" / "p0" / "10.dcm"
-    assert main(["predict", f"input={file}", f"bundle={run}", "format=json", "workers=1"]) == 0
+    assert main(["predict", f"input={file}", f"run={run}", "format=json", "workers=1"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["images"][0]["geometry"]["size"] == [64, 32]
     assert found["breasts"][0]["prediction_id"] == "p0_L"
@@ -29,7 +29,7 @@ def test_predict_as_table_and_json(run, exams, capsys):
 
 def test_predict_says_which_file_failed(run, tmp_path, capsys):
     (tmp_path / "bad.dcm").write_bytes(b"bad")
-    assert main(["predict", f"input={tmp_path / 'bad.dcm'}", f"bundle={run}", "workers=1"]) == 1
+    assert main(["predict", f"input={tmp_path / 'bad.dcm'}", f"run={run}", "workers=1"]) == 1
     assert "NotDicom" in capsys.readouterr().out
 
 
@@ -49,7 +49,7 @@ def broken(exams, tmp_path):
 
 
 def test_predict_names_every_file_of_a_folder_that_is_lost(run, broken, capsys):
-    assert main(["predict", f"input={broken}", f"bundle={run}", "format=json", "workers=1"]) == 1
+    assert main(["predict", f"input={broken}", f"run={run}", "format=json", "workers=1"]) == 1
     found = json.loads(capsys.readouterr().out)
     failures = {image["image_id"]: image["failure"].partition(":")[0] for image in found["images"]}
     assert failures == {"good": "", "cut.dcm": "Truncated", "empty.dcm": "NotDicom", "zeros.dcm": "NotDicom"}
@@ -60,7 +60,7 @@ def test_predict_names_every_file_of_a_folder_that_is_lost(run, broken, capsys):
 def test_predict_of_a_folder_without_losses_is_done(run, broken, capsys):
     for name in ("cut", "zeros", "empty"):
         (broken / f"{name}.dcm").unlink()
-    assert main(["predict", f"input={broken}", f"bundle={run}", "workers=1"]) == 0
+    assert main(["predict", f"input={broken}", f"run={run}", "workers=1"]) == 0
 
 
 def test_infer_lists_what_is_lost_and_strict_refuses_it(run, broken, capsys, tmp_path):
@@ -79,11 +79,11 @@ def test_infer_lists_what_is_lost_and_strict_refuses_it(run, broken, capsys, tmp
 
 def test_bundle_make_and_verify(run, tmp_path, capsys):
     out = tmp_path / "bundle"
-    assert main(["bundle", "make", f"run={run}", f"out={out}", "target=none"]) == 0
-    assert main(["bundle", "verify", f"bundle={out}", "install=false"]) == 0
-    assert "3 files are whole, 4 simulated images predicted; nothing was installed" in capsys.readouterr().out
+    assert main(["bundle", "make", f"run={run}", f"out={out}", "host=none"]) == 0
+    assert main(["bundle", "verify", f"run={out}", "install=false"]) == 0
+    assert "4 files are whole, 4 simulated images predicted; nothing was installed" in capsys.readouterr().out
     (out / "fold0.safetensors").write_bytes(b"")
-    assert main(["bundle", "verify", f"bundle={out}", "install=false"]) == 1
+    assert main(["bundle", "verify", f"run={out}", "install=false"]) == 1
     assert "its SHA-256 is not the recorded one" in capsys.readouterr().err
 
 

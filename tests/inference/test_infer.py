@@ -1,5 +1,6 @@
 """A submission is always complete: whatever is wrong with files, rows, devices and time."""
 
+import json
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from rsna.bundle.make import make_bundle
 from rsna.config.settings import ConfigError
@@ -94,7 +96,7 @@ def test_images_are_mirrored_where_they_were_out_of_fold(exams, tmp_path):
     )
     np.testing.assert_array_equal(unsaid, flipped)
     assert not np.allclose(unsaid, plain, atol=1e-6)
-    bundle = make_bundle(BundleMakeOptions(str(run), str(tmp_path / "bundle"), precision="fp32", target="none"))
+    bundle = make_bundle(BundleMakeOptions(str(run), str(tmp_path / "bundle"), precision="fp32", host="none"))
     np.testing.assert_allclose(predict(bundle, exams, tmp_path).images["probability"], flipped, atol=1e-6)
 
 
@@ -110,7 +112,7 @@ def test_images_are_mirrored_where_they_were_out_of_fold(exams, tmp_path):
 )
 def test_a_run_predicts_in_32_bits_where_it_was_trained_so(tmp_path, monkeypatch, trained, has_bf16, expected):
     run = write_run(tmp_path / "run", trainer={"precision": trained})
-    bundle = make_bundle(BundleMakeOptions(str(run), str(tmp_path / "bundle"), precision="fp32", target="none"))
+    bundle = make_bundle(BundleMakeOptions(str(run), str(tmp_path / "bundle"), precision="fp32", host="none"))
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
     for source in (run, bundle):
         assert choose_precision(torch.device("cuda"), load_trained(source).precision) == expected
@@ -248,7 +250,7 @@ def test_the_threshold_of_some_folds_is_chosen_on_all_of_their_breasts(exams, tm
     assert trained.prevalence == expected.pooled.prevalence
     predict(run, exams, tmp_path)
     assert "note: folds not trained or not asked for: 1 of 3" in capsys.readouterr().out
-    bundle = make_bundle(BundleMakeOptions(str(run), str(tmp_path / "bundle"), precision="fp32", target="none"))
+    bundle = make_bundle(BundleMakeOptions(str(run), str(tmp_path / "bundle"), precision="fp32", host="none"))
     assert load_trained(bundle).threshold == trained.threshold
     one = evaluate(images[images["fold"] == 1], sampling="enriched", resamples=0)
     assert load_trained(run, (1,)).threshold == one.threshold.value
@@ -278,10 +280,10 @@ def test_progress_of_other_weights_is_not_taken(run, exams, tmp_path):
 
 
 def test_a_submission_exists_before_the_networks_are_loaded(run, exams, tmp_path):
-    """The weights are broken, and yet there is a complete, valid submission."""
+    """The weights are another network's, and yet there is a complete, valid submission."""
     broken = tmp_path / "broken"
     shutil.copytree(run, broken)
-    (broken / "fold0" / "model.safetensors").write_bytes(b"nothing")
+    save_file({"classifier.weight": torch.zeros(1)}, broken / "fold0" / "model.safetensors")
     with pytest.raises(RunError, match="cannot be loaded"):
         predict(broken, exams, tmp_path)
     submission = pd.read_csv(tmp_path / "out" / "submission.csv")
@@ -349,8 +351,10 @@ def test_options_are_checked():
 
 
 def test_runs_that_cannot_predict(exams, tmp_path):
-    with pytest.raises(RunError, match=r"holds neither config.yaml"):
+    with pytest.raises(RunError, match="there is no such folder"):
         predict(tmp_path / "none", exams, tmp_path)
+    with pytest.raises(RunError, match=r"holds neither config.yaml"):
+        predict(exams, exams, tmp_path)
     half = write_run(tmp_path / "half", trained=(0,))
     assert len(predict(half, exams, tmp_path).submission) == 4
     with pytest.raises(RunError, match="has no weights of fold 1"):
@@ -358,9 +362,10 @@ def test_runs_that_cannot_predict(exams, tmp_path):
     other = write_run(tmp_path / "other", targets=["view"])
     with pytest.raises(RunError, match="learnt view, not cancer"):
         predict(other, exams, tmp_path)
-    text = (half / "config.yaml").read_text()
-    (half / "config.yaml").write_text(text.replace("margin: 0.02", "margin: 0.03"))
-    with pytest.raises(RunError, match="was trained with preprocessing"):
+    record = json.loads((half / "run.json").read_text())
+    record["hashes"]["preprocessing"] = "0" * 12
+    (half / "run.json").write_text(json.dumps(record))
+    with pytest.raises(RunError, match="was trained with preprocessing 000000000000, this version prepares with"):
         predict(half, exams, tmp_path)
 
 

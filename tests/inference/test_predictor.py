@@ -84,6 +84,8 @@ def test_results_are_whole(predictor, expected):
     assert image.geometry.size == (64, 32)
     assert expected.to_dict()["images"][0]["geometry"]["size"] == [64, 32]
     assert "p0_L" in expected.table()
+    assert expected._repr_html_().count("<table>") == 2
+    assert "<th>p0_L</th>" in expected._repr_html_()
 
 
 def test_a_file_that_cannot_be_read_is_an_error_value(predictor, exams, expected):

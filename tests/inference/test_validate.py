@@ -7,13 +7,21 @@ import pytest
 from sklearn.metrics import f1_score
 
 from rsna.bundle.make import make_bundle
-from rsna.config.settings import ConfigError
 from rsna.config.verbs import BundleMakeOptions, ValidateOptions
 from rsna.dataset.table import TableError
 from rsna.evaluation.breasts import to_breasts
 from rsna.inference.validate import validate
 from rsna.runs.trained_model import load_trained
-from tests.training.tiny import write_set
+from tests.training.tiny import tiny_config, train_here, write_set
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A folder with the tiny set and fold 0 of a run trained once."""
+    folder = tmp_path_factory.mktemp("tiny")
+    write_set(folder / "set")
+    train_here(tiny_config(folder))
+    return folder
 
 
 def test_another_labelled_folder_is_scored(prepared, tmp_path, capsys):
@@ -43,9 +51,9 @@ def test_validating_the_trained_fold_gives_its_out_of_fold_predictions(prepared)
 def test_a_bundle_is_scored_like_the_run_it_was_made_of(prepared, tmp_path, capsys):
     root = str(write_set(tmp_path / "other", patients=6, positives=3, seed=6))
     bundle = make_bundle(
-        BundleMakeOptions(str(prepared / "run"), str(tmp_path / "bundle"), precision="fp32", target="none")
+        BundleMakeOptions(str(prepared / "run"), str(tmp_path / "bundle"), precision="fp32", host="none")
     )
-    options = ValidateOptions(root, bundle=str(bundle), resamples=100, workers=1)
+    options = ValidateOptions(root, run=str(bundle), resamples=100, workers=1)
     found = validate(options)
     table = capsys.readouterr().out.partition("breasts\n")[2]
     assert "pF1 raw" in table
@@ -78,10 +86,3 @@ def test_labels_that_give_no_figures_are_refused_before_anything_is_predicted(
     table.to_csv(root / "train.csv", index=False)
     with pytest.raises(TableError, match=said):
         validate(ValidateOptions(str(root), run=str(prepared / "run"), resamples=100, workers=1))
-
-
-def test_one_of_run_and_bundle_is_needed():
-    with pytest.raises(ConfigError, match="one of them"):
-        ValidateOptions("x")
-    with pytest.raises(ConfigError, match="one of them"):
-        ValidateOptions("x", run="a", bundle="b")

@@ -2,8 +2,8 @@ import multiprocessing
 
 import pytest
 
+from rsna.runs.errors import RunError
 from rsna.runs.lb_scores import (
-    ScoreError,
     Submission,
     read_scores,
     read_submissions,
@@ -56,14 +56,14 @@ def test_the_same_table_twice_adds_nothing(tmp_path):
 def test_a_table_that_is_none_is_refused(tmp_path, text, says):
     file = tmp_path / "submissions.csv"
     file.write_text(text)
-    with pytest.raises(ScoreError, match=says):
+    with pytest.raises(RunError, match=says):
         read_submissions(file)
 
 
 def test_typed_scores_are_checked():
-    with pytest.raises(ScoreError, match="public: 52 is no pF1"):
+    with pytest.raises(RunError, match="public: 52.0 is no pF1"):
         scored_now(52, None)
-    with pytest.raises(ScoreError, match="give public="):
+    with pytest.raises(RunError, match="give public="):
         scored_now(None, None)
 
 

@@ -1,0 +1,67 @@
+"""The model card of a bundle."""
+
+import json
+
+import pytest
+
+from rsna.bundle.make import make_bundle
+from rsna.config.verbs import BundleMakeOptions
+from tests.board.runs import drawn, write_run
+
+
+def card(tmp_path, oof, folds=(), **config):
+    run = write_run(tmp_path / "b3", oof, networks=True, **config)
+    return run, make_bundle(BundleMakeOptions(run=str(run), out=str(tmp_path / "bundle"), folds=folds, host="none"))
+
+
+def rows(text):
+    """First column of every table of two or three columns → the others."""
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    return {name: rest for name, *rest in cells}
+
+
+def test_a_card_says_what_the_model_is_made_of_and_how_well_it_does(tmp_path):
+    run, bundle = card(tmp_path, drawn(), checkpoint="best", model={"backbone": "test_efficientnet"})
+    text, record = (bundle / "README.md").read_text(), json.loads((bundle / "bundle.json").read_text())
+    said = rows(text)
+    assert "README.md" in record["files"]
+    assert "not a medical device" in text
+    assert said["images"] == ["480"]
+    assert said["patients"] == ["120"]
+    assert said["breasts in these folds"] == ["240, of which 24 positive (10.00%)"]
+    assert said["sampling"] == ["enriched with positives"]
+    assert "pF1 says nothing of screening" in text
+    assert said["age"] == ["40 to 79 years, median 59.5"]
+    assert said["sites"] == ["2"]
+    assert said["machines"] == ["unknown"]
+    assert said["network"] == ["test_efficientnet, started from ImageNet"]
+    assert said["input"][0].startswith("64×32 pixels")
+    assert "best epoch by pF1 on the fold that is reported" in said["weights that count"][0]
+    pooled = record["metrics"]["pooled"]
+    ends = pooled["intervals"]["auroc"]
+    assert said["AUROC"] == [f"{pooled['auroc']:.3f}", f"{ends['low']:.3f} to {ends['high']:.3f}"]
+    assert f"Threshold of a submission: {record['threshold']:.4f}" in text
+    for name in ("preprocessing", "folds", "dataset"):
+        assert said[f"{name} hash"] == [record["hashes"][name]]
+    assert "torch" in said["trained with"][0]
+    assert str(run) not in text
+    assert str(tmp_path) not in text
+
+
+@pytest.mark.parametrize("demo", [True, False])
+def test_simulated_images_are_said_to_be_simulated(tmp_path, demo):
+    data = {"root": "nowhere", "name": "demo", "sampling": "enriched", "demo": demo}
+    _, bundle = card(tmp_path, drawn(40), data=data)
+    text = (bundle / "README.md").read_text()
+    assert ("The images are simulated" in text) == demo
+    assert rows(text)["simulated"] == [str(demo)]
+
+
+def test_metrics_of_some_folds_have_no_intervals_and_what_is_unknown_is_said(tmp_path):
+    oof = drawn().drop(columns=["age", "site_id"])
+    _, bundle = card(tmp_path, oof, folds=(1,), model={"backbone": "test_efficientnet", "pretrained": False})
+    said = rows((bundle / "README.md").read_text())
+    assert said["folds"][0].startswith("1 of 2;")
+    assert said["breasts in these folds"][0].startswith("120, of which")
+    assert said["age"] == said["sites"] == said["country, ethnicity, years of acquisition, readers"] == ["unknown"]
+    assert said["network"] == ["test_efficientnet, started from random numbers"]
