@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rsna.cli.verb import Verb
+from rsna.cli.verb import verb
 from rsna.config.settings import ConfigError
 from rsna.config.verbs import ExplainOptions, LeaderboardOptions, ReportOptions, SubmitOptions
 
@@ -13,17 +13,28 @@ if TYPE_CHECKING:
     from rsna.runs.run import Run
 
 
-def _leaderboard(options: LeaderboardOptions) -> int:
+@verb("leaderboard", LeaderboardOptions)
+def _leaderboard(options: LeaderboardOptions) -> None:
+    """Rank run folders by nested pF1, each dataset and split of folds apart.
+
+    rsna leaderboard
+    rsna leaderboard runs=/runs format=csv
+    """
     from rsna.board import ranking
     from rsna.board.leaderboard import leaderboard
 
     runs, _ = _runs((), options.runs)
     show = {"text": ranking.to_text, "json": ranking.to_json, "csv": ranking.to_csv}[options.format]
     print(show(leaderboard(runs, options.resamples)))
-    return 0
 
 
-def _submit(options: SubmitOptions) -> int:
+@verb("leaderboard submit", SubmitOptions)
+def _submit(options: SubmitOptions) -> None:
+    """Record what the competition's leaderboard said of a run.
+
+    rsna leaderboard submit run=runs/b3-rsna public=0.52 private=0.49
+    rsna leaderboard submit submissions=submissions.csv
+    """
     from rsna.board.mirror import mirror_scores
     from rsna.runs.lb_scores import read_submissions, record_scores, scored_now, submissions_of
 
@@ -44,27 +55,31 @@ def _submit(options: SubmitOptions) -> int:
             fresh = record_scores(run.path, submissions)
             mirror_scores(run.path)
             print(f"{run.path}: {len(fresh)} of {len(submissions)} submissions are new")
-    return 0
 
 
-def _report(options: ReportOptions) -> int:
+@verb("report", ReportOptions)
+def _report(options: ReportOptions) -> None:
+    """One self-contained HTML page: ranking, curves, slices, and what each run gets wrong.
+
+    rsna report
+    rsna report run=runs/demo out=demo.html
+    rsna report run=[runs/a,runs/b]
+    """
     from rsna.board.report import write_report
 
     runs, left_out = _runs(options.run, options.runs)
     out = Path(options.out)
-    write_report(
-        runs,
-        out,
-        data=options.data,
-        images=options.images,
-        resamples=options.resamples,
-        left_out=left_out,
-    )
+    write_report(runs, out, data=options.data, images=options.images, resamples=options.resamples, left_out=left_out)
     print(f"{out}: {len(runs)} {'run' if len(runs) == 1 else 'runs'}, {out.stat().st_size / 1e6:.1f} MB")
-    return 0
 
 
-def _explain(options: ExplainOptions) -> int:
+@verb("explain", ExplainOptions)
+def _explain(options: ExplainOptions) -> None:
+    """Draw where the networks look (Grad-CAM) on an original image, as PNG.
+
+    rsna explain run=runs/demo image=10130
+    rsna explain run=runs/demo image=/exams/1.dcm folds=[0]
+    """
     import cv2
 
     from rsna.board.pixels import find_image
@@ -86,7 +101,6 @@ def _explain(options: ExplainOptions) -> int:
         print(path)
     seen = "that has not seen the patient" if own and not options.folds else "averaged"
     print(f"Grad-CAM of the cancer logit, fold {', '.join(map(str, found.folds))} {seen}")
-    return 0
 
 
 def _runs(named: Sequence[str], folder: str) -> "tuple[list[Run], list[str]]":
@@ -99,38 +113,3 @@ def _runs(named: Sequence[str], folder: str) -> "tuple[list[Run], list[str]]":
     for line in left_out:
         print(f"left out: {line}", file=sys.stderr)
     return runs, left_out
-
-
-VERBS = (
-    Verb(
-        "leaderboard",
-        "Rank run folders by nested pF1, each dataset and split of folds apart.",
-        LeaderboardOptions,
-        _leaderboard,
-        ("rsna leaderboard", "rsna leaderboard runs=/runs format=csv"),
-    ),
-    Verb(
-        "leaderboard submit",
-        "Record what the competition's leaderboard said of a run.",
-        SubmitOptions,
-        _submit,
-        (
-            "rsna leaderboard submit run=runs/b3-rsna public=0.52 private=0.49",
-            "rsna leaderboard submit submissions=submissions.csv",
-        ),
-    ),
-    Verb(
-        "report",
-        "One self-contained HTML page: ranking, curves, slices, and what each run gets wrong.",
-        ReportOptions,
-        _report,
-        ("rsna report", "rsna report run=runs/demo out=demo.html", "rsna report run=[runs/a,runs/b]"),
-    ),
-    Verb(
-        "explain",
-        "Draw where the networks look (Grad-CAM) on an original image, as PNG.",
-        ExplainOptions,
-        _explain,
-        ("rsna explain run=runs/demo image=10130", "rsna explain run=runs/demo image=/exams/1.dcm folds=[0]"),
-    ),
-)

@@ -3,21 +3,33 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rsna.cli.verb import ConfiguredVerb, Verb
+from rsna.cli.verb import verb
 from rsna.config.settings import ConfigError
 from rsna.config.verbs import AuditOptions, BrowseOptions, FoldsCheckOptions, FoldsMakeOptions, TableOptions
 
 
-def _table(options: TableOptions) -> int:
+@verb("table", TableOptions)
+def _table(options: TableOptions) -> None:
+    """Build train.csv from any folder of DICOM files.
+
+    rsna table input=/archive labels=labels.csv
+    python train.py data.root=/archive fold=0
+    rsna table input=/archive out=project/train.csv    # /archive cannot be written
+    """
     from rsna.dataset.archive import write_table
 
     folder = Path(options.input).expanduser()
     out = Path(options.out).expanduser() if options.out else folder / "train.csv"
     print("\n".join(write_table(folder, out, Path(options.labels).expanduser() if options.labels else None)))
-    return 0
 
 
-def _prepare(overrides: Sequence[str], _: None) -> int:
+@verb("prepare", configured=True)
+def _prepare(overrides: Sequence[str]) -> None:
+    """Decode, crop and scale every image of a set into the cache; resumes, and lists what failed.
+
+    rsna prepare
+    rsna prepare data.root=/archive preprocess.size=[2048,1024] preprocess.bits=16
+    """
     from rsna.config.compose import compose
     from rsna.dataset.prepare_set import prepare_set
     from rsna.dataset.source import load_data
@@ -26,10 +38,16 @@ def _prepare(overrides: Sequence[str], _: None) -> int:
     table = load_data(config.data)
     print("".join(f"{note}\n" for note in table.notes), end="")
     prepare_set(config, table)
-    return 0
 
 
-def _browse(overrides: Sequence[str], options: BrowseOptions) -> int:
+@verb("browse", BrowseOptions, configured=True)
+def _browse(overrides: Sequence[str], options: BrowseOptions) -> None:
+    """Contact sheets (PNG) of originals beside prepared images, or of augmented training batches.
+
+    rsna browse
+    rsna browse data.root=/archive preprocess.crop=none n=0 out=sheets
+    rsna browse experiment=demo batches=4
+    """
     from rsna.config.compose import compose
 
     config = compose(overrides)
@@ -50,10 +68,15 @@ def _browse(overrides: Sequence[str], options: BrowseOptions) -> int:
 
         frame = load_data(config.data).frame
         print(browse(frame, config.preprocess, options.out, n=options.n or None, seed=options.seed).text())
-    return 0
 
 
-def _audit(options: AuditOptions) -> int:
+@verb("audit", AuditOptions)
+def _audit(options: AuditOptions) -> None:
+    """Look at a set before anyone trains on it: what it is made of, what cannot be read, what contradicts itself.
+
+    rsna audit input=data/rsna
+    rsna audit input=/archive out=look sheet_images=0
+    """
     from rsna.audit.audit import audit
     from rsna.config.data import PreprocessSettings
 
@@ -66,10 +89,15 @@ def _audit(options: AuditOptions) -> int:
         file_timeout=options.file_timeout,
     )
     print(report.text(), end="")
-    return 0
 
 
-def _folds_make(options: FoldsMakeOptions) -> int:
+@verb("folds make", FoldsMakeOptions)
+def _folds_make(options: FoldsMakeOptions) -> None:
+    """Split patients into folds, stratified by cancer, site and machine.
+
+    rsna folds make labels=train.csv out=folds.csv n_folds=4
+    python train.py folds.file=folds.csv fold=all
+    """
     from rsna.dataset.folds import folds_hash, make_folds, summarise, write_folds
     from rsna.dataset.table import REQUIRED, check_frame, read_csv
 
@@ -78,68 +106,18 @@ def _folds_make(options: FoldsMakeOptions) -> int:
     write_folds(folds, options.out)
     print(summarise(folds, frame).to_string(index=False))
     print(f"{options.out}: {len(folds):,} images, folds hash {folds_hash(folds)}")
-    return 0
 
 
+@verb("folds check", FoldsCheckOptions)
 def _folds_check(options: FoldsCheckOptions) -> int:
+    """Say whether any patient leaks in anybody's split files; exit code 1 if so.
+
+    rsna folds check splits=folds.csv
+    rsna folds check train=train.csv valid=valid.csv
+    """
     from rsna.dataset.folds import check_splits
 
     leaks = check_splits(options.splits, options.train, options.valid)
-    if leaks:
-        print(f"{len(leaks)} patients stand on both sides (first: {', '.join(leaks[:5])})")
-        return 1
-    print("no patient stands on both sides")
-    return 0
-
-
-VERBS: tuple[Verb | ConfiguredVerb, ...] = (
-    Verb(
-        "table",
-        "Build train.csv from any folder of DICOM files.",
-        TableOptions,
-        _table,
-        (
-            "rsna table input=/archive labels=labels.csv",
-            "python train.py data.root=/archive fold=0",
-            "rsna table input=/archive out=project/train.csv    # /archive cannot be written",
-        ),
-    ),
-    Verb(
-        "audit",
-        "Look at a set before anyone trains on it: what it is made of, what cannot be read, what contradicts itself.",
-        AuditOptions,
-        _audit,
-        ("rsna audit input=data/rsna", "rsna audit input=/archive out=look sheet_images=0"),
-    ),
-    ConfiguredVerb(
-        "prepare",
-        "Decode, crop and scale every image of a set into the cache; resumes, and lists what failed.",
-        _prepare,
-        examples=("rsna prepare", "rsna prepare data.root=/archive preprocess.size=[2048,1024] preprocess.bits=16"),
-    ),
-    ConfiguredVerb(
-        "browse",
-        "Contact sheets (PNG) of originals beside prepared images, or of augmented training batches.",
-        _browse,
-        BrowseOptions,
-        (
-            "rsna browse",
-            "rsna browse data.root=/archive preprocess.crop=none n=0 out=sheets",
-            "rsna browse experiment=demo batches=4",
-        ),
-    ),
-    Verb(
-        "folds make",
-        "Split patients into folds, stratified by cancer, site and machine.",
-        FoldsMakeOptions,
-        _folds_make,
-        ("rsna folds make labels=train.csv out=folds.csv n_folds=4", "python train.py folds.file=folds.csv fold=all"),
-    ),
-    Verb(
-        "folds check",
-        "Say whether any patient leaks in anybody's split files; exit code 1 if so.",
-        FoldsCheckOptions,
-        _folds_check,
-        ("rsna folds check splits=folds.csv", "rsna folds check train=train.csv valid=valid.csv"),
-    ),
-)
+    shown = f"{len(leaks)} patients stand on both sides (first: {', '.join(leaks[:5])})"
+    print(shown if leaks else "no patient stands on both sides")
+    return 1 if leaks else 0

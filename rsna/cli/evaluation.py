@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rsna.cli.verb import Verb
+from rsna.cli.verb import verb
 from rsna.config.settings import ConfigError
 from rsna.config.verbs import EnsembleOptions, EvaluateOptions
 
@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from rsna.runs.schema import Sampling
 
 
-def _evaluate(options: EvaluateOptions) -> int:
+@verb("evaluate", EvaluateOptions)
+def _evaluate(options: EvaluateOptions) -> None:
+    """Score a run's out-of-fold predictions, or anybody's files, at breast level with patient-level intervals.
+
+    rsna evaluate run=runs/demo slices=true calibration=true
+    rsna evaluate run=[runs/a,runs/b]
+    rsna evaluate predictions=oof.csv labels=train.csv aggregate=max
+    rsna evaluate predictions=oof.csv labels=train.csv sampling=enriched prevalence=0.021
+    """
     from rsna.evaluation.calibration import calibrate, calibration_table
     from rsna.evaluation.evaluate import evaluate
     from rsna.evaluation.predictions import read_predictions
@@ -52,10 +60,15 @@ def _evaluate(options: EvaluateOptions) -> int:
             results[name]["calibration"] = [calibration.to_dict() for calibration in calibrations]
     if options.out:
         write_json(options.out, results if len(results) > 1 else next(iter(results.values())))
-    return 0
 
 
-def _ensemble(options: EnsembleOptions) -> int:
+@verb("ensemble", EnsembleOptions)
+def _ensemble(options: EnsembleOptions) -> None:
+    """Join runs or prediction files, and say whether together they are better than alone.
+
+    rsna ensemble run=[runs/a,runs/b]
+    rsna ensemble run=[runs/a,other.csv] labels=train.csv method=weights
+    """
     from rsna.evaluation.ensemble import ensemble
     from rsna.evaluation.predictions import read_predictions
     from rsna.files import write_json
@@ -87,7 +100,6 @@ def _ensemble(options: EnsembleOptions) -> int:
     print(found.table() + "".join(run.note for run in runs.values()))
     if options.out:
         write_json(options.out, found.to_dict())
-    return 0
 
 
 @dataclass(frozen=True)
@@ -121,29 +133,3 @@ def _read_run(path: str, asked: "Aggregate | None") -> _Predictions:
             "submissions differ from these"
         )
     return _Predictions(run.oof(), run.sampling, aggregate, note)
-
-
-VERBS = (
-    Verb(
-        "evaluate",
-        "Score a run's out-of-fold predictions, or anybody's files, at breast level with patient-level intervals.",
-        EvaluateOptions,
-        _evaluate,
-        (
-            "rsna evaluate run=runs/demo slices=true calibration=true",
-            "rsna evaluate run=[runs/a,runs/b]",
-            "rsna evaluate predictions=oof.csv labels=train.csv aggregate=max",
-            "rsna evaluate predictions=oof.csv labels=train.csv sampling=enriched prevalence=0.021",
-        ),
-    ),
-    Verb(
-        "ensemble",
-        "Join runs or prediction files, and say whether together they are better than alone.",
-        EnsembleOptions,
-        _ensemble,
-        (
-            "rsna ensemble run=[runs/a,runs/b]",
-            "rsna ensemble run=[runs/a,other.csv] labels=train.csv method=weights",
-        ),
-    ),
-)

@@ -7,10 +7,14 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from rsna.cli import board, data, evaluation, inference, training
-from rsna.cli.verb import ConfiguredVerb, Verb, speaks_for_itself
+from rsna.cli.verb import Verb, speaks_for_itself
+from rsna.config.settings import ConfigError
 
-VERBS: dict[str, Verb | ConfiguredVerb] = {
-    verb.name: verb for verb in (*training.VERBS, *data.VERBS, *evaluation.VERBS, *inference.VERBS, *board.VERBS)
+VERBS = {
+    verb.name: verb
+    for module in (training, data, evaluation, inference, board)
+    for verb in vars(module).values()
+    if isinstance(verb, Verb)
 }
 
 _DEBUG = "RSNA_DEBUG"
@@ -53,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get(_DEBUG) or not speaks_for_itself(error):
             raise
         print(f"rsna {name}: {error}", file=sys.stderr)
-        return 2 if type(error).__name__ == "ConfigError" else 1
+        return 2 if isinstance(error, ConfigError) else 1
 
 
 def _hint(near: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from rsna.cli.verb import ConfiguredVerb, Verb, speaks_for_itself
+from rsna.cli.verb import speaks_for_itself, verb
 from rsna.config.verbs import ModelsOptions, ValidateOptions
 
 
@@ -13,14 +13,20 @@ class JobError(RuntimeError):
     """A job of a sweep failed; the message was printed where it ran, which may be another machine."""
 
 
-def _train(arguments: Sequence[str], own: None) -> int:
+@verb("train", configured=True)
+def _train(arguments: Sequence[str]) -> int:
+    """Train folds of an experiment, predict them out of fold, score pF1 by breast."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from rsna.config.compose import read_arguments, run_hydra
-    from rsna.training.ranks import is_first_rank
+    from rsna.cli.sweep import with_own_run
+    from rsna.config.compose import freeze, read_arguments, run_hydra
 
     flags, overrides, said = read_arguments(arguments)
+    # torch is imported after the command line is read: what is mistyped is said at once.
+    from rsna.training.ranks import is_first_rank
+    from rsna.training.run import train
+
     if said and is_first_rank():
         print(said, file=sys.stderr, flush=True)
     failed: list[Exception] = []
@@ -28,15 +34,16 @@ def _train(arguments: Sequence[str], own: None) -> int:
     def job(composed: Any) -> float | None:
         """One job; of a sweep perhaps in a process of its own."""
         about = HydraConfig.get()
-        if about.mode != RunMode.MULTIRUN:
-            try:
-                return _train_composed(composed)
-            except Exception as error:
+        swept = about.mode == RunMode.MULTIRUN
+        try:
+            config = freeze(composed)
+            if swept:
+                config = with_own_run(config, composed, overrides, about.overrides.task)
+            return train(config).objective
+        except Exception as error:
+            if not swept:
                 failed.append(error)  # raised below; Hydra would add words of its own
                 return None
-        try:
-            return _train_composed(composed, overrides, about.overrides.task)
-        except Exception as error:
             message = f"job {about.job.num} ({' '.join(about.overrides.task)}) failed: {error}"
             print(f"rsna train: {message}", file=sys.stderr, flush=True)
             if not speaks_for_itself(error):
@@ -53,57 +60,26 @@ def _train(arguments: Sequence[str], own: None) -> int:
     return 0
 
 
-def _train_composed(composed: Any, given: Sequence[str] = (), job: Sequence[str] = ()) -> float | None:
-    """Trains a composed configuration, as a job of a sweep if there are overrides of its own; returns the objective."""
-    from rsna.cli.sweep import with_own_run
-    from rsna.config.compose import freeze
-    from rsna.training.run import train
+@verb("models", ModelsOptions)
+def _models(options: ModelsOptions) -> None:
+    """List every EfficientNet with its weights, parameters and multiply-adds.
 
-    config = freeze(composed)
-    if job:
-        config = with_own_run(config, composed, given, job)
-    return train(config).objective
-
-
-def _train_help() -> str:
-    from rsna.config.reference import train_help
-
-    return train_help()
-
-
-def _models(options: ModelsOptions) -> int:
+    rsna models
+    rsna models size=[2048,1024]
+    rsna models format=json
+    """
     from rsna.model.catalogue import list_models
 
     print(list_models(options))
-    return 0
 
 
-def _validate(options: ValidateOptions) -> int:
+@verb("validate", ValidateOptions)
+def _validate(options: ValidateOptions) -> None:
+    """Score any run or bundle on any labelled folder, in the table of out-of-fold metrics.
+
+    rsna validate run=runs/demo input=/other/site
+    rsna validate run=b3.zip input=/other/site flip=true
+    """
     from rsna.inference.validate import validate
 
     validate(options)
-    return 0
-
-
-VERBS: tuple[Verb | ConfiguredVerb, ...] = (
-    ConfiguredVerb(
-        "train",
-        "Train folds of an experiment, predict them out of fold, score pF1 by breast.",
-        _train,
-        page=_train_help,
-    ),
-    Verb(
-        "models",
-        "List every EfficientNet with its weights, parameters and multiply-adds.",
-        ModelsOptions,
-        _models,
-        ("rsna models", "rsna models size=[2048,1024]", "rsna models format=json"),
-    ),
-    Verb(
-        "validate",
-        "Score any run or bundle on any labelled folder, in the table of out-of-fold metrics.",
-        ValidateOptions,
-        _validate,
-        ("rsna validate run=runs/demo input=/other/site", "rsna validate run=b3.zip input=/other/site flip=true"),
-    ),
-)

@@ -1,7 +1,9 @@
 """What a verb of the command line is, and which of its errors are said in a line."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from textwrap import indent
 from typing import Any
 
 from rsna.config.settings import fields_of, from_mapping, parse_assignments
@@ -14,64 +16,52 @@ _TRAIN_EXTRA = {
 
 @dataclass(frozen=True)
 class Verb:
-    """A verb with options of its own, given as key=value."""
+    """A verb with its options, given as key=value."""
 
     name: str
     summary: str
     """One line for the list of verbs."""
-    options: type[Any]
-    """Settings class: keys, defaults, docstrings."""
-    run: Callable[[Any], int]
-    """Takes the options, returns the exit code."""
-    examples: tuple[str, ...] = ()
-
-    def __call__(self, arguments: Sequence[str]) -> int:
-        return self.run(from_mapping(self.options, parse_assignments(arguments)))
-
-    def help(self) -> str:
-        """What `rsna VERB --help` prints."""
-        return _help(self, f"Keys:\n{_describe(self.options)}")
-
-
-@dataclass(frozen=True)
-class ConfiguredVerb:
-    """A verb that works on the whole configuration, composed from conf/ with overrides, as train.py does."""
-
-    name: str
-    summary: str
-    run: Callable[[Sequence[str], Any], int]
-    """Takes the overrides and its own options, returns the exit code."""
-    options: type[Any] | None = None
+    examples: str
+    """Command lines, one a line."""
+    options: type[Any] | None
     """Settings class of the keys that are this verb's own, if any."""
-    examples: tuple[str, ...] = ()
-    page: Callable[[], str] | None = None
-    """Writes the whole help, where it is not that of all other verbs."""
+    configured: bool
+    """Whether it works on the whole configuration, composed from conf/ with overrides, as train.py does."""
+    run: Callable[..., int | None]
+    """Takes the overrides, where configured, and the options; returns the exit code, where it is not 0."""
 
     def __call__(self, arguments: Sequence[str]) -> int:
-        if self.options is None:
-            return self.run(arguments, None)
-        own = fields_of(self.options)
-        mine = [argument for argument in arguments if argument.partition("=")[0] in own]
-        overrides = [argument for argument in arguments if argument not in mine]
-        return self.run(overrides, from_mapping(self.options, parse_assignments(mine)))
+        own = fields_of(self.options) if self.options else {}
+        mine = [argument for argument in arguments if not self.configured or argument.partition("=")[0] in own]
+        given: list[Any] = [[argument for argument in arguments if argument not in mine]] if self.configured else []
+        if self.options:
+            given.append(from_mapping(self.options, parse_assignments(mine)))
+        return self.run(*given) or 0
 
     def help(self) -> str:
         """What `rsna VERB --help` prints."""
-        if self.page:
-            return self.page()
-        own = [f"Keys of its own:\n{_describe(self.options)}"] if self.options else []
-        return _help(self, *own, "Keys of the configuration: those of `rsna train --help`.")
+        from rsna.config.reference import describe, train_help
+
+        if self.name == "train":  # whose keys are the configuration itself
+            return train_help()
+        parts = [f"rsna {self.name} key=value …", self.summary]
+        if self.options:
+            parts.append(f"{'Keys of its own' if self.configured else 'Keys'}:\n{describe(self.options)}")
+        if self.configured:
+            parts.append("Keys of the configuration: those of `rsna train --help`.")
+        return "\n\n".join([*parts, f"Examples:\n{indent(self.examples, '  ')}"])
 
 
-def _help(verb: Verb | ConfiguredVerb, *keys: str) -> str:
-    examples = "Examples:\n" + "\n".join(f"  {example}" for example in verb.examples)
-    return "\n\n".join([f"rsna {verb.name} key=value …\n\n{verb.summary}", *keys, examples])
+def verb(
+    name: str, options: type[Any] | None = None, *, configured: bool = False
+) -> Callable[[Callable[..., int | None]], Verb]:
+    """Makes a function a verb. Its docstring is the help: a line that says what the verb does, then examples."""
 
+    def make(run: Callable[..., int | None]) -> Verb:
+        summary, _, examples = inspect.cleandoc(run.__doc__ or "").partition("\n\n")
+        return Verb(name, summary, examples, options, configured, run)
 
-def _describe(options: type[Any]) -> str:
-    from rsna.config.reference import describe
-
-    return describe(options)
+    return make
 
 
 def speaks_for_itself(error: BaseException) -> bool:
