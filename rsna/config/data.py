@@ -17,9 +17,16 @@ Side = Annotated[int, Field(ge=8, le=8192)]
 Split = Literal["train", "test"]
 """The two parts of a set that the competition publishes: with labels, and without."""
 
+Sampling = Literal["population", "enriched"]
+"""Whether prevalence in a set means anything: population, as screening sees it, or enriched with cancers."""
+
+Aggregate = Literal["mean", "max", "top2"]
+"""How a breast's probability is made of its images'."""
+
+NumberOfFolds = Annotated[int, Field(ge=2, le=100)]
+
 DATA_VARIABLE = "RSNA_DATA"
 """Environment variable that names the folder with train.csv and train_images."""
-
 
 DEFAULT_ROOT = Path("data/rsna")
 """Folder of the set where the variable is not set."""
@@ -33,7 +40,7 @@ class DataSettings:
     """Folder with train.csv and train_images/<patient_id>/<image_id>.{dcm,png,jpg}."""
     name: str = ""
     """Short name of the set, carried by caches and runs; the folder's own name where empty."""
-    sampling: Literal["population", "enriched"] = "population"
+    sampling: Sampling = "population"
     """Whether prevalence in this set means anything: population, as screening sees it, or enriched with cancers."""
     extra: tuple[str, ...] = ()
     """Roots of further sets that are only ever trained on, never validated on."""
@@ -94,7 +101,7 @@ class PreprocessSettings:
 class FoldSettings:
     """How patients are split for cross-validation."""
 
-    n_folds: Annotated[int, Field(ge=2, le=100)] = 4
+    n_folds: NumberOfFolds = 4
     """Number of folds; each patient is validated in exactly one."""
     seed: NonNegativeInt = 0
     """Seed of the shuffle within a stratum."""

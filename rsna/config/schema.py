@@ -5,7 +5,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, NonNegativeInt, PositiveFloat
 
-from rsna.config.data import DataSettings, FoldSettings, PreprocessSettings, TargetName
+from rsna.config.data import Aggregate, DataSettings, FoldSettings, PreprocessSettings, TargetName
 from rsna.config.model import ModelSettings
 from rsna.config.settings import AtLeastOne, Fraction, require, settings
 from rsna.config.training import AugmentSettings, LossSettings, OptimSettings, SamplerSettings, TrainerSettings
@@ -15,7 +15,7 @@ from rsna.config.training import AugmentSettings, LossSettings, OptimSettings, S
 class EvaluationSettings:
     """How image probabilities become the breasts', and their metrics."""
 
-    aggregate: Literal["mean", "max", "top2"] = "mean"
+    aggregate: Aggregate = "mean"
     """Breast probability from its images'."""
     flip_tta: bool = False
     """Predict each image and its mirror image, and average the two logits."""
@@ -24,7 +24,7 @@ class EvaluationSettings:
 
 
 @settings
-class PrepareOptions:
+class PrepareSettings:
     """How the cache is filled; nothing here changes a pixel."""
 
     workers: AtLeastOne | None = None
@@ -69,7 +69,7 @@ class Config:
     """The set of images."""
     preprocess: PreprocessSettings = Field(default_factory=PreprocessSettings)
     """File → prepared image."""
-    prepare: PrepareOptions = Field(default_factory=PrepareOptions)
+    prepare: PrepareSettings = Field(default_factory=PrepareSettings)
     """Filling the cache."""
     folds: FoldSettings = Field(default_factory=FoldSettings)
     """Split of the patients."""

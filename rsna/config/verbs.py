@@ -4,11 +4,29 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat
 
+from rsna.config.data import Aggregate, NumberOfFolds, Sampling
 from rsna.config.settings import AtLeastOne, Fraction, require, settings
 
+
+def _distinct(run: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuses a run or file that is named twice, however it is spelt."""
+    files = [Path(name).expanduser().resolve() for name in run]
+    twice = [name for i, name in enumerate(run) if files[i] in files[:i]]
+    require(not twice, f"run: {twice and twice[0]} is there twice; name each run or file once")
+    return run
+
+
+# What several verbs ask for in the same words.
 Backend = Literal["torch", "onnxruntime"]
+BackendKey = Annotated[Backend, Field(description="torch, or onnxruntime with what `rsna export` wrote.")]
+ModelKey = Annotated[str, Field(description="Run folder, or bundle (folder, .zip or .tar).")]
+FoldsKey = Annotated[tuple[int, ...], Field(description="Folds to use; every trained one where empty.")]
+WorkersKey = Annotated[AtLeastOne | None, Field(description="Preparing processes; null is one a core.")]
+TimeoutKey = Annotated[PositiveFloat, Field(description="Seconds after which a file is given up as unreadable.")]
+RunsKey = Annotated[str, Field(description="Folder that holds run folders.")]
+DistinctRuns = Annotated[tuple[str, ...], AfterValidator(_distinct)]
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
@@ -17,14 +35,12 @@ _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 class InferOptions:
     """Options of `infer.py`."""
 
-    run: str
-    """Run folder, or bundle (folder, .zip or .tar)."""
+    run: ModelKey
     input: str
     """Folder with test.csv and test_images (or a column path in test.csv), or any folder of DICOM files."""
     out: str = "submission.csv"
     """Submission to write; images, breasts, failures and progress are written beside it."""
-    folds: tuple[int, ...] = ()
-    """Folds to use; every trained one where empty."""
+    folds: FoldsKey = ()
     average: Literal["logits", "probabilities"] = "logits"
     """What is averaged over the folds."""
     flip: bool | None = None
@@ -38,19 +54,17 @@ class InferOptions:
     """Time in which the submission must be done: 8h, 45m, 90s; flip, then folds are dropped to keep it."""
     strict: bool = False
     """Every fallback (an unreadable image, a breast without images, a dropped fold) is an error instead."""
-    backend: Backend = "torch"
-    """torch, or onnxruntime with what `rsna export` wrote."""
+    backend: BackendKey = "torch"
     batch_size: AtLeastOne = 16
     """Images per forward pass; halved where memory runs out."""
     compile: bool = False
     """Compile the networks: minutes at the start, faster afterwards on a GPU."""
-    workers: AtLeastOne | None = None
-    """Preparing processes; null is one a core."""
-    file_timeout: PositiveFloat = 60.0
-    """Seconds after which a file is given up."""
+    workers: WorkersKey = None
+    file_timeout: TimeoutKey = 60.0
 
     def __post_init__(self) -> None:
-        require(not self.time_budget or self.budget_seconds is not None, _bad_budget(self.time_budget))
+        known = not self.time_budget or self.budget_seconds is not None
+        require(known, f"time_budget: {self.time_budget!r} is no time above 0 such as 8h, 45m or 90s")
 
     @property
     def budget_seconds(self) -> float | None:
@@ -67,14 +81,11 @@ class PredictOptions:
 
     input: str
     """A DICOM file, or a folder of them, with test.csv or without; a file of it that cannot be read is a failure."""
-    run: str
-    """Run folder, or bundle (folder, .zip or .tar)."""
+    run: ModelKey
     format: Literal["table", "json"] = "table"
     """Text for people, or JSON for programs."""
-    backend: Backend = "torch"
-    """torch, or onnxruntime with what `rsna export` wrote."""
-    workers: AtLeastOne | None = None
-    """Preparing processes; null is one a core."""
+    backend: BackendKey = "torch"
+    workers: WorkersKey = None
 
 
 @settings
@@ -85,8 +96,7 @@ class BundleMakeOptions:
     """Run folder with trained folds."""
     out: str
     """Folder to write; it must be empty, or hold an earlier bundle, which is replaced."""
-    folds: tuple[int, ...] = ()
-    """Folds to take; every trained one where empty."""
+    folds: FoldsKey = ()
     precision: Literal["fp16", "fp32"] = "fp16"
     """Of the stored weights: fp16 is half the size; the networks compute as everywhere else."""
     host: str = "kaggle"
@@ -123,26 +133,14 @@ class BundleVerifyOptions:
 class ExportOptions:
     """Options of `rsna export`."""
 
-    run: str
-    """Run folder, or bundle (folder, .zip or .tar)."""
+    run: ModelKey
     format: Literal["onnx"] = "onnx"
     """What to write."""
-    folds: tuple[int, ...] = ()
-    """Folds to export; every trained one where empty."""
+    folds: FoldsKey = ()
     images: str = ""
     """Folder of DICOM files for the parity check; simulated mammograms where empty."""
     tolerance: PositiveFloat = 1e-4
     """Largest difference in probability between torch and the export that is let through."""
-
-
-def _require_distinct(run: tuple[str, ...]) -> None:
-    files = [Path(name).expanduser().resolve() for name in run]
-    twice = [name for i, name in enumerate(run) if files[i] in files[:i]]
-    require(not twice, f"run: {twice and twice[0]} is there twice; name each run or file once")
-
-
-def _bad_budget(text: str) -> str:
-    return f"time_budget: {text!r} is no time above 0 such as 8h, 45m or 90s"
 
 
 @settings
@@ -169,10 +167,8 @@ class AuditOptions:
     """Folder for audit.txt, images.csv, issues.csv and sheets of prepared images, a machine each."""
     sheet_images: NonNegativeInt = 12
     """Images shown of each machine; 0 draws no sheets."""
-    workers: AtLeastOne | None = None
-    """Processes; null is one a core."""
-    file_timeout: PositiveFloat = 60.0
-    """Seconds after which a file counts as unreadable."""
+    workers: WorkersKey = None
+    file_timeout: TimeoutKey = 60.0
 
 
 @settings
@@ -197,7 +193,7 @@ class FoldsMakeOptions:
     """CSV with patient_id, image_id, laterality and cancer, as the competition's train.csv."""
     out: str = "folds.csv"
     """CSV to write: patient_id, image_id, fold."""
-    n_folds: Annotated[int, Field(ge=2, le=100)] = 4
+    n_folds: NumberOfFolds = 4
     """Number of folds."""
     seed: NonNegativeInt = 0
     """Seed of the shuffle."""
@@ -208,11 +204,11 @@ class FoldsCheckOptions:
     """Options of `rsna folds check`."""
 
     splits: str = ""
-    """CSV with patient_id and fold; or give the two sides of one split:"""
+    """CSV with patient_id and fold."""
     train: str = ""
-    """CSV with the patient_id of the rows trained on."""
+    """Instead of splits, with valid=: CSV with the patient_id of the rows trained on."""
     valid: str = ""
-    """CSV with the patient_id of the rows validated on."""
+    """Instead of splits, with train=: CSV with the patient_id of the rows validated on."""
 
     def __post_init__(self) -> None:
         one, two = bool(self.splits), bool(self.train) and bool(self.valid)
@@ -223,17 +219,17 @@ class FoldsCheckOptions:
 class EvaluateOptions:
     """Options of `rsna evaluate`."""
 
-    run: tuple[str, ...] = ()
-    """Run folders whose out-of-fold predictions to score, one or several; or else"""
+    run: DistinctRuns = ()
+    """Run folders whose out-of-fold predictions to score, one or several."""
     predictions: str = ""
-    """anybody's CSV or Parquet with image_id or prediction_id and probability;"""
+    """Instead of runs: CSV or Parquet with image_id or prediction_id and probability, of whatever origin."""
     labels: str = ""
-    """CSV with the labels of those, as the competition's train.csv."""
-    aggregate: Literal["mean", "max", "top2"] | None = None
+    """CSV with the labels of predictions=, as the competition's train.csv."""
+    aggregate: Aggregate | None = None
     """Breast probability from its images'; null is the run's own, and mean for files."""
     prevalence: float | None = None
     """Share of positive breasts to reweight the negatives to, on enriched sets alone; screening has 0.021."""
-    sampling: Literal["population", "enriched"] = "population"
+    sampling: Sampling = "population"
     """Whether prevalence in these predictions means anything; a run knows its own."""
     ranks: bool = False
     """Whether the file holds ranks or the like, which only order breasts: leaves out what needs probabilities."""
@@ -248,7 +244,6 @@ class EvaluateOptions:
 
     def __post_init__(self) -> None:
         require(bool(self.run) != bool(self.predictions), "run: give run=FOLDER or predictions=FILE, one of them")
-        _require_distinct(self.run)
         require(not (self.run and self.labels), "labels: a run brings its own; they go with predictions=FILE")
         require(not (self.run and self.ranks), "ranks: a run has probabilities; ranks=true goes with predictions=FILE")
 
@@ -257,19 +252,19 @@ class EvaluateOptions:
 class EnsembleOptions:
     """Options of `rsna ensemble`."""
 
-    run: tuple[str, ...]
+    run: DistinctRuns
     """Run folders, or CSV and Parquet files of predictions, two at least."""
     labels: str = ""
     """CSV with the labels, where some are files without them."""
     method: Literal["mean", "logit_mean", "rank_mean", "weights"] = "logit_mean"
     """Mean of probabilities, of logits, of ranks, or weights fitted on the other folds."""
-    aggregate: Literal["mean", "max", "top2"] | None = None
+    aggregate: Aggregate | None = None
     """Breast probability from its images', in each member; null is the runs' own, and mean where all are files."""
     ranks: tuple[str, ...] = ()
     """Members that hold ranks or the like, which only order breasts: leaves out what needs probabilities."""
     prevalence: float | None = None
     """Share of positive breasts to reweight the negatives to, on enriched sets alone."""
-    sampling: Literal["population", "enriched"] = "population"
+    sampling: Sampling = "population"
     """Whether prevalence in these predictions means anything; runs know their own."""
     resamples: NonNegativeInt = 2000
     """Patient-level bootstrap resamples behind each interval."""
@@ -278,7 +273,6 @@ class EnsembleOptions:
 
     def __post_init__(self) -> None:
         require(len(self.run) >= 2, f"run: two at least, not {len(self.run)}")
-        _require_distinct(self.run)
         strange = [name for name in self.ranks if name not in self.run]
         require(not strange, f"ranks: {strange and strange[0]} is none of run={', '.join(self.run)}")
 
@@ -299,11 +293,9 @@ class ValidateOptions:
 
     input: str
     """Folder with train.csv, labels included, and train_images; never the one that was trained on."""
-    run: str
-    """Run folder, or bundle (folder, .zip or .tar), whose folds are averaged."""
-    folds: tuple[int, ...] = ()
-    """Folds to average; empty takes every one."""
-    sampling: Literal["population", "enriched"] = "population"
+    run: ModelKey
+    folds: FoldsKey = ()
+    sampling: Sampling = "population"
     """Whether the share of positives in this set means anything."""
     average: Literal["logits", "probabilities"] = "logits"
     """What is averaged over folds."""
@@ -313,8 +305,7 @@ class ValidateOptions:
     """Patient-level bootstrap resamples behind every interval."""
     batch_size: AtLeastOne = 16
     """Images per forward pass."""
-    workers: AtLeastOne | None = None
-    """Preparing processes; null is one a core."""
+    workers: WorkersKey = None
     out: str = ""
     """Predictions, a row an image, as .csv or .parquet; empty writes none."""
 
@@ -328,8 +319,7 @@ class ValidateOptions:
 class LeaderboardOptions:
     """Options of `rsna leaderboard`."""
 
-    runs: str = "runs"
-    """Folder that holds run folders."""
+    runs: RunsKey = "runs"
     format: Literal["text", "json", "csv"] = "text"
     """text for people; json and csv for programs, with every column and no rounding."""
     resamples: NonNegativeInt = 2000
@@ -340,7 +330,7 @@ class LeaderboardOptions:
 class SubmitOptions:
     """Options of `rsna leaderboard submit`."""
 
-    run: tuple[str, ...] = ()
+    run: DistinctRuns = ()
     """Run folder that the scores belong to; with submissions=FILE one or several, or every one in runs= where empty."""
     public: float | None = None
     """Score on the public part of the hidden test set."""
@@ -348,8 +338,7 @@ class SubmitOptions:
     """Score on the private part."""
     submissions: str = ""
     """CSV from `kaggle competitions submissions --csv`; a row belongs to the run that its description names."""
-    runs: str = "runs"
-    """Folder that holds run folders."""
+    runs: RunsKey = "runs"
 
     def __post_init__(self) -> None:
         typed = self.public is not None or self.private is not None
@@ -361,10 +350,9 @@ class SubmitOptions:
 class ReportOptions:
     """Options of `rsna report`."""
 
-    run: tuple[str, ...] = ()
+    run: DistinctRuns = ()
     """Run folders to report on, one or several; empty takes every run in runs=."""
-    runs: str = "runs"
-    """Folder that holds run folders."""
+    runs: RunsKey = "runs"
     out: str = "report.html"
     """HTML file to write; it needs no other file and no network."""
     data: str = ""
@@ -374,16 +362,12 @@ class ReportOptions:
     resamples: NonNegativeInt = 1000
     """Patient-level resamples behind the intervals of slices and the comparison with the leader."""
 
-    def __post_init__(self) -> None:
-        _require_distinct(self.run)
-
 
 @settings
 class ExplainOptions:
     """Options of `rsna explain`."""
 
-    run: str
-    """Run folder, or bundle (folder, .zip or .tar)."""
+    run: ModelKey
     image: str
     """DICOM, PNG or JPEG file, or an image_id of the run's set."""
     out: str = "explain"

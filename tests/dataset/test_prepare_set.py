@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from rsna.config.data import DataSettings, PreprocessSettings
-from rsna.config.schema import Config, PrepareOptions
+from rsna.config.schema import Config, PrepareSettings
 from rsna.dataset.prepare_set import prepare_set
 from rsna.dataset.source import load_table
 from rsna.prepare.table import PrepareError
@@ -52,7 +52,7 @@ def test_failures_are_said_and_too_many_end_it(root, tmp_path):
         cache_dir=str(tmp_path / "cache"),
         data=DataSettings(str(root)),
         preprocess=preprocess,
-        prepare=PrepareOptions(workers=1, max_failed=0.5),
+        prepare=PrepareSettings(workers=1, max_failed=0.5),
     )
     table = load_table(root)
     lines = []
@@ -63,4 +63,4 @@ def test_failures_are_said_and_too_many_end_it(root, tmp_path):
     assert lines[0].endswith("1 failed")
     assert lines[1].startswith("failed: 1002: ")
     with pytest.raises(PrepareError, match="1002|1 of 4"):
-        prepare_set(replace(config, prepare=PrepareOptions(workers=1, max_failed=0.1)), table, lines.append)
+        prepare_set(replace(config, prepare=PrepareSettings(workers=1, max_failed=0.1)), table, lines.append)
