@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rsna.cli.verb import verb
 from rsna.config.settings import ConfigError
-from rsna.config.verbs import ExplainOptions, LeaderboardOptions, ReportOptions, SubmitOptions
+from rsna.config.verbs import ExplainOptions, LeaderboardOptions, LeaderboardSubmitOptions, ReportOptions
 
 if TYPE_CHECKING:
     from rsna.runs.run import Run
@@ -28,8 +28,8 @@ def _leaderboard(options: LeaderboardOptions) -> None:
     print(show(leaderboard(runs, options.resamples)))
 
 
-@verb("leaderboard submit", SubmitOptions)
-def _submit(options: SubmitOptions) -> None:
+@verb("leaderboard submit", LeaderboardSubmitOptions)
+def _submit(options: LeaderboardSubmitOptions) -> None:
     """Record what the competition's leaderboard said of a run.
 
     rsna leaderboard submit run=runs/b3-rsna public=0.52 private=0.49
@@ -93,11 +93,8 @@ def _explain(options: ExplainOptions) -> None:
     found = explain(trained_of(source, options.folds or own), file, options.height)
     folder = Path(options.out)
     for name, pixels in (("original", found.original), ("heat", found.picture()[..., ::-1])):
-        encoded, content = cv2.imencode(".png", pixels)
-        if not encoded:
-            raise RuntimeError(f"OpenCV cannot encode a PNG of {pixels.shape}")
         path = folder / f"{file.stem}_{name}.png"
-        write_atomic(path, content.tobytes())
+        write_atomic(path, cv2.imencode(".png", pixels)[1].tobytes())
         print(path)
     seen = "that has not seen the patient" if own and not options.folds else "averaged"
     print(f"Grad-CAM of the cancer logit, fold {', '.join(map(str, found.folds))} {seen}")

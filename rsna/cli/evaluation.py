@@ -1,18 +1,15 @@
 """Verbs that score predictions: evaluate, ensemble."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rsna.cli.verb import verb
+from rsna.config.data import Aggregate, Sampling
 from rsna.config.settings import ConfigError
 from rsna.config.verbs import EnsembleOptions, EvaluateOptions
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from rsna.evaluation.breasts import Aggregate
-    from rsna.runs.schema import Sampling
 
 
 @verb("evaluate", EvaluateOptions)
@@ -46,9 +43,7 @@ def _evaluate(options: EvaluateOptions) -> None:
             probabilities=not options.ranks,
             resamples=options.resamples,
         )
-        if len(sources) > 1:
-            print(f"\n{name}")
-        print(found.table() + source.note)
+        print((f"\n{name}\n" if len(sources) > 1 else "") + found.table() + source.note)
         results[name] = found.to_dict()
         if options.slices:
             parts = slices(found)
@@ -102,19 +97,18 @@ def _ensemble(options: EnsembleOptions) -> None:
         write_json(options.out, found.to_dict())
 
 
-@dataclass(frozen=True)
-class _Predictions:
+class _Predictions(NamedTuple):
     """What is scored."""
 
     images: "pd.DataFrame"
-    sampling: "Sampling"
-    aggregate: "Aggregate"
+    sampling: Sampling
+    aggregate: Aggregate
     """How the run makes breasts of images."""
     note: str = ""
     """Lines to print under the metrics."""
 
 
-def _read_run(path: str, asked: "Aggregate | None") -> _Predictions:
+def _read_run(path: str, asked: Aggregate | None) -> _Predictions:
     """Out-of-fold predictions of every finished fold of a run; a note where folds lack, or it aggregates otherwise."""
     from rsna.runs.run import open_run
 

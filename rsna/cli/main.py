@@ -17,9 +17,6 @@ VERBS = {
     if isinstance(verb, Verb)
 }
 
-_DEBUG = "RSNA_DEBUG"
-"""Environment variable that shows where an error came from."""
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs ``rsna VERB key=value …``.
@@ -30,7 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help", "help"):
-        print(_usage())
+        width = max(map(len, VERBS))
+        rows = "\n".join(f"  {verb.name:<{width}}  {verb.summary}" for verb in VERBS.values())
+        head = "rsna VERB key=value …    (rsna VERB --help for its keys and examples; rsna --version)"
+        print(f"{head}\n\n{rows}\n\nFor research, not a medical device.")
         return 0 if given else 2
     if given == ["--version"]:
         print(f"rsna {version('rsna-mammography')}")
@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in VERBS:
         # A misspelt word, or the first of two.
         near = [*(verb for verb in VERBS if verb.split()[0] == name), *difflib.get_close_matches(name, VERBS, n=2)]
-        print(f"rsna: there is no verb {name!r}; {_hint(near)}", file=sys.stderr)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"verbs: {', '.join(VERBS)}"
+        print(f"rsna: there is no verb {name!r}; {hint}", file=sys.stderr)
         return 2
     verb = VERBS[name]
     if any(argument in ("-h", "--help") for argument in rest):
@@ -54,18 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
         return 130
     except Exception as error:
-        if os.environ.get(_DEBUG) or not speaks_for_itself(error):
+        # With RSNA_DEBUG set, an error shows where it came from.
+        if os.environ.get("RSNA_DEBUG") or not speaks_for_itself(error):
             raise
         print(f"rsna {name}: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
-
-
-def _hint(near: Sequence[str]) -> str:
-    return f"did you mean {' or '.join(near)}?" if near else f"verbs: {', '.join(VERBS)}"
-
-
-def _usage() -> str:
-    width = max(map(len, VERBS))
-    rows = "\n".join(f"  {verb.name:<{width}}  {verb.summary}" for verb in VERBS.values())
-    head = "rsna VERB key=value …    (rsna VERB --help for its keys and examples; rsna --version)"
-    return f"{head}\n\n{rows}\n\nFor research, not a medical device."

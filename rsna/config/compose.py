@@ -5,14 +5,17 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from rsna.config.data import DATA_VARIABLE, DEFAULT_ROOT
-from rsna.config.overrides import fit_override
 from rsna.config.schema import Config
 from rsna.config.settings import ConfigError, fields_of, from_mapping, is_group, require, to_mapping, unknown_key
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
+_NO_TEXT = re.compile(r"[+-]?[\d._]*\d[\d._]*(e[+-]?\d+)?|[+-]?inf|nan|true|false", re.IGNORECASE)
+"""What Hydra takes for a number or a truth."""
+_ITEM = re.compile(r"'[^']*'|\"[^\"]*\"|[^\[\],\s][^\[\],]*")
+"""A value, an item of a list, or one choice of a sweep; quoted as a whole or not at all."""
 
 
 def conf_dir() -> Path:
@@ -42,23 +45,19 @@ def compose(arguments: Sequence[str]) -> Config:
     Raises:
         ConfigError: A misspelt key, an unknown group, a value that is not allowed.
     """
-    composed: list[Any] = []
+    found: list[Any] = []
     flags, overrides, said = read_arguments(arguments)
     require(not {"-m", "--multirun"} & set(flags), "-m: train.py alone sweeps; give one configuration")
     if said:
         print(said, file=sys.stderr)
-    run_hydra(flags, overrides, composed.append)
-    if not composed:
+    run_hydra(flags, overrides, lambda composed: found.append(composed))  # no method: Hydra looks for a function's file
+    if not found:
         sys.exit(0)  # --cfg and its like print and do nothing
-    return freeze(composed[0])
+    return freeze(found[0])
 
 
 def run_hydra(flags: Sequence[str], overrides: Sequence[str], task: Callable[[Any], Any]) -> None:
-    """Calls ``task`` with the composition, or for each job of a sweep, as Hydra's own ``main`` does.
-
-    Raises:
-        ConfigError: Hydra cannot compose what was asked for.
-    """
+    """Calls ``task``, a function, with the composition, or for each job of a sweep, as Hydra's own ``main`` does."""
     import hydra
     from hydra.core.config_store import ConfigStore
     from hydra.errors import HydraException
@@ -71,15 +70,12 @@ def run_hydra(flags: Sequence[str], overrides: Sequence[str], task: Callable[[An
     OmegaConf.set_struct(schema, True)
     ConfigStore.instance().store(name="schema", node=schema)
 
-    def job(composed: Any) -> Any:  # Hydra looks for the file of a function, which a method may not have
-        return task(composed)
-
     # Hydra reads the command line itself, wants overrides in one row, and ends the process at an error unless the
     # variable asks for the error itself.
     folder, full, argv = str(conf_dir()), os.environ.get(_FULL_ERROR), sys.argv
     sys.argv, os.environ[_FULL_ERROR] = ["train.py", *overrides, *flags], "1"
     try:
-        hydra.main(version_base="1.3", config_path=folder, config_name="config")(job)()
+        hydra.main(version_base="1.3", config_path=folder, config_name="config")(task)()
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
         raise _explain(error) from error
     finally:
@@ -96,9 +92,6 @@ def read_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str], str]
     Returns:
         Hydra's flags; the overrides, whose text is quoted where Hydra would take it for a number; the line to say, or
         nothing.
-
-    Raises:
-        ConfigError: A key that the schema lacks, or a value that needs quotes.
     """
     # Hydra's flags change between its releases, and with them which of them take a value.
     from hydra._internal.utils import get_args_parser
@@ -109,12 +102,8 @@ def read_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str], str]
         given.remove(override)
     overrides = [_check_override(override) for override in flags.overrides]
     keys = {re.split("[=@]", override.lstrip("+~"))[0] for override in overrides}
-    if (
-        keys & {"experiment", "data", "data.root"}
-        or flags.config_name
-        or os.environ.get(DATA_VARIABLE)
-        or DEFAULT_ROOT.is_dir()
-    ):
+    named = keys & {"experiment", "data", "data.root"} or flags.config_name or flags.config_path
+    if named or os.environ.get(DATA_VARIABLE) or DEFAULT_ROOT.is_dir():
         return given, overrides, ""
     said = f"neither ${DATA_VARIABLE} nor {DEFAULT_ROOT} is there: experiment=demo, the embedded sample"
     return given, [*overrides, "experiment=demo"], said
@@ -160,25 +149,52 @@ def _check_override(argument: str) -> str:
     if not equals:
         require(argument.startswith("~"), f"{argument!r}: write overrides as key=value, flags before or behind them")
         return argument
-    group = re.split("[@]", key)[0]
     if re.split("[./]", key)[0] == "hydra":
         return argument
-    if group in groups():
-        options = ", ".join(groups()[group])
+    group = key.partition("@")[0]
+    if options := groups().get(group):
         chosen = value.strip() not in ("", "null") and not value.startswith(("[", "{"))
-        require(chosen, f"{argument}: choose one of {options}; without {group}= it is the default")
+        require(chosen, f"{argument}: choose one of {', '.join(options)}; without {group}= it is the default")
         return argument
     # A group of the user's own, too, is without a dot; whether there is one, Hydra knows.
     known = "." in key or key in fields_of(Config)
-    return fit_override(argument, _key_type(key)) if known else argument
+    return _fit_override(argument, _key_type(key)) if known else argument
+
+
+def _fit_override(argument: str, kind: Any) -> str:
+    """A ``key=value`` for Hydra, whose grammar has numbers, lists and sweeps of its own, read by the type of its key.
+
+    To Hydra ``name=1.50`` is 1.5, so numbers are quoted where text is meant.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    options = get_args(kind)
+    listed = options == (str, ...)
+    choice = get_origin(kind) is Literal and all(isinstance(option, str) for option in options)
+    text = kind is str or listed or choice
+    key, _, value = argument.partition("=")
+    try:
+        OverridesParser.create().parse_override(argument)
+    except HydraException as error:
+        if not text:
+            raise ConfigError(f"{argument}: Hydra cannot read this value: {str(error).splitlines()[0]}") from None
+        items = [item.strip(" '\"") for item in (value.strip("[]").split(",") if listed else [value])]
+        quoted = ",".join(f'"{item}"' for item in items)
+        raise ConfigError(
+            f"{argument}: blanks and signs in this value mean something to Hydra; put it into two pairs of quotes, "
+            f"the outer one for the shell: '{key}={f'[{quoted}]' if listed else quoted}'"
+        ) from None
+    return f"{key}={_ITEM.sub(_as_text, value)}" if text else argument
+
+
+def _as_text(item: re.Match[str]) -> str:
+    bare = item[0].rstrip()
+    return f"'{bare}'" if _NO_TEXT.fullmatch(bare) else item[0]
 
 
 def _key_type(key: str) -> Any:
-    """Type of a dotted key.
-
-    Raises:
-        ConfigError: There is no such key.
-    """
+    """Type of a dotted key; one that is not there is refused."""
     cls: Any = Config
     for part in key.split("."):
         known = fields_of(cls) if is_group(cls) else {}

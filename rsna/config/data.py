@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt
+from pydantic import AfterValidator, Field, NonNegativeInt
 
 from rsna.config.settings import ConfigError, require, settings
 
@@ -23,6 +23,15 @@ Sampling = Literal["population", "enriched"]
 Aggregate = Literal["mean", "max", "top2"]
 """How a breast's probability is made of its images'."""
 
+
+def _check_folder_name(name: str) -> str:
+    bad = set(name) & set("/\\ ")
+    require(not bad, f"name: {name!r} becomes a folder's name; leave out {' '.join(sorted(bad))!r}")
+    return name
+
+
+FolderName = Annotated[str, AfterValidator(_check_folder_name)]
+
 NumberOfFolds = Annotated[int, Field(ge=2, le=100)]
 
 DATA_VARIABLE = "RSNA_DATA"
@@ -38,7 +47,7 @@ class DataSettings:
 
     root: str = str(DEFAULT_ROOT)
     """Folder with train.csv and train_images/<patient_id>/<image_id>.{dcm,png,jpg}."""
-    name: str = ""
+    name: FolderName = ""
     """Short name of the set, carried by caches and runs; the folder's own name where empty."""
     sampling: Sampling = "population"
     """Whether prevalence in this set means anything: population, as screening sees it, or enriched with cancers."""
@@ -51,8 +60,6 @@ class DataSettings:
 
     def __post_init__(self) -> None:
         require(bool(self.root), "root: name the folder that holds train.csv")
-        bad = set(self.name) & set("/\\ ")
-        require(not bad, f"name: {self.name!r} becomes a folder's name; leave out {' '.join(sorted(bad))!r}")
 
 
 def require_data(root: str) -> None:

@@ -31,7 +31,6 @@ python train.py -m optim.lr=1e-3,1e-4        a sweep: each job in a run folder o
 python train.py --config-dir=/my/conf experiment=mine      an experiment file of your own
 """.strip()
 
-
 _INTRODUCTION = """
 # Configuration
 
@@ -43,11 +42,10 @@ before any work. Files of your own, and sweeps: [training.md](training.md).
 
 def describe(cls: type[Any], prefix: str = "") -> str:
     """Lines ``key=default  sentence [what is allowed]`` for every field of a settings class."""
-    rows = [
-        (f"{key}={default}", f"{sentence} [{takes}]" if takes else sentence)
-        for key, default, takes, sentence in _rows(cls, prefix)
-    ]
-    return _columns(rows)
+    rows = _rows(cls, prefix)
+    return _columns(
+        [(f"{key}={default}", f"{text} [{takes}]" if takes else text) for key, default, takes, text in rows]
+    )
 
 
 def train_help() -> str:
@@ -59,8 +57,7 @@ def train_help() -> str:
         "Examples:\n" + textwrap.indent(TRAIN_EXAMPLES, "  "),
         "Groups, chosen as group=option; an experiment chooses several:",
     ]
-    for group, options in groups().items():
-        parts.append(f"{group}\n{_columns(options.items())}")
+    parts += [f"{group}\n{_columns(options.items())}" for group, options in groups().items()]
     parts.append("Keys, with their defaults before any group, and what is allowed:")
     parts += [f"{title}\n{describe(cls, prefix)}" for title, cls, prefix in _sections()]
     parts.append(
@@ -91,22 +88,20 @@ def _columns(rows: Iterable[tuple[str, str]]) -> str:
     width = min(max(len(key) for key, _ in rows), 36)
     indent, lines = " " * (width + 4), []
     for key, text in rows:
-        wrapped = [indent + line for line in textwrap.wrap(text, _WIDTH - width - 4)]
-        if len(key) <= width and wrapped:
-            wrapped[0] = f"  {key:<{width}}  {wrapped[0].lstrip()}"
-        else:  # a key that is wider stands in a line of its own
-            wrapped.insert(0, f"  {key}")
-        lines += wrapped
+        # A key that is wider stands in a line of its own.
+        left = f"  {key:<{width}}  " if len(key) <= width else f"  {key}\n{indent}"
+        lines.append(left + f"\n{indent}".join(textwrap.wrap(text, _WIDTH - width - 4)))
     return "\n".join(lines)
 
 
 def _sections() -> list[tuple[str, type[Any], str]]:
     """(title, class, prefix of its keys): the experiment's own keys, then its groups in order."""
-    sections: list[tuple[str, type[Any], str]] = [("The experiment", Config, "")]
-    for name, field in fields_of(Config).items():
-        if is_group(field.annotation):
-            sections.append((f"{name}: {field.description}", field.annotation, f"{name}."))
-    return sections
+    inner = [
+        (f"{name}: {field.description}", field.annotation, f"{name}.")
+        for name, field in fields_of(Config).items()
+        if is_group(field.annotation)
+    ]
+    return [("The experiment", Config, ""), *inner]
 
 
 def _rows(cls: type[Any], prefix: str) -> list[tuple[str, str, str, str]]:
@@ -115,13 +110,12 @@ def _rows(cls: type[Any], prefix: str) -> list[tuple[str, str, str, str]]:
     for name, field in fields_of(cls).items():
         if is_group(field.annotation):
             continue
-        default = (
-            "…" if field.is_required() else json.dumps(to_jsonable_python(field.get_default()), ensure_ascii=False)
-        )
+        value = to_jsonable_python(field.get_default())
+        default = "…" if field.is_required() else json.dumps(value, ensure_ascii=False).strip('"')
         # The default shows which kind of number it is.
         takes = re.sub("a (finite|whole) number (?=[≥>i])", "", allowed(field))
         sentence = " ".join((field.description or "").split())
-        rows.append((f"{prefix}{name}", default.strip('"'), "" if takes in _OBVIOUS else takes, sentence))
+        rows.append((f"{prefix}{name}", default, "" if takes in _OBVIOUS else takes, sentence))
     return rows
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, NonNegativeInt, PositiveFloat
 
-from rsna.config.data import Aggregate, DataSettings, FoldSettings, PreprocessSettings, TargetName
+from rsna.config.data import Aggregate, DataSettings, FolderName, FoldSettings, PreprocessSettings, TargetName
 from rsna.config.model import ModelSettings
 from rsna.config.settings import AtLeastOne, Fraction, require, settings
 from rsna.config.training import AugmentSettings, LossSettings, OptimSettings, SamplerSettings, TrainerSettings
@@ -39,7 +39,7 @@ class PrepareSettings:
 class Config:
     """One experiment: data, preparing, folds, model, training, evaluation."""
 
-    name: str = "b3"
+    name: FolderName = "b3"
     """Name of the experiment; with the name of the set it names the run folder."""
     run: str = ""
     """Run folder; empty is runs/<name>-<data.name>."""
@@ -102,8 +102,7 @@ class Config:
             f"augment.crop: {self.augment.crop} and model.crop={self.model.crop}: random crops in training need a "
             "centre crop in evaluation, and the other way round; set both or neither",
         )
-        bad = set(self.name) & set("/\\ ")
-        require(not bad and bool(self.name), f"name: {self.name!r} becomes a folder's name; no slashes or spaces")
+        require(bool(self.name), "name: it names the run folder; leave it out or give one")
 
     @property
     def run_dir(self) -> Path:

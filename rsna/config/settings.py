@@ -22,6 +22,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, to_jsonable_python
 
 T = TypeVar("T")
+Kind = tuple[Any, tuple[Any, ...]]
+"""One of the types that a field may have, with its limits."""
 
 AtLeastOne = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -83,7 +85,7 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], where: str = "") -> T
             raise unknown_key(f"{prefix}{key}", str(key), fields)
         kind = fields[key].annotation
         # Strict pydantic takes no mapping for a class; and so each class is told its own dotted key.
-        values[key] = from_mapping(kind, value, f"{prefix}{key}") if is_group(kind) else _read(_kinds(kind), value)
+        values[key] = from_mapping(kind, value, f"{prefix}{key}") if is_group(kind) else _read(kind, value)
     try:
         return cls(**values)
     except ConfigError as error:
@@ -92,8 +94,7 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], where: str = "") -> T
 
 def to_mapping(settings: Any) -> dict[str, Any]:
     """The inverse of :func:`from_mapping`: plain JSON types, tuples as lists."""
-    mapping: dict[str, Any] = to_jsonable_python(settings)
-    return mapping
+    return cast("dict[str, Any]", to_jsonable_python(settings))
 
 
 def digest(*parts: Any) -> str:
@@ -105,24 +106,17 @@ def digest(*parts: Any) -> str:
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     """Lines ``key: ours → theirs`` for every leaf in which two nested mappings differ."""
-    flat_ours, flat_theirs = flatten(ours), flatten(theirs)
-    absent = "(absent)"
-    return [
-        f"{key}: {flat_ours.get(key, absent)} → {flat_theirs.get(key, absent)}"
-        for key in sorted(flat_ours.keys() | flat_theirs.keys())
-        if flat_ours.get(key, absent) != flat_theirs.get(key, absent)
-    ]
+    sides = [flatten(ours), flatten(theirs)]
+    keys = sorted(set().union(*sides))
+    leaves = [(key, *(side.get(key, "(absent)") for side in sides)) for key in keys]
+    return [f"{key}: {our} → {their}" for key, our, their in leaves if our != their]
 
 
 def flatten(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """``{"a": {"b": 1}}`` → ``{"a.b": 1}``."""
     flat: dict[str, Any] = {}
     for key, value in mapping.items():
-        dotted = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{dotted}.")
-        else:
-            flat[dotted] = value
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return flat
 
 
@@ -142,8 +136,7 @@ def parse_assignments(arguments: Iterable[str]) -> dict[str, Typed]:
 
 def fields_of(cls: type[Any]) -> dict[str, FieldInfo]:
     """Fields of a settings class by name: annotation, default, ranges, and its docstring as ``description``."""
-    fields: dict[str, FieldInfo] = cls.__pydantic_fields__
-    return fields
+    return cast("dict[str, FieldInfo]", cls.__pydantic_fields__)
 
 
 def is_group(kind: Any) -> TypeGuard[type[Any]]:
@@ -153,7 +146,7 @@ def is_group(kind: Any) -> TypeGuard[type[Any]]:
 
 def allowed(field: FieldInfo) -> str:
     """What a field takes, for people: ``a whole number ≥ 1, or auto``."""
-    return ", or ".join(_kind_in_words(kind, (*field.metadata, *limits)) for kind, limits in _kinds(field.annotation))
+    return _in_words(_kinds(field.annotation, *field.metadata))
 
 
 def unknown_key(key: str, part: str, known: Iterable[str]) -> ConfigError:
@@ -169,20 +162,20 @@ def require(condition: bool, message: str) -> None:
         raise ConfigError(message)
 
 
-def _kinds(annotation: Any) -> list[tuple[Any, tuple[Any, ...]]]:
-    """``Annotated[int, Field(ge=0)] | Literal["all"]`` → each type with its limits."""
+def _kinds(annotation: Any, *limits: Any) -> list[Kind]:
+    """``Annotated[int, Field(ge=0)] | Literal["all"]`` → each type with its limits, and with those of the field."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
-        return [kind for argument in arguments for kind in _kinds(argument)]
+        return [kind for argument in arguments for kind in _kinds(argument, *limits)]
     if origin is Annotated:
-        limits = [limit for a in arguments[1:] for limit in (a.metadata if isinstance(a, FieldInfo) else [a])]
-        return [(kind, (*limits, *inner)) for kind, inner in _kinds(arguments[0])]
-    return [(annotation, ())]
+        inner = [limit for a in arguments[1:] for limit in (a.metadata if isinstance(a, FieldInfo) else [a])]
+        return _kinds(arguments[0], *limits, *inner)
+    return [(annotation, limits)]
 
 
-def _read(kinds: list[tuple[Any, tuple[Any, ...]]], value: Any) -> Any:
-    """A value as pydantic's strict mode wants it for these types; what fits none is left as it is, to be refused."""
-    names = [kind for kind, _ in kinds]
+def _read(annotation: Any, value: Any) -> Any:
+    """A value as pydantic's strict mode wants it for this type; what does not fit is left as it is, to be refused."""
+    names = [kind for kind, _ in _kinds(annotation)]
     items = next((get_args(kind) for kind in names if get_origin(kind) is tuple), ())
     if items and isinstance(value, Typed):
         value = [Typed(item) for item in _split(value)]
@@ -190,7 +183,7 @@ def _read(kinds: list[tuple[Any, tuple[Any, ...]]], value: Any) -> Any:
         value = [value] if value else []
     if items and isinstance(value, (list, tuple)):
         # Every item of our lists has the same type, so the first stands for all.
-        return tuple(_read(_kinds(items[0]), item) for item in value)
+        return tuple(_read(items[0], item) for item in value)
     if not isinstance(value, str):
         # YAML reads `name: 2024` as a number.
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -234,18 +227,18 @@ def _explain(fields: Mapping[str, FieldInfo], errors: list[ErrorDetails]) -> str
         return f"{name}: is required: {field.description}"
     if first["type"] in ("missing", "too_short", "too_long"):
         return f"{name}: expected {allowed(field)}, got {list(value)!r}"
-    kinds = _kinds(field.annotation)
-    key = name
+    key, kinds = name, _kinds(field.annotation, *field.metadata)
     if inner and isinstance(inner[0], int):  # within a list
         key, kinds = f"{name}[{inner[0]}]", _kinds(get_args(kinds[0][0])[0])
     # Of several types that a field may have, the one whose value is merely out of range was meant.
     if any(error["type"] in _OUT_OF_RANGE for error in errors if error["loc"][:1] == first["loc"][:1]):
-        return f"{key}: {value} {_outside(kinds, field)}"
-    choices = [option for kind, _ in kinds if get_origin(kind) is Literal for option in get_args(kind)]
-    if choices and len(kinds) == 1:
-        return f"{key}: {value!r} is not one of {', '.join(map(str, choices))}"
-    said = ", or ".join(_kind_in_words(kind, (*field.metadata, *limits)) for kind, limits in kinds)
-    return f"{key}: expected {said}, got {value!r}"
+        limits = _limits(limit for _, found in kinds for limit in found)
+        if limits.keys() in ({"ge"}, {"gt"}):
+            return f"{key}: {value} is {'below' if 'ge' in limits else 'not above'} {max(limits.values()):g}"
+        return f"{key}: {value} is not {_interval(limits)}"
+    if first["type"] == "literal_error" and len(kinds) == 1:
+        return f"{key}: {value!r} is not one of {_in_words(kinds)}"
+    return f"{key}: expected {_in_words(kinds)}, got {value!r}"
 
 
 def _limits(limits: Iterable[Any]) -> dict[str, Any]:
@@ -256,29 +249,23 @@ def _limits(limits: Iterable[Any]) -> dict[str, Any]:
 
 def _interval(limits: Mapping[str, Any]) -> str:
     """``≥ 1``, ``> 0``, ``in [0, 1)``; empty without limits."""
-    low = limits.get("ge", limits.get("gt"))
-    high = limits.get("le", limits.get("lt"))
+    low, high = limits.get("ge", limits.get("gt")), limits.get("le", limits.get("lt"))
     if high is None:
         return "" if low is None else f"{'≥' if 'ge' in limits else '>'} {low:g}"
     return f"in {'[' if 'ge' in limits else '('}{low:g}, {high:g}{']' if 'le' in limits else ')'}"
 
 
-def _outside(kinds: list[tuple[Any, tuple[Any, ...]]], field: FieldInfo) -> str:
-    limits = _limits([*field.metadata, *(limit for _, inner in kinds for limit in inner)])
-    words = {"ge": "is below {ge:g}", "gt": "is not above {gt:g}"}
-    only = next(iter(limits)) if len(limits) == 1 else ""
-    return words[only].format(**limits) if only in words else f"is not {_interval(limits)}"
+def _in_words(kinds: Iterable[Kind]) -> str:
+    return ", or ".join(_kind_in_words(kind, limits) for kind, limits in kinds)
 
 
-def _kind_in_words(kind: Any, limits: Iterable[Any]) -> str:
+def _kind_in_words(kind: Any, limits: tuple[Any, ...]) -> str:
     if get_origin(kind) is Literal:
         return ", ".join(map(str, get_args(kind)))
     if get_origin(kind) is tuple:
         items = get_args(kind)
-        (item, inner), *_ = _kinds(items[0])
-        one = _kind_in_words(item, (*limits, *inner))
+        one = _in_words(_kinds(items[0], *limits)[:1])
         if items[-1] is not ...:
             return f"a list of {len(items)} values, {one} each"
         return "a list of " + re.sub("^a (.*) number", r"\1 numbers", one)
-    interval = _interval(_limits(limits))
-    return f"{_NAMES.get(kind, 'settings')} {interval}".rstrip()
+    return f"{_NAMES.get(kind, 'settings')} {_interval(_limits(limits))}".rstrip()

@@ -122,7 +122,7 @@ class TrainerSettings:
     """Kind of device; auto takes GPUs where there are any."""
     devices: AtLeastOne | Literal["auto"] = "auto"
     """Number of devices; auto takes every GPU that the global batch can be spread over, or one CPU process."""
-    precision: Literal["auto", "32", "bf16", "fp16"] = "auto"
+    precision: WantedPrecision = "auto"
     """Arithmetic; auto takes bf16 or fp16 where the GPU has it, else 32 bits."""
     workers: NonNegativeInt | Literal["auto"] = "auto"
     """Loader processes per device; 0 loads in the training process."""

@@ -1,4 +1,7 @@
-"""The options of every verb. Nothing heavy is imported here: they are read and checked first, and printed by --help."""
+"""The options of every verb: `PredictOptions` are the keys of `rsna predict`, and so on.
+
+Nothing heavy is imported here: options are read and checked first, and printed by --help.
+"""
 
 import re
 from pathlib import Path
@@ -25,6 +28,12 @@ ModelKey = Annotated[str, Field(description="Run folder, or bundle (folder, .zip
 FoldsKey = Annotated[tuple[int, ...], Field(description="Folds to use; every trained one where empty.")]
 WorkersKey = Annotated[AtLeastOne | None, Field(description="Preparing processes; null is one a core.")]
 TimeoutKey = Annotated[PositiveFloat, Field(description="Seconds after which a file is given up as unreadable.")]
+AverageKey = Annotated[Literal["logits", "probabilities"], Field(description="What is averaged over the folds.")]
+# The threshold was chosen on out-of-fold predictions, so by default new images are predicted as those were.
+FlipKey = Annotated[
+    bool | None,
+    Field(description="Predict mirrored images, too, in twice the time, and average; null does as it was out of fold."),
+]
 RunsKey = Annotated[str, Field(description="Folder that holds run folders.")]
 DistinctRuns = Annotated[tuple[str, ...], AfterValidator(_distinct)]
 
@@ -33,19 +42,14 @@ _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 @settings
 class InferOptions:
-    """Options of `infer.py`."""
-
     run: ModelKey
     input: str
     """Folder with test.csv and test_images (or a column path in test.csv), or any folder of DICOM files."""
     out: str = "submission.csv"
     """Submission to write; images, breasts, failures and progress are written beside it."""
     folds: FoldsKey = ()
-    average: Literal["logits", "probabilities"] = "logits"
-    """What is averaged over the folds."""
-    flip: bool | None = None
-    """Test-time augmentation: predict the mirrored image, too, and average; twice the network's time. null does as the
-    out-of-fold predictions were made, on which the threshold was chosen."""
+    average: AverageKey = "logits"
+    flip: FlipKey = None
     submit: Literal["threshold", "probability"] = "threshold"
     """Column cancer: 0 or 1 at the threshold, or the probability."""
     threshold: Fraction | None = None
@@ -77,8 +81,6 @@ class InferOptions:
 
 @settings
 class PredictOptions:
-    """Options of `rsna predict`."""
-
     input: str
     """A DICOM file, or a folder of them, with test.csv or without; a file of it that cannot be read is a failure."""
     run: ModelKey
@@ -90,8 +92,6 @@ class PredictOptions:
 
 @settings
 class BundleMakeOptions:
-    """Options of `rsna bundle make`."""
-
     run: str
     """Run folder with trained folds."""
     out: str
@@ -120,19 +120,14 @@ class BundleMakeOptions:
 
 @settings
 class BundleVerifyOptions:
-    """Options of `rsna bundle verify`."""
-
     run: str
     """Bundle to verify: folder, .zip or .tar."""
     install: bool = True
-    """Install it into a new environment and predict there with the network cut; false checks files and predicts
-    here."""
+    """Install it into a new environment and predict there with the network cut; false checks and predicts here."""
 
 
 @settings
 class ExportOptions:
-    """Options of `rsna export`."""
-
     run: ModelKey
     format: Literal["onnx"] = "onnx"
     """What to write."""
@@ -145,22 +140,17 @@ class ExportOptions:
 
 @settings
 class TableOptions:
-    """Options of `rsna table`."""
-
     input: str
     """Folder of DICOM files, of any depth; links are followed, what is hidden is passed over."""
     out: str = ""
     """CSV to write, never over one that is there; empty is <input>/train.csv, where training looks for it. Outside of
     the input it names the images by their whole paths. What is not in it is listed in <out>_left_out.csv."""
     labels: str = ""
-    """CSV with labels, joined on image_id, or patient_id and laterality, or patient_id; it fills in what headers do not
-    say."""
+    """CSV with labels, joined on image_id, or patient_id and laterality, or patient_id; fills in what headers lack."""
 
 
 @settings
 class AuditOptions:
-    """Options of `rsna audit`."""
-
     input: str
     """Folder in the competition's layout, or with a table that names its files, or any folder of images."""
     out: str = "audit"
@@ -173,8 +163,6 @@ class AuditOptions:
 
 @settings
 class BrowseOptions:
-    """Options of `rsna browse`."""
-
     out: str = "browse"
     """Folder for the sheets."""
     n: NonNegativeInt = 24
@@ -187,8 +175,6 @@ class BrowseOptions:
 
 @settings
 class FoldsMakeOptions:
-    """Options of `rsna folds make`."""
-
     labels: str
     """CSV with patient_id, image_id, laterality and cancer, as the competition's train.csv."""
     out: str = "folds.csv"
@@ -201,8 +187,6 @@ class FoldsMakeOptions:
 
 @settings
 class FoldsCheckOptions:
-    """Options of `rsna folds check`."""
-
     splits: str = ""
     """CSV with patient_id and fold."""
     train: str = ""
@@ -217,8 +201,6 @@ class FoldsCheckOptions:
 
 @settings
 class EvaluateOptions:
-    """Options of `rsna evaluate`."""
-
     run: DistinctRuns = ()
     """Run folders whose out-of-fold predictions to score, one or several."""
     predictions: str = ""
@@ -250,8 +232,6 @@ class EvaluateOptions:
 
 @settings
 class EnsembleOptions:
-    """Options of `rsna ensemble`."""
-
     run: DistinctRuns
     """Run folders, or CSV and Parquet files of predictions, two at least."""
     labels: str = ""
@@ -279,8 +259,6 @@ class EnsembleOptions:
 
 @settings
 class ModelsOptions:
-    """What is listed, and how."""
-
     format: Literal["table", "json"] = "table"
     """table for people; json: a list of name, params, macs and input_size (rows, columns), at each one's own size."""
     size: tuple[Annotated[int, Field(ge=32)], Annotated[int, Field(ge=32)]] = (1024, 512)
@@ -289,18 +267,14 @@ class ModelsOptions:
 
 @settings
 class ValidateOptions:
-    """Options of `rsna validate`."""
-
     input: str
     """Folder with train.csv, labels included, and train_images; never the one that was trained on."""
     run: ModelKey
     folds: FoldsKey = ()
     sampling: Sampling = "population"
     """Whether the share of positives in this set means anything."""
-    average: Literal["logits", "probabilities"] = "logits"
-    """What is averaged over folds."""
-    flip: bool | None = None
-    """Predict mirrored images, too; null does as the out-of-fold predictions were made."""
+    average: AverageKey = "logits"
+    flip: FlipKey = None
     resamples: Annotated[int, Field(ge=100)] = 2000
     """Patient-level bootstrap resamples behind every interval."""
     batch_size: AtLeastOne = 16
@@ -310,15 +284,12 @@ class ValidateOptions:
     """Predictions, a row an image, as .csv or .parquet; empty writes none."""
 
     def __post_init__(self) -> None:
-        require(
-            not self.out or self.out.endswith((".csv", ".parquet")), f"out: {self.out} is neither .csv nor .parquet"
-        )
+        known = not self.out or self.out.endswith((".csv", ".parquet"))
+        require(known, f"out: {self.out} is neither .csv nor .parquet")
 
 
 @settings
 class LeaderboardOptions:
-    """Options of `rsna leaderboard`."""
-
     runs: RunsKey = "runs"
     format: Literal["text", "json", "csv"] = "text"
     """text for people; json and csv for programs, with every column and no rounding."""
@@ -327,9 +298,7 @@ class LeaderboardOptions:
 
 
 @settings
-class SubmitOptions:
-    """Options of `rsna leaderboard submit`."""
-
+class LeaderboardSubmitOptions:
     run: DistinctRuns = ()
     """Run folder that the scores belong to; with submissions=FILE one or several, or every one in runs= where empty."""
     public: float | None = None
@@ -348,8 +317,6 @@ class SubmitOptions:
 
 @settings
 class ReportOptions:
-    """Options of `rsna report`."""
-
     run: DistinctRuns = ()
     """Run folders to report on, one or several; empty takes every run in runs=."""
     runs: RunsKey = "runs"
@@ -365,8 +332,6 @@ class ReportOptions:
 
 @settings
 class ExplainOptions:
-    """Options of `rsna explain`."""
-
     run: ModelKey
     image: str
     """DICOM, PNG or JPEG file, or an image_id of the run's set."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rsna.cli.sweep import with_own_run
+from rsna.cli.training import with_own_run
 from rsna.config.compose import freeze, read_arguments, run_hydra
 from tests.training.tiny import write_set
 
@@ -70,6 +70,14 @@ def own_data(tmp_path, monkeypatch):
 )
 def test_the_folder_of_a_job_is_named_by_what_differs(own_data, arguments, expected):
     assert folders(*arguments) == expected
+
+
+def test_experiments_of_ones_own_that_name_no_run_are_kept_apart(own_data, tmp_path):
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    for name in ("b", "set"):
+        (tmp_path / "conf" / "experiment" / f"{name}.yaml").write_text(f"# @package _global_\nseed: {len(name)}\n")
+    paths = folders(f"--config-dir={tmp_path / 'conf'}", "experiment=b,set")
+    assert paths == ["runs/b3-set-experiment_b", "runs/b3-set-experiment_set"]
 
 
 def test_values_that_are_no_names_of_folders_are_kept_apart_and_short(own_data):

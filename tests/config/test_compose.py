@@ -179,6 +179,7 @@ def test_files_of_ones_own_are_composed(own):
 def test_a_whole_configuration_of_ones_own_is_composed(own):
     config = compose(["--config-dir", str(own), "-cn", "study", "data.root=x"])
     assert (config.seed, config.name) == (7, "mine")
+    assert read_arguments(["--config-path", str(own), "fold=1"])[1:] == (["fold=1"], "")
 
 
 @pytest.mark.parametrize(
