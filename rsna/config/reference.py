@@ -110,8 +110,8 @@ def _rows(cls: type[Any], prefix: str) -> list[tuple[str, str, str, str]]:
     for name, field in fields_of(cls).items():
         if is_group(field.annotation):
             continue
-        value = to_jsonable_python(field.get_default())
-        default = "…" if field.is_required() else json.dumps(value, ensure_ascii=False).strip('"')
+        value = "…" if field.is_required() else to_jsonable_python(field.get_default())
+        default = json.dumps(value, ensure_ascii=False).strip('"')
         # The default shows which kind of number it is.
         takes = re.sub("a (finite|whole) number (?=[≥>i])", "", allowed(field))
         sentence = " ".join((field.description or "").split())

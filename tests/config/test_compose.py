@@ -38,7 +38,7 @@ def documented_overrides() -> list[list[str]]:
     lines = [
         m[1]
         for text in texts
-        for m in re.finditer(r"(?:train\.py|rsna train|rsna prepare|rsna browse)((?: +[^-\s]\S*=\S+)+)", text)
+        for m in re.finditer(r"(?:train\.py|rsna train|rsna prepare|rsna browse)((?: +[^-\s]\S*=[^\s`]+)+)", text)
     ]
     own = fields_of(BrowseOptions)
     return [[word for word in line.split() if word.partition("=")[0] not in own] for line in lines]
