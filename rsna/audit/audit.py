@@ -9,7 +9,7 @@ import pandas as pd
 from rsna.audit.browse import browse
 from rsna.audit.issues import Issue, find_contradictions
 from rsna.audit.probe import Probe, find_duplicates, probe
-from rsna.config.data import PreprocessSettings, Split
+from rsna.config.data import PreprocessSettings
 from rsna.dataset.adapters import find_adapter
 from rsna.dataset.table import SUFFIXES, TableError, image_id_of
 from rsna.dataset.walk import promises_dicom, walk_files
@@ -20,8 +20,6 @@ from rsna.parallel.progress import Progress
 
 _FROM_HEADERS = ("patient_id", "laterality", "view")
 """Columns that a table may leave to the headers."""
-
-_SPLITS: tuple[Split, ...] = ("train", "test")
 
 ATTRIBUTES = {
     "modality": "modality",
@@ -121,9 +119,6 @@ def audit(
 
     Raises:
         TableError: There is no such folder, no image in it, or its table cannot be read.
-        ConfigError: The file of boxes cannot be read.
-        PoolError: No worker can be started.
-        OSError: The report cannot be written.
     """
     root, out = Path(root).expanduser(), Path(out)
     images, unreadable = _find_images(root)
@@ -135,11 +130,11 @@ def audit(
     for done, outcome in enumerate(map_tasks(probe, paths.values(), workers=workers, timeout=file_timeout), start=1):
         if outcome.value is not None:
             probes[places[outcome.index]] = outcome.value
-        elif outcome.failure is not None:
-            failures[places[outcome.index]] = f"{outcome.failure.kind}: {outcome.failure.message}"
+        else:
+            failures[places[outcome.index]] = str(outcome.failure)
         progress(done, len(paths), len(failures))
     progress.close()
-    images = _with_headers(images, probes).assign(failure=[failures.get(place, "") for place in range(len(images))])
+    images = _with_headers(images, probes).assign(failure=[failures.get(place, "") for place in images.index])
 
     image_ids = images["image_id"].tolist()
     issues: list[Issue] = [("unreadable", image_ids[place], failure) for place, failure in failures.items()]
@@ -171,16 +166,15 @@ def _find_images(root: Path) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
     """
     if not root.is_dir():
         raise TableError(f"{root}: there is no such folder")
-    for split in _SPLITS:
+    for split in ("train", "test"):
         if adapter := find_adapter(root, split):
             listing = adapter.read(root, split)
-            images = listing.frame.assign(in_table=True)
+            images = listing.frame.assign(in_table=True).reset_index(drop=True)  # an adapter may have left rows out
             if len(listing.rowless):
                 images = pd.concat([images, listing.rowless.assign(in_table=False)], ignore_index=True)
             for column in ("image_id", *_FROM_HEADERS):
                 images[column] = images[column].fillna("").astype(str) if column in images.columns else ""
-            reasons = [(str(e.filename), f"{type(e).__name__}: {e.strerror}") for e in listing.unreadable]
-            return images, reasons
+            return images, [(str(e.filename), f"{type(e).__name__}: {e.strerror}") for e in listing.unreadable]
     tree = walk_files(root)
     files = [path for path in tree.files if _may_be_image(path)]
     if not files:
@@ -204,20 +198,16 @@ def _may_be_image(path: Path) -> bool:
 
 def _with_headers(images: pd.DataFrame, probes: dict[int, Probe]) -> pd.DataFrame:
     """Adds what the headers say, and lets it fill in what the table does not."""
+    headers = [f"header_{column}" for column in _FROM_HEADERS]
+    facts = [*headers, *(column for column in ATTRIBUTES if column not in _FROM_HEADERS)]
     images = images.copy()
-    seen = [probes.get(place) for place in range(len(images))]
-    for column in _FROM_HEADERS:
-        images[f"header_{column}"] = [getattr(one, column) if one else "" for one in seen]
-        images[column] = images[column].mask(images[column].eq(""), images[f"header_{column}"])
-    for column in (
-        "modality", "presentation_intent", "syntax", "photometric", "window_function", "bits_stored", "windows"
-    ):  # fmt: skip
-        images[column] = [str(getattr(one, column)) if one else "" for one in seen]
-    images["size"] = [f"{one.rows}×{one.columns}" if one else "" for one in seen]
-    machine = pd.Series([one.machine if one else "" for one in seen], index=images.index)
+    images[facts] = pd.DataFrame([probes[i].facts if i in probes else {} for i in images.index], columns=facts).fillna(
+        ""
+    )
+    for column, header in zip(_FROM_HEADERS, headers, strict=True):
+        images[column] = images[column].mask(images[column].eq(""), images[header])
     if "machine_id" in images.columns:
         # A column of numbers with gaps is read as 49.0.
         given = images["machine_id"].map(lambda value: "" if pd.isna(value) else str(value).removesuffix(".0"))
-        machine = given.mask(given.eq(""), machine)
-    images["machine"] = machine
+        images["machine"] = given.mask(given.eq(""), images["machine"])
     return images

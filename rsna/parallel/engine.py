@@ -21,6 +21,9 @@ class Failure:
     """Class of the exception; WorkerCrashed or TaskTimeout where the worker had to be replaced."""
     message: str
 
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.message}"
+
 
 @dataclass(frozen=True)
 class Outcome(Generic[Task, Value]):

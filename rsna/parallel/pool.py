@@ -66,11 +66,7 @@ def map_tasks(
     ordered: bool = True,
     ahead: int | None = None,
 ) -> Generator[Outcome[Task, Value], None, None]:
-    """`LocalProcesses.map` in a pool of its own, which ends with the generator.
-
-    Raises:
-        PoolError: No worker can be started.
-    """
+    """`LocalProcesses.map` in a pool of its own, which ends with the generator."""
     with LocalProcesses(function, workers=workers, timeout=timeout, memory_limit=memory_limit) as pool:
         yield from pool.map(tasks, ordered=ordered, ahead=ahead)
 
@@ -260,7 +256,7 @@ class _Worker:
             return None, Failure(type(error).__name__, str(error))
         for name, level, message in answer.records:
             logging.getLogger(name).log(level, "%s", message)
-        return answer.value, None if answer.failure is None else Failure(*answer.failure)
+        return answer.value, answer.failure
 
     def close(self) -> None:
         """Lets the process end after its task; no other is started."""
