@@ -125,12 +125,11 @@ def check_splits(splits: str | Path = "", train: str | Path = "", valid: str | P
 
 def summarise(folds: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     """Per fold: images, patients and, where labels are known, positive images and positive patients."""
-    joined = folds.reset_index(drop=True).assign(cancer=frame["cancer"].to_numpy() if "cancer" in frame else np.nan)
-    rows = []
-    for fold, part in joined.groupby("fold"):
-        positive = part[part["cancer"] == 1]
-        rows.append((fold, len(part), part["patient_id"].nunique(), len(positive), positive["patient_id"].nunique()))
-    return pd.DataFrame(rows, columns=["fold", "images", "patients", "positive images", "positive patients"])
+    cancer = frame["cancer"].eq(1).to_numpy() if "cancer" in frame else np.zeros(len(frame), dtype=np.bool_)
+    by_fold = folds.assign(positive=folds["patient_id"].where(cancer)).groupby("fold")
+    table = by_fold.agg({"patient_id": ["size", "nunique"], "positive": ["count", "nunique"]})
+    columns = ["images", "patients", "positive images", "positive patients"]
+    return table.set_axis(columns, axis=1).reset_index()
 
 
 def _refuse_leaks(folds: pd.DataFrame, file: str | Path, by: str) -> None:

@@ -72,6 +72,8 @@ class Engine(Protocol[Task, Value]):
             cancel: Rather cancel what has not begun, and end what has after a short grace period.
         """
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None: ...
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close(cancel=kind is not None)

@@ -20,7 +20,7 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any
 
 from rsna.dicom.decode import HEAP
 from rsna.parallel.channel import Answer, Channel, Setup
@@ -151,12 +151,6 @@ class LocalProcesses(Engine[Task, Value]):
         for worker, thread in zip(self._workers, self._threads, strict=True):
             thread.join()
             worker.stderr.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.close(cancel=kind is not None)
 
     def _enqueue(self, index: int, task: Task) -> "Future[Outcome[Task, Value]]":
         future: Future[Outcome[Task, Value]] = Future()

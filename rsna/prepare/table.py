@@ -16,8 +16,7 @@ from rsna.parallel.engine import Failure, Outcome
 from rsna.parallel.pool import MEMORY_LIMIT, map_tasks
 from rsna.parallel.progress import Progress
 from rsna.prepare.boxes import read_boxes
-from rsna.prepare.cache import Cache, CacheWriteError, PrepareTask, fill
-from rsna.prepare.entry import Entry
+from rsna.prepare.cache import Cache, CacheWriteError, Entry, PrepareTask, fill
 from rsna.prepare.image import preprocessing_hash
 
 FAILURE_COLUMNS = ["image_id", "path", "class", "message"]
@@ -79,8 +78,6 @@ def prepare_table(
 
     Raises:
         PrepareError: Too many images failed, or the cache cannot be written.
-        PoolError: No worker can be started.
-        ConfigError: The file of boxes cannot be read.
         ValueError: The table repeats an image_id, or the cache belongs to other settings.
     """
     started = time.monotonic()
