@@ -15,8 +15,7 @@ from rsna.config.data import PreprocessSettings
 from rsna.dicom.box import Box
 from rsna.files import write_atomic
 from rsna.parallel.pool import map_tasks
-from rsna.prepare.boxes import read_boxes
-from rsna.prepare.image import prepare_image, read_overview
+from rsna.prepare.image import prepare_image, read_boxes, read_overview
 from rsna.prepare.source import open_image
 
 Tile = npt.NDArray[np.uint8]

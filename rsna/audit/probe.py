@@ -39,11 +39,7 @@ class Probe:
 
 
 def probe(path: str) -> Probe:
-    """Reads the header and a small level of the pixels; what a worker does.
-
-    Raises:
-        DicomError, PictureError, OSError: The file cannot be read.
-    """
+    """Reads the header and a small level of the pixels; what a worker does."""
     image = open_image(path)
     stored = read_overview(image)
     thumbnail = cv2.resize(stored.astype(np.float32), (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA)
@@ -72,11 +68,7 @@ def probe(path: str) -> Probe:
 
 
 def pixel_hash(path: str) -> str:
-    """SHA-256 of the stored values at full size: equal for equal pixels in whatever syntax; what a worker does.
-
-    Raises:
-        DicomError, PictureError, OSError: The file cannot be read.
-    """
+    """SHA-256 of the stored values at full size: equal for equal pixels in whatever syntax; what a worker does."""
     stored = open_image(path).decode()
     values = np.ascontiguousarray(stored, dtype=np.int32 if stored.dtype.kind == "i" else np.uint16)
     return hashlib.sha256(f"{values.shape}".encode() + values.tobytes()).hexdigest()

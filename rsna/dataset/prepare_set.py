@@ -11,16 +11,10 @@ _FAILURES_SHOWN = 5
 
 
 def prepare_set(config: Config, table: ImageTable, say: Callable[[str], None] = print) -> tuple[Cache, PrepareReport]:
-    """Fills the cache of a set, says what failed, and goes on unless it is too much.
-
-    Args:
-        config: Preprocessing, cache folder, processes.
-        table: The set; images that are only trained on are prepared, too.
-        say: What is called with each line.
+    """Fills the cache of a set, those images included that are only trained on; calls ``say`` with each line on it.
 
     Raises:
         PrepareError: More than ``prepare.max_failed`` of the images failed, or the cache cannot be written.
-        ConfigError: The file of boxes cannot be read.
     """
     cache = Cache.create(config.cache_dir, table.name, config.preprocess)
     report = prepare_table(

@@ -7,8 +7,7 @@ import pandas as pd
 
 from rsna.config.data import DataSettings, Split, require_data
 from rsna.dataset.adapters import competition, find_adapter
-from rsna.dataset.limit import limit_table
-from rsna.dataset.table import REQUIRED, ImageTable, TableError, check_frame, refuse_rows, require_columns
+from rsna.dataset.table import REQUIRED, ImageTable, TableError, check_frame, limit_table, refuse_rows, require_columns
 from rsna.files import first_few
 
 

@@ -210,11 +210,7 @@ class _Worker:
         self._channel: Channel | None = None
 
     def start(self) -> None:
-        """Starts the process where none runs.
-
-        Raises:
-            PoolError: It does not start, or the worker was closed.
-        """
+        """Starts the process where none runs; a PoolError where it does not start or the worker was closed."""
         if self._process is not None and self._process.poll() is None:
             return
         self._end_process()
@@ -231,11 +227,7 @@ class _Worker:
             self._closed.wait(pause)
 
     def run(self, task: Any) -> tuple[Any, Failure | None]:
-        """Gives the task to the process and waits for the answer; the process may be gone afterwards.
-
-        Raises:
-            PoolError: The worker was closed.
-        """
+        """Gives the task to the process and waits for the answer; the process may be gone afterwards."""
         assert self._channel is not None
         try:
             self._channel.send(task)

@@ -43,11 +43,7 @@ class FileStamp:
 
     @staticmethod
     def of(path: str) -> "FileStamp":
-        """Of a file as it is now.
-
-        Raises:
-            OSError: It cannot be looked at.
-        """
+        """Of a file as it is now."""
         return FileStamp(str(Path(path).absolute()), os.stat(path).st_mtime_ns)
 
 

@@ -76,11 +76,7 @@ class _Timed:
 
 
 def prepare_source(source: Source, settings: PreprocessSettings) -> PreparedSource:
-    """A task of `rsna.parallel.pool.map_tasks`.
-
-    Raises:
-        DicomError, PictureError, OSError: The source cannot become pixels.
-    """
+    """Reads and prepares a source; what a worker does."""
     started = time.perf_counter()
     image: SourceImage
     if isinstance(source, str):

@@ -15,9 +15,8 @@ from rsna.files import write_atomic
 from rsna.parallel.engine import Failure, Outcome
 from rsna.parallel.pool import MEMORY_LIMIT, map_tasks
 from rsna.parallel.progress import Progress
-from rsna.prepare.boxes import read_boxes
 from rsna.prepare.cache import Cache, CacheWriteError, Entry, PrepareTask, fill
-from rsna.prepare.image import preprocessing_hash
+from rsna.prepare.image import preprocessing_hash, read_boxes
 
 FAILURE_COLUMNS = ["image_id", "path", "class", "message"]
 """Columns of failures.csv."""
