@@ -1,5 +1,6 @@
 """Look at a set before anyone trains on it: what it is made of, what cannot be read, what contradicts itself."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -7,11 +8,10 @@ from urllib.parse import quote
 import pandas as pd
 
 from rsna.audit.browse import browse
-from rsna.audit.issues import Issue, find_contradictions
 from rsna.audit.probe import Probe, find_duplicates, probe
 from rsna.config.data import PreprocessSettings
 from rsna.dataset.adapters import find_adapter
-from rsna.dataset.table import SUFFIXES, TableError, image_id_of
+from rsna.dataset.table import LABELS, SUFFIXES, TableError, image_id_of
 from rsna.dataset.walk import promises_dicom, walk_files
 from rsna.dicom.frame import may_be_dicom
 from rsna.files import write_atomic
@@ -35,6 +35,19 @@ ATTRIBUTES = {
     "laterality": "laterality",
 }
 """Columns of the images that are counted, and what they are called."""
+
+Issue = tuple[str, str, str]
+"""(kind, id of the image, breast or patient, detail)."""
+
+_STANDARD_VIEWS = tuple(f"{side} {view}" for side in "LR" for view in ("CC", "MLO"))
+"""The four images of a screening examination."""
+
+_CONTRADICTIONS = (
+    ("cancer without a biopsy", {"cancer": 1, "biopsy": 0}),
+    ("invasive without cancer", {"invasive": 1, "cancer": 0}),
+    ("difficult negative case with cancer", {"difficult_negative_case": 1, "cancer": 1}),
+)
+"""Values of two labels that no image can have at once."""
 
 _VALUES_SHOWN = 12
 _ISSUES_SHOWN = 5
@@ -74,8 +87,7 @@ class AuditReport:
             counts = self.counts(attribute)
             lines += [f"  {count:>9,}  {value}" for value, count in counts.head(_VALUES_SHOWN).items()]
             if len(counts) > _VALUES_SHOWN:
-                rest = counts.iloc[_VALUES_SHOWN:]
-                lines.append(f"  {rest.sum():>9,}  {len(rest)} others")
+                lines.append(f"  {counts.iloc[_VALUES_SHOWN:].sum():>9,}  {len(counts) - _VALUES_SHOWN} others")
         lines += ["", f"{len(self.issues):,} issues" if len(self.issues) else "nothing suspicious"]
         for kind, group in self.issues.groupby("kind", sort=False):
             lines.append(f"  {len(group):>9,}  {kind}")
@@ -142,7 +154,7 @@ def audit(
     for group in find_duplicates(paths, probes, workers, file_timeout):
         breasts = images.loc[group, "patient_id"] + "_" + images.loc[group, "laterality"]
         issues.append(("equal pixels", " = ".join(image_ids[place] for place in group), " = ".join(breasts)))
-    issues += find_contradictions(images)
+    issues += _find_contradictions(images)
     found = pd.DataFrame(issues, columns=["kind", "id", "detail"], dtype=str)
     report = AuditReport(root=root, folder=out, images=images, issues=found, sheets=[])
 
@@ -211,3 +223,48 @@ def _with_headers(images: pd.DataFrame, probes: dict[int, Probe]) -> pd.DataFram
         given = images["machine_id"].map(lambda value: "" if pd.isna(value) else str(value).removesuffix(".0"))
         images["machine"] = given.mask(given.eq(""), images["machine"])
     return images
+
+
+def _find_contradictions(images: pd.DataFrame) -> Iterator[Issue]:
+    """Applies every rule.
+
+    Args:
+        images: One row an image: image_id, patient_id, laterality, view, path (text, "" for missing), the labels
+            (0, 1, NaN, and whatever else stands there) where the set has them, header_patient_id,
+            header_laterality and header_view ("" where the header does not say), in_table where there is a table.
+    """
+    for image_id, count in images["image_id"].value_counts(sort=False).items():
+        if count > 1:
+            yield "image_id in several rows", str(image_id), f"{count} rows"
+
+    for row in images[images["path"].eq("")].itertuples():
+        yield "row without a file", str(row.image_id), f"patient {row.patient_id}"
+    if "in_table" in images.columns:
+        for row in images[~images["in_table"]].itertuples():
+            yield "file without a row", str(row.image_id), str(row.path)
+
+    for label in [label for label in LABELS if label in images.columns]:
+        for image_id in images.loc[images[label].notna() & ~images[label].isin([0, 1]), "image_id"]:
+            yield "label outside {0, 1}", str(image_id), label
+    for kind, values in _CONTRADICTIONS:
+        if set(values) <= set(images.columns):
+            for row in images[(images[list(values)] == pd.Series(values)).all(axis=1)].itertuples():
+                yield kind, str(row.image_id), f"patient {row.patient_id}, {row.laterality}"
+    if "cancer" in images.columns:
+        labelled = images[images["cancer"].isin([0, 1])]
+        labels = labelled.groupby(labelled["patient_id"] + "_" + labelled["laterality"])["cancer"].nunique()
+        for breast in labels.index[labels > 1]:
+            yield "breast with two cancer labels", str(breast), ""
+
+    for what, column in (("laterality", "laterality"), ("view", "view"), ("patient", "patient_id")):
+        table, header = images[column], images[f"header_{column}"]
+        differs = table.ne("") & header.ne("") & table.ne(header)
+        for image_id, ours, theirs in zip(images["image_id"][differs], table[differs], header[differs], strict=True):
+            yield f"{what} differs from the header", str(image_id), f"table {ours}, header {theirs}"
+
+    # A set in which no image says its view would have every patient listed.
+    if images["view"].ne("").any():
+        have = (images["laterality"] + " " + images["view"]).groupby(images["patient_id"]).agg(set)
+        for patient, views in have.items():
+            if missing := [view for view in _STANDARD_VIEWS if view not in views]:
+                yield "patient without the four standard views", str(patient), f"missing {', '.join(missing)}"

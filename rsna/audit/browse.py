@@ -68,10 +68,8 @@ def browse(
 
     Args:
         table: Columns image_id and path; patient_id, machine_id, laterality, view and cancer are shown where given.
-        settings: How images are prepared.
         out: Folder for ``<name>-1.png``, ``<name>-2.png``, …
         n: How many images, drawn at random without repetition and shown in the table's order; None for all.
-        seed: Of the draw.
         name: Front of the files' names.
         workers: Processes; None for one a core.
         file_timeout: Seconds after which a file counts as failed.

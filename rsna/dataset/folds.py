@@ -22,8 +22,6 @@ def make_folds(frame: pd.DataFrame, n_folds: int = 4, seed: int = 0) -> pd.DataF
 
     Args:
         frame: Image table with patient_id, image_id; cancer, site_id, machine_id where there are any.
-        n_folds: Number of folds.
-        seed: Seed of the shuffle.
 
     Returns:
         patient_id, image_id (str), fold (int, 0 to n_folds − 1), in the order of ``frame``.
@@ -94,23 +92,14 @@ def write_folds(folds: pd.DataFrame, out: str | Path) -> None:
 
 
 def leaking_patients(splits: pd.DataFrame) -> list[str]:
-    """Patients that stand in more than one fold, sorted; `10102`, ` 10102` and `10102.0` are one patient.
-
-    Args:
-        splits: Columns patient_id (str) and fold.
-    """
+    """Patients (column patient_id, text) in more than one fold, sorted; `10102`, ` 10102` and `10102.0` are one."""
     patients = splits["patient_id"].str.strip().str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
     counts = splits.groupby(patients)["fold"].nunique()
     return sorted(counts.index[counts > 1])
 
 
 def check_splits(splits: str | Path = "", train: str | Path = "", valid: str | Path = "") -> list[str]:
-    """Patients that leak in anybody's split files.
-
-    Args:
-        splits: A CSV with patient_id and fold; or else
-        train: a CSV with the patient_id of the training rows, and
-        valid: one of the validation rows.
+    """Patients that leak in anybody's split files: one CSV with patient_id and fold, or two with patient_id.
 
     Raises:
         TableError: A file without patient_id or fold, or with rows that lack one: they could hide a leak.

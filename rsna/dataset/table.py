@@ -28,7 +28,6 @@ REQUIRED = ("patient_id", "image_id", "laterality")
 _SHOWN = 5
 """Rows that an error names."""
 
-
 _POSITIVES = 8
 """Positive patients that a part has where the set has them: two in each of four folds, so that each can be scored."""
 
@@ -75,11 +74,7 @@ class ImageTable:
 
 
 def read_csv(file: str | Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
-    """A CSV with ids as text and labels as numbers.
-
-    Args:
-        file: The CSV.
-        columns: Columns that must be there, and filled in every row.
+    """A CSV with ids as text and labels as numbers; ``columns`` must be there, and filled in every row.
 
     Raises:
         TableError: No such file, not a CSV, empty, or a column or value that is missing.

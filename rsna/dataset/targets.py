@@ -53,11 +53,7 @@ TARGETS: dict[str, Target] = {
 
 
 def get_targets(names: tuple[str, ...]) -> tuple[Target, ...]:
-    """The targets of these names, in this order.
-
-    Raises:
-        ConfigError: An unknown one.
-    """
+    """The targets of these names, in this order; a ConfigError where one is unknown."""
     if unknown := [name for name in names if name not in TARGETS]:
         raise ConfigError(f"targets: {unknown[0]!r} is not one of {', '.join(TARGETS)}")
     return tuple(TARGETS[name] for name in names)

@@ -21,6 +21,9 @@ MALIGNANT: tuple[Kind, ...] = ("spiculated", "cluster")
 """The kinds that only a breast with cancer has; the others come in every breast alike."""
 
 
+_DISTRACTORS: dict[Kind, float] = {"round": 0.32, "coarse": 0.35, "clip": 0.08}
+"""How many benign findings of a kind a breast has on average; three at most."""
+
 Patients = Annotated[int, Field(ge=1, le=10_000)]
 
 
@@ -167,7 +170,8 @@ def _plan_breast(
 
     Site 1 codes every recalled breast as BIRADS 0; site 2 codes only those recalled without a biopsy.
     """
-    findings = [_draw_finding(rng, kind) for kind in _distractor_kinds(rng, settings.distractors)]
+    counts = {kind: min(3, int(rng.poisson(mean * settings.distractors))) for kind, mean in _DISTRACTORS.items()}
+    findings = [_draw_finding(rng, kind) for kind, count in counts.items() for _ in range(count)]
     if cancer:
         findings.append(_draw_finding(rng, "spiculated" if rng.random() < 0.6 else "cluster"))
     suspicious = any(finding.kind == "round" for finding in findings)
@@ -181,13 +185,6 @@ def _plan_breast(
     elif difficult and not biopsy:
         birads = 0
     return Breast(laterality, cancer, biopsy, cancer and rng.random() < 0.7, birads, difficult, tuple(findings))
-
-
-def _distractor_kinds(rng: np.random.Generator, rate: float) -> list[Kind]:
-    kinds: list[Kind] = []
-    for kind, mean in (("round", 0.32), ("coarse", 0.35), ("clip", 0.08)):
-        kinds += [kind] * min(3, int(rng.poisson(mean * rate)))  # type: ignore[list-item]
-    return kinds
 
 
 def _draw_finding(rng: np.random.Generator, kind: Kind) -> Finding:

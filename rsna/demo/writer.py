@@ -12,15 +12,8 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import numpy.typing as npt
-from pydicom import Dataset, FileMetaDataset
+from pydicom import Dataset, FileMetaDataset, uid
 from pydicom.encaps import encapsulate
-from pydicom.uid import (
-    UID,
-    DigitalMammographyXRayImageStorageForPresentation,
-    JPEG2000Lossless,
-    JPEGLosslessSV1,
-    generate_uid,
-)
 
 from rsna.config.data import Split
 from rsna.config.settings import digest, to_mapping
@@ -187,17 +180,16 @@ def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
 def dicom_bytes(patient: Patient, shot: Shot, exposure: Exposure) -> bytes:
     """A DICOM file (PS3.10) with one compressed frame and the tags that the competition's files carry."""
     frame, syntax = _compress(patient.machine, exposure.stored)
-    study = _uid("study", patient.patient_id)
     dataset = Dataset()
     dataset.SOPInstanceUID = _uid("image", shot.image_id)
     dataset.ContentDate = _DATE
     dataset.PatientID = str(patient.patient_id)
-    dataset.StudyInstanceUID = study
+    dataset.StudyInstanceUID = _uid("study", patient.patient_id)
     dataset.SeriesInstanceUID = _uid("series", patient.patient_id)
     dataset.InstanceNumber = str(shot.image_id)
     dataset.ImageLaterality = shot.laterality
     if patient.machine.full_header:
-        dataset.SOPClassUID = DigitalMammographyXRayImageStorageForPresentation
+        dataset.SOPClassUID = uid.DigitalMammographyXRayImageStorageForPresentation
         dataset.Modality = "MG"
         dataset.ViewPosition = shot.view
     # The image pixel module (PS3.3 C.7.6.3) and what turns stored values into display values (C.11).
@@ -222,7 +214,7 @@ def dicom_bytes(patient: Patient, shot: Shot, exposure: Exposure) -> bytes:
     dataset.LossyImageCompression = "00"
     dataset.PixelData = encapsulate([frame])
     dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.MediaStorageSOPClassUID = DigitalMammographyXRayImageStorageForPresentation
+    dataset.file_meta.MediaStorageSOPClassUID = uid.DigitalMammographyXRayImageStorageForPresentation
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     dataset.file_meta.TransferSyntaxUID = syntax
     buffer = io.BytesIO()
@@ -230,15 +222,15 @@ def dicom_bytes(patient: Patient, shot: Shot, exposure: Exposure) -> bytes:
     return buffer.getvalue()
 
 
-def _compress(machine: Machine, stored: npt.NDArray[np.uint16]) -> tuple[bytes, UID]:
+def _compress(machine: Machine, stored: npt.NDArray[np.uint16]) -> tuple[bytes, uid.UID]:
     if machine.codec == "jpeg_lossless":
         frame = imagecodecs.jpeg8_encode(stored, lossless=True, predictor=1, bitspersample=machine.precision)
-        return bytes(frame), JPEGLosslessSV1
+        return bytes(frame), uid.JPEGLosslessSV1
     frame = imagecodecs.jpeg2k_encode(
         stored, level=0, codecformat="j2k", reversible=True, bitspersample=machine.precision, resolutions=_LEVELS + 1
     )
-    return bytes(frame), JPEG2000Lossless
+    return bytes(frame), uid.JPEG2000Lossless
 
 
-def _uid(kind: str, number: int) -> UID:
-    return generate_uid(entropy_srcs=["rsna demo", kind, str(number)])
+def _uid(kind: str, number: int) -> uid.UID:
+    return uid.generate_uid(entropy_srcs=["rsna demo", kind, str(number)])

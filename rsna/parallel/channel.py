@@ -60,10 +60,7 @@ class Channel:
             self._end.sendall(part)
 
     def receive(self, timeout: float | None = None) -> Any:
-        """Waits for a value; its arrays are writable.
-
-        Args:
-            timeout: Seconds until the whole value must be here; None waits for ever.
+        """Waits up to ``timeout`` seconds, or for ever, until a whole value is here; its arrays are writable.
 
         Raises:
             TimeoutError: It was not.

@@ -60,16 +60,12 @@ class Engine(Protocol[Task, Value]):
             tasks: Read one at a time, as workers come free.
             ordered: Whether outcomes come in the order of the tasks, or as they are done.
             ahead: Outcomes that may wait for the consumer, those in work included; None lets the engine choose.
-
-        Raises:
-            PoolError: No worker can be started.
         """
 
     def close(self, *, cancel: bool = False) -> None:
         """Ends the workers, once the submitted tasks are done.
 
-        Args:
-            cancel: Rather cancel what has not begun, and end what has after a short grace period.
+        With ``cancel``, what has not begun is cancelled, and what has is ended after a short grace period.
         """
 
     def __enter__(self) -> Self:

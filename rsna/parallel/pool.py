@@ -146,9 +146,8 @@ class LocalProcesses(Engine[Task, Value]):
         for worker in self._workers:
             worker.close()
         deadline = time.monotonic() + _GRACE_PERIOD
-        for worker in self._workers:
-            worker.join(deadline)
         for worker, thread in zip(self._workers, self._threads, strict=True):
+            worker.join(deadline)
             thread.join()
             worker.stderr.close()
 

@@ -68,11 +68,7 @@ class Entry:
 
     @staticmethod
     def from_json(text: str) -> tuple[str, "Entry"]:
-        """(image_id, entry) of a description or a line.
-
-        Raises:
-            ValueError, KeyError, TypeError: It is not one.
-        """
+        """(image_id, entry) of a description or a line; a ValueError, KeyError or TypeError where it is neither."""
         values: Mapping[str, Any] = json.loads(text)
         stamp = FileStamp(**values["seen"]) if values.get("seen") else None
         return values["image_id"], Entry(values["fingerprint"], Geometry.from_json(values), stamp)
@@ -129,13 +125,7 @@ class Cache:
 
     @classmethod
     def create(cls, cache_dir: str | Path, dataset: str, settings: PreprocessSettings) -> "Cache":
-        """The cache of a set under these settings; its folder is made where it is not there.
-
-        Args:
-            cache_dir: Folder of all caches.
-            dataset: Name of the set; two sets never share a cache.
-            settings: What the images are made with.
-        """
+        """The cache of the set named ``dataset`` under these settings; its folder is made where it is not there."""
         digest = preprocessing_hash(settings)
         cache = cls(Path(cache_dir).expanduser() / _file_name(dataset) / digest)
         about = {
@@ -216,10 +206,9 @@ class Cache:
 
     def is_indexed(self, entries: Mapping[str, Entry]) -> bool:
         """Whether ``index.jsonl`` says just this."""
-        try:
+        with contextlib.suppress(OSError, ValueError):
             return self._index.read_text() == _lines(entries)
-        except (OSError, ValueError):
-            return False
+        return False
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:

@@ -66,11 +66,7 @@ class Geometry:
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> "Geometry":
-        """Inverse of :meth:`to_json`; other keys are passed over.
-
-        Raises:
-            ValueError: A field is missing, or is something else.
-        """
+        """Inverse of :meth:`to_json`; other keys are passed over. A ValueError where a field is missing or wrong."""
         return _JSON.validate_python(values)
 
 

@@ -1,7 +1,6 @@
 """One file → the picture that a network sees: the one function for training and inference alike."""
 
 import csv
-import hashlib
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from rsna.config.data import PreprocessSettings
 from rsna.config.settings import ConfigError, digest
 from rsna.dicom.box import Box
 from rsna.dicom.decode import Stored
+from rsna.files import sha256
 from rsna.prepare.crop import BreastRegion, find_breast
 from rsna.prepare.geometry import Geometry, fit
 from rsna.prepare.source import SourceImage, open_image
@@ -41,7 +41,7 @@ def preprocessing_hash(settings: PreprocessSettings) -> str:
     boxes = ""
     if settings.boxes:
         try:
-            boxes = hashlib.sha256(Path(settings.boxes).read_bytes()).hexdigest()
+            boxes = sha256(settings.boxes)
         except OSError as error:
             raise ConfigError(f"boxes {settings.boxes}: {error.strerror}") from error
     return digest(PREPROCESSING_VERSION, replace(settings, crop="none", boxes=""), settings.crop, boxes)
@@ -91,7 +91,6 @@ def prepare_image(
 
     Args:
         source: A DICOM, PNG or JPEG file, or one that is open.
-        settings: What to make of it.
         box: x0, y0, x1, y1 of the crop in pixels of the file; required by crop=boxes, refused otherwise.
 
     Returns:

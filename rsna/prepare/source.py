@@ -102,11 +102,7 @@ class Picture:
 
 
 def open_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> SourceImage:
-    """Opens a file of a table; nothing is decoded yet.
-
-    Args:
-        path: A DICOM file, or by its ending a PNG or JPEG file.
-        max_pixels: Rows × columns beyond which a file is refused.
+    """Opens a DICOM file, or by its ending a PNG or JPEG, of at most ``max_pixels``; nothing is decoded yet.
 
     Raises:
         DicomError: A DICOM file that cannot become pixels.

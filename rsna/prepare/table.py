@@ -153,11 +153,7 @@ def _tasks(table: pd.DataFrame, settings: PreprocessSettings, cache: Cache) -> l
 
 
 def _missing(tasks: list[PrepareTask], entries: dict[str, Entry], cache: Cache) -> list[PrepareTask]:
-    """Images that are not there or whose file has changed; the entries of files that were moved are brought up to date.
-
-    Raises:
-        PrepareError: The cache holds images of other files that are still there, so of another set of the same name.
-    """
+    """Images that are not there or whose file has changed; entries of files that were moved are brought up to date."""
     missing = [task for task in tasks if task.image_id not in entries]
     unsure = [task for task in tasks if (e := entries.get(task.image_id)) and not e.is_unchanged(task.path)]
     progress = Progress("compare", "files")

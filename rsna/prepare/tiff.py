@@ -33,11 +33,9 @@ class TiffError(ValueError):
 
 
 def encode(pixels: Grey, description: str) -> bytes:
-    """The file for (H, W) uint8 or uint16 ``pixels``; the same input gives the same bytes.
+    """The file for (H, W) uint8 or uint16 ``pixels``, neither side 0, with an ASCII ``description`` in tag 270.
 
-    Args:
-        pixels: Neither side is 0.
-        description: ASCII text for tag 270.
+    The same input gives the same bytes.
     """
     rows, columns = pixels.shape
     # Differences to the left neighbour are small nearly everywhere: at 8 bits a third less to store.
