@@ -49,8 +49,7 @@ _CONTRADICTIONS = (
 )
 """Values of two labels that no image can have at once."""
 
-_VALUES_SHOWN = 12
-_ISSUES_SHOWN = 5
+_VALUES_SHOWN, _ISSUES_SHOWN = 12, 5
 """What the text lists before it only counts."""
 
 
@@ -212,10 +211,9 @@ def _with_headers(images: pd.DataFrame, probes: dict[int, Probe]) -> pd.DataFram
     """Adds what the headers say, and lets it fill in what the table does not."""
     headers = [f"header_{column}" for column in _FROM_HEADERS]
     facts = [*headers, *(column for column in ATTRIBUTES if column not in _FROM_HEADERS)]
+    unsaid = dict.fromkeys(facts, "")
     images = images.copy()
-    images[facts] = pd.DataFrame([probes[i].facts if i in probes else {} for i in images.index], columns=facts).fillna(
-        ""
-    )
+    images[facts] = pd.DataFrame([unsaid | (probes[i].facts if i in probes else {}) for i in images.index])[facts]
     for column, header in zip(_FROM_HEADERS, headers, strict=True):
         images[column] = images[column].mask(images[column].eq(""), images[header])
     if "machine_id" in images.columns:

@@ -27,8 +27,7 @@ HEIGHT, WIDTH = 384, 560
 _ACROSS, _DOWN = 3, 4
 """Tiles on a sheet."""
 
-_TEXT = 16
-_GAP = 4
+_TEXT, _GAP = 16, 4
 _GREY, _GREEN, _YELLOW = (48, 48, 48), (80, 220, 80), (80, 220, 240)
 
 
