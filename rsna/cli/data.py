@@ -19,8 +19,7 @@ def _table(options: TableOptions) -> int:
 
 def _prepare(overrides: Sequence[str], _: None) -> int:
     from rsna.config.compose import compose
-    from rsna.dataset.prepare_set import prepare_set
-    from rsna.dataset.source import load_data
+    from rsna.dataset.source import load_data, prepare_set
 
     config = compose(overrides)
     table = load_data(config.data)

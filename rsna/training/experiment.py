@@ -16,8 +16,7 @@ from rsna.dataset.source import load_data
 from rsna.dataset.table import ImageTable, TableError
 from rsna.dataset.targets import Target, kept_targets
 from rsna.model.network import build_model, check_sizes
-from rsna.prepare.boxes import read_boxes
-from rsna.prepare.image import preprocessing_hash
+from rsna.prepare.image import preprocessing_hash, read_boxes
 from rsna.runs.run_directory import check_run
 from rsna.training.data.batch import BatchPlan, plan_batch
 from rsna.training.hardware import Hardware, choose_hardware

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from rsna.config.schema import Config
-from rsna.dataset.prepare_set import prepare_set
+from rsna.dataset.source import prepare_set
 from rsna.evaluation.evaluate import evaluate
 from rsna.evaluation.targets import score_targets, targets_table
 from rsna.prepare.cache import Cache
