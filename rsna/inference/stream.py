@@ -238,7 +238,8 @@ class _Device:
                 images, example = stack_examples(part)
                 logits = self._networks.logits(images, plan, example)  # (passes, B, outputs)
             except Exception as error:
-                if _out_of_memory(error) and self._batch_size > 1:
+                full = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "out of memory" in str(error).lower()
+                if full and self._batch_size > 1:
                     self._batch_size = max(1, min(self._batch_size, sum(map(len, part))) // 2)
                     with contextlib.suppress(RuntimeError):  # of a device that is broken altogether
                         torch.cuda.empty_cache()
@@ -248,7 +249,3 @@ class _Device:
             else:
                 results += [logits[:, number] for number in range(len(part))]
         return _Done(batch, plan, results, time.perf_counter() - started)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "out of memory" in str(error).lower()

@@ -5,6 +5,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -64,7 +65,9 @@ def fit_fold(experiment: Experiment, fold: int, folder: Path, data: FoldData) ->
 
     watch, waiting = LossWatch(fold), Waiting()
     history = History(folder, watch, waiting, config.global_batch_size)
-    checkpoints = Checkpoints(folder / "checkpoints", watch, config, lambda: _bind(experiment))
+    record = RunRecord.of(config, experiment.table, experiment.hashes, experiment.targets, len(experiment.all_folds))
+    bind = partial(bind_run, experiment.run, config, experiment.folds, record)
+    checkpoints = Checkpoints(folder / "checkpoints", watch, config, bind)
     progress = progress_callbacks(config.trainer, history, watch, fold)
     trainer = make_trainer(config, folder, plan, hardware, [watch, history, *progress, checkpoints, waiting])
     resume = latest_checkpoint(folder / "checkpoints")
@@ -89,12 +92,6 @@ def fit_fold(experiment: Experiment, fold: int, folder: Path, data: FoldData) ->
             raise ConfigError("checkpoint: best, but no epoch had a metric to be chosen by; use checkpoint=last")
         write_weights(average_weights(checkpoints.files), folder / WEIGHTS)
     trainer.strategy.barrier()
-
-
-def _bind(experiment: Experiment) -> None:
-    config, n_folds = experiment.config, len(experiment.all_folds)
-    record = RunRecord.of(config, experiment.table, experiment.hashes, experiment.targets, n_folds)
-    bind_run(experiment.run, config, experiment.folds, record)
 
 
 def lay_out(network: MammogramNet, config: Config, plan: BatchPlan) -> MammogramNet:
