@@ -64,7 +64,7 @@ def fit_fold(experiment: Experiment, fold: int, folder: Path, data: FoldData) ->
     module = MammogramModule(network, data.targets, data.validation, config, steps)
 
     watch, waiting = LossWatch(fold), Waiting()
-    history = History(folder, watch, waiting, config.global_batch_size)
+    history = History(folder, watch, waiting)
     record = RunRecord.of(config, experiment.table, experiment.hashes, experiment.targets, len(experiment.all_folds))
     bind = partial(bind_run, experiment.run, config, experiment.folds, record)
     checkpoints = Checkpoints(folder / "checkpoints", watch, config, bind)

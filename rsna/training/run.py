@@ -137,11 +137,13 @@ def _objective(experiment: Experiment, folder: Path) -> float | None:
 
 def _print_experiment(experiment: Experiment) -> None:
     config, table, frame = experiment.config, experiment.table, experiment.table.frame
-    positives = frame.loc[frame["cancer"] == 1, "prediction_id"].nunique()
+    positive = "unknown how many"  # in a layout without such labels
+    if "cancer" in frame:
+        positive = f"{frame.loc[frame['cancer'] == 1, 'prediction_id'].nunique():,}"
     extra = f", and {len(table.extra):,} images only to train on" if table.extra is not None else ""
     _print(
         f"data {table.name} ({table.root}): {len(frame):,} images, {frame['patient_id'].nunique():,} patients, "
-        f"{frame['prediction_id'].nunique():,} breasts, {positives:,} positive{extra}"
+        f"{frame['prediction_id'].nunique():,} breasts, {positive} positive{extra}"
     )
     for note in table.notes:
         _print(note)

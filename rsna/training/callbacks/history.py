@@ -57,12 +57,11 @@ class History(Callback):
     )  # fmt: skip
     """waiting_for_data is a share of the training time; peak memory is in 2^20 bytes."""
 
-    def __init__(self, folder: Path, watch: LossWatch, waiting: Waiting, global_batch_size: int) -> None:
+    def __init__(self, folder: Path, watch: LossWatch, waiting: Waiting) -> None:
         self.folder, self.watch, self.waiting = folder, watch, waiting
-        self.global_batch_size = global_batch_size
         self.rows: list[dict[str, Any]] = []
         self._started = self._trained = 0.0
-        self._steps_before = 0
+        self._steps_before = self._images = 0
         self._drawn = -math.inf
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -76,6 +75,7 @@ class History(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._trained = time.perf_counter() - self._started
+        self._images += len(batch["images"]) * trainer.world_size  # an example may have several
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -87,7 +87,7 @@ class History(Callback):
             "lr": pl_module.last_lr,
             "train_loss": self.watch.mean(trainer),
             **{f"val_{name}": metrics.get(f"val/{name}") for name in ("loss", "pf1", "auroc", "auprc")},
-            "images_per_s": round(steps * self.global_batch_size / max(self._trained, 1e-9), 2),
+            "images_per_s": round(self._images / max(self._trained, 1e-9), 2),
             "ms_per_step": round(1000 * self._trained / max(steps, 1), 1),
             "waiting_for_data": round(self.waiting.seconds / max(self._trained, 1e-9), 4),
             "peak_memory_mb": _peak_memory_mb(),
@@ -118,7 +118,7 @@ class History(Callback):
 
     def _start(self, trainer: Trainer) -> None:
         self._started = time.perf_counter()
-        self._steps_before, self._trained = trainer.global_step, 0.0
+        self._steps_before, self._images, self._trained = trainer.global_step, 0, 0.0
 
     def _draw(self) -> None:
         draw_history(self.rows, self.folder / "history.png", f"{self.folder.parent.name}, {self.folder.name}")
