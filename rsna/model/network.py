@@ -136,12 +136,9 @@ def build_model(settings: ModelSettings, n_outputs: int) -> MammogramNet:
 
 
 def check_sizes(settings: ModelSettings, size: tuple[int, int], train_crop: int) -> None:
-    """Refuses images that the network cannot take, before anything is trained.
+    """Refuses prepared images of ``size`` (rows, columns) that the network cannot take, before anything is trained.
 
-    Args:
-        settings: The network.
-        size: (rows, columns) of prepared images.
-        train_crop: Side of the crops that it trains on; 0 for whole images.
+    ``train_crop`` is the side of the crops that it trains on, 0 for whole images.
 
     Raises:
         ConfigError: See :func:`rsna.model.backbone.check_size`.
