@@ -93,8 +93,10 @@ def test_ranks_learn_from_the_examples_of_the_experiment(tiny):
     one_batch_of_four = {"global_batch_size": 4, "batch_size_per_device": 2, "trainer__epochs": 1}
     experiment = resolve(tiny_config(tiny, trainer__devices=2, **one_batch_of_four), "breast")
     train_fold(experiment, 0, prepare(experiment))
-    steps = pd.read_csv(tiny / "run" / "fold0" / "history.csv")["step"].tolist()
-    assert steps == [3]  # 12 breasts; their 24 images would be 6 steps
+    history = pd.read_csv(tiny / "run" / "fold0" / "history.csv")
+    assert history["step"].tolist() == [3]  # 12 breasts; their 24 images would be 6 steps
+    images_per_step = history["images_per_s"] * history["ms_per_step"] / 1000
+    assert images_per_step.tolist() == pytest.approx([8], rel=0.02)  # four breasts of two
     assert not (tiny / "run" / "fold0" / "ranks.yaml").exists()
 
 
