@@ -33,7 +33,7 @@ def _browse(overrides: Sequence[str], options: BrowseOptions) -> int:
 
     config = compose(overrides)
     if options.batches:
-        from rsna.training.data.fold import fold_data
+        from rsna.training.data.module import fold_data
         from rsna.training.experiment import resolve
         from rsna.training.run import prepare
         from rsna.training.sheet import augmented_sheet
