@@ -115,16 +115,15 @@ def reliability_pictures(evaluation: Evaluation) -> Chart:
     )
 
 
-def folds_spread(evaluation: Evaluation, metrics: dict[str, object] | None) -> Chart:
-    """AUROC and nested pF1 of every fold, and pooled."""
+def folds_spread(evaluation: Evaluation, run: Run) -> Chart:
+    """AUROC and nested pF1 of every fold, and pooled with the intervals that the run recorded."""
     rows = [*evaluation.folds, evaluation.pooled]
     names = [*(fold.name for fold in evaluation.folds), "pooled"]
     plot = Plot("Spread over folds", ("metric", 0, 1), ("", len(rows) - 0.4, -0.6), names, 84 + 32 * len(rows))
     for name, style, shift in (("pf1_nested", "a", -0.12), ("auroc", "b", 0.12)):
         values = [row.values[name] for row in rows]
         known = [i for i, value in enumerate(values) if not np.isnan(value)]
-        ends = _ends(metrics, name)
-        if ends:
+        if ends := run.ends(name):
             plot.line(ends, [len(rows) - 1 + shift] * 2, f"{style} wide")
         words = [f"{names[i]}: {values[i]:.4f}" for i in known]
         plot.dots([values[i] for i in known], [i + shift for i in known], style, 4.5, words)
@@ -139,19 +138,17 @@ def folds_spread(evaluation: Evaluation, metrics: dict[str, object] | None) -> C
 def cv_against_lb(runs: Sequence[Run]) -> Chart | None:
     """Nested pF1 against the competition's scores; None where no run has both."""
     points = [
-        (run, score, style)
+        (run.name, nested, score, style, kind)
         for run in runs
-        for score, style in ((run.lb.public, "a"), (run.lb.private, "b"))
-        if score is not None and (run.metrics or {}).get("pf1_nested") is not None
+        for score, style, kind in ((run.lb.public, "a", "public"), (run.lb.private, "b", "private"))
+        if score is not None and (nested := run.metric("pf1_nested")) is not None
     ]
     if not points:
         return None
     plot = Plot("CV against leaderboard", ("nested pF1, cross-validated", 0, 1), ("pF1 on the leaderboard", 0, 1))
     plot.line([0, 1], [0, 1], "guide")
-    for run, score, style in points:
-        kind = "public" if style == "a" else "private"
-        nested = (run.metrics or {})["pf1_nested"]
-        plot.dots([nested], [score], style, 5, [f"{run.name}: {nested:.4f} cross-validated, {score:.2f} {kind}"])
+    for name, nested, score, style, kind in points:
+        plot.dots([nested], [score], style, 5, [f"{name}: {nested:.4f} cross-validated, {score:.2f} {kind}"])
     return Chart(
         "CV against leaderboard",
         plot.render(),
@@ -193,9 +190,3 @@ def confusion(evaluation: Evaluation) -> ConfusionMatrix:
     return ConfusionMatrix(
         *(float(w[rows].sum()) for rows in (positive & at, ~positive & at, positive & ~at, ~positive & ~at))
     )
-
-
-def _ends(metrics: dict[str, object] | None, name: str) -> list[float]:
-    intervals = (metrics or {}).get("intervals")
-    ends = intervals.get(name) if isinstance(intervals, dict) else None
-    return [] if not ends or ends["low"] is None else [float(ends["low"]), float(ends["high"])]

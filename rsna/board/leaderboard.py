@@ -69,9 +69,9 @@ def leaderboard(runs: Sequence[Run], resamples: int = RESAMPLES) -> list[Group]:
 
 def _group(runs: list[Run], resamples: int) -> Group:
     evaluations = {run.path: cache(run.evaluate) for run in runs}
-    ranked = [run for run in runs if _nested(run) is not None]
-    ranked.sort(key=lambda run: (-(_nested(run) or 0.0), run.name))
-    rest = sorted((run for run in runs if _nested(run) is None), key=lambda run: run.name)
+    runs = sorted(runs, key=lambda run: (-(run.metric("pf1_nested") or 0.0), run.name))
+    ranked = [run for run in runs if run.metric("pf1_nested") is not None]
+    rest = [run for run in runs if run.metric("pf1_nested") is None]
     places = [
         Place(run, rank, "leader" if rank == 1 else "not compared", evaluate=evaluations[run.path])
         for rank, run in enumerate(ranked, 1)
@@ -101,11 +101,6 @@ def _compared(leader: Place, place: Place, resamples: int) -> Place:
         # A run that lost an image holds other breasts: its metrics stand, the paired test cannot.
         return replace(place, why=str(error))
     return replace(place, difference=gap)
-
-
-def _nested(run: Run) -> float | None:
-    value = (run.metrics or {}).get("pf1_nested")
-    return None if value is None else float(value)
 
 
 def _unranked(run: Run) -> str:

@@ -68,10 +68,8 @@ def model_card(run: Run, record: BundleRecord) -> str:
 
 
 def _score(metrics: MetricValues, name: str, title: str) -> str:
-    value, interval = metrics.get(name), metrics.intervals.get(name)
-    between = "not computed"
-    if interval and interval.low is not None:
-        between = f"{interval.low:.3f} to {interval.high:.3f}"
+    value, ends = metrics.get(name), metrics.ends(name)
+    between = f"{ends[0]:.3f} to {ends[1]:.3f}" if ends else "not computed"
     return f"| {title} | {'undefined' if value is None else f'{value:.3f}'} | {between} |"
 
 

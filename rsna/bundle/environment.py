@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -15,8 +15,7 @@ from packaging.utils import canonicalize_name
 
 def closure(names: Iterable[str]) -> set[str]:
     """Canonical names of installed packages and of everything they require here."""
-    found: set[str] = set()
-    seen: set[tuple[str, frozenset[str]]] = set()
+    found, seen = set[str](), set[tuple[str, frozenset[str]]]()
     waiting = [(canonicalize_name(name), frozenset[str]()) for name in names]
     while waiting:
         name, extras = waiting.pop()
@@ -67,16 +66,3 @@ def no_network() -> list[str]:
     command = [unshare, "--map-root-user", "--net"]
     allowed = subprocess.run([*command, "true"], capture_output=True)
     return command if allowed.returncode == 0 else []
-
-
-def run(command: Sequence[str], folder: Path, environment: dict[str, str]) -> str:
-    """Runs a command in ``folder`` and returns what it printed.
-
-    Raises:
-        subprocess.CalledProcessError: It failed; the last lines of what it said come along as ``stderr``.
-    """
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
-        raise subprocess.CalledProcessError(done.returncode, command, done.stdout, said)
-    return done.stdout

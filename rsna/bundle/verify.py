@@ -10,7 +10,7 @@ from pathlib import Path
 from packaging.tags import sys_tags
 from packaging.utils import parse_wheel_filename
 
-from rsna.bundle.environment import clean_variables, closure, make_environment, no_network, run
+from rsna.bundle.environment import clean_variables, closure, make_environment, no_network
 from rsna.bundle.wheel import PROJECT
 from rsna.config.verbs import BundleVerifyOptions
 from rsna.demo import DemoSettings, write_demo
@@ -71,15 +71,14 @@ def _wheels(bundle: Bundle) -> list[str]:
     Raises:
         RunError: One of its wheels cannot be installed here.
     """
-    usable = set(sys_tags())
-    names: list[str] = []
+    usable, names = set(sys_tags()), list[str]()
     for file in sorted(name for name in bundle.record.files if name.endswith(".whl")):
         name, _, _, tags = parse_wheel_filename(file)
         if not tags & usable:
             host = bundle.record.host
             raise RunError(
                 f"{bundle.folder / file}: is for Python {host.python} on {host.platform}, which this is not. "
-                " Its files are whole; verify it there, or here with install=false"
+                "Its files are whole; verify it there, or here with install=false"
             )
         names.append(name)
     if PROJECT not in names:
@@ -90,15 +89,19 @@ def _wheels(bundle: Bundle) -> list[str]:
 def _elsewhere(bundle: Bundle, folder: Path, exams: Path, brought: set[str]) -> dict[str, float]:
     """Probabilities by image_id, predicted in an environment that holds what the bundle does not bring."""
     python = str(make_environment(folder / "environment", sorted(closure([PROJECT]) - brought)))
-    clean = clean_variables()
-    install = ["-m", "pip", "install", "--quiet", "--no-index", "--find-links", str(bundle.folder), PROJECT]
-    predict = ["-m", "rsna.cli", "predict", f"input={exams}", f"run={bundle.folder}", "format=json", "workers=1"]
-    try:
-        run([*no_network(), python, *install], folder, clean)
-        said = run([*no_network(), python, *predict], folder, clean)
-    except subprocess.CalledProcessError as error:
-        raise RunError(f"{bundle.folder}: does not work once it is installed elsewhere:\n{error.stderr}") from error
-    images = json.loads(said)["images"]
+    printed = ""
+    for command in (
+        ["-m", "pip", "install", "--quiet", "--no-index", "--find-links", str(bundle.folder), PROJECT],
+        ["-m", "rsna.cli", "predict", f"input={exams}", f"run={bundle.folder}", "format=json", "workers=1"],
+    ):
+        done = subprocess.run(
+            [*no_network(), python, *command], cwd=folder, env=clean_variables(), capture_output=True, text=True
+        )
+        printed = done.stdout
+        if done.returncode:
+            said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
+            raise RunError(f"{bundle.folder}: does not work once it is installed elsewhere:\n{said}")
+    images = json.loads(printed)["images"]
     return {image["image_id"]: float(image["probability"]) for image in images if not image["failure"]}
 
 

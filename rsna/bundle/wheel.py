@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import zipfile
-from importlib.metadata import Distribution, distribution
+from importlib.metadata import distribution
 from pathlib import Path
 
 from rsna.bundle.kaggle import NOTEBOOK, notebook
@@ -28,7 +28,9 @@ def pack_project(folder: Path) -> Path:
     contents[f"rsna/notebooks/{NOTEBOOK}"] = notebook().read_bytes()
     found = distribution(PROJECT)
     stem = f"{PROJECT.replace('-', '_')}-{found.version}"
-    contents |= {f"{stem}.dist-info/{name}": text for name, text in _metadata(found).items()}
+    for name in _METADATA:
+        if text := found.read_text(name):
+            contents[f"{stem}.dist-info/{name}"] = text.encode()
     record = "".join(f"{name},{_hash(content)},{len(content)}\n" for name, content in sorted(contents.items()))
     contents[f"{stem}.dist-info/RECORD"] = f"{record}{stem}.dist-info/RECORD,,\n".encode()
     wheel = folder / f"{stem}-py3-none-any.whl"
@@ -44,11 +46,6 @@ def _files(folder: Path) -> list[Path]:
         for file in folder.rglob("*")
         if file.is_file() and "__pycache__" not in file.parts and not file.name.startswith(".")
     )
-
-
-def _metadata(found: Distribution) -> dict[str, bytes]:
-    texts = {name: found.read_text(name) for name in _METADATA}
-    return {name: text.encode() for name, text in texts.items() if text}
 
 
 def _hash(content: bytes) -> str:

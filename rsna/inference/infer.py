@@ -100,7 +100,7 @@ class _Predictions:
             _refuse_gaps(self.tests.images)
         out = Path(self.options.out)
         flip = PassPlan.of(self.trained, self.options.flip).flip
-        key = {"fingerprint": self.trained.fingerprint, "flip": flip, "backend": self.options.backend}
+        key = {"model": self.trained.model_hash, "flip": flip, "backend": self.options.backend}
         log = ResumeLog(out.with_name(f"{out.stem}_progress.jsonl"), key)
         try:
             examples = self._read_log(log)

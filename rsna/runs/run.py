@@ -1,12 +1,10 @@
-"""Reads a run directory: everything but weights and predictions at once, so that what is torn is said by whoever opens
-it."""
+"""Reads a run directory, all but the values of weights and predictions: whoever opens it says what is torn."""
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -23,7 +21,7 @@ from rsna.runs import schema
 from rsna.runs.errors import RunError
 from rsna.runs.lb_scores import LbScores, read_scores
 from rsna.runs.run_directory import fold_folder, is_finished, read_config
-from rsna.runs.schema import BreastMetrics, Metrics, RunRecord, Sampling, read_bytes, read_record
+from rsna.runs.schema import BreastMetrics, Metrics, MetricValues, RunRecord, Sampling, read_bytes, read_record
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +62,17 @@ class Run:
         return self.record.hashes.dataset, self.record.hashes.folds
 
     @property
-    def metrics(self) -> dict[str, Any] | None:
-        """Pooled breast metrics by name; None for an incomplete cross-validation, and for runs that do not learn
-        cancer."""
-        breasts = self.pooled.breasts if self.pooled else None
-        return breasts.pooled.model_dump() if breasts else None
+    def metrics(self) -> MetricValues | None:
+        """Pooled breast metrics; None for an incomplete cross-validation, and for runs that do not learn cancer."""
+        return self.pooled.breasts.pooled if self.pooled and self.pooled.breasts else None
+
+    def metric(self, name: str) -> float | None:
+        """One of them; None where it is undefined, or there are none."""
+        return self.metrics.get(name) if self.metrics else None
+
+    def ends(self, name: str) -> tuple[float, float] | None:
+        """Ends of its interval; None where it has none."""
+        return self.metrics.ends(name) if self.metrics else None
 
     @property
     def selected(self) -> bool:
@@ -123,9 +127,14 @@ class Run:
         except PredictionError as error:
             raise RunError(f"{error}; copy it again, or remove the fold and train it again") from error
 
-    def evaluate(self) -> Evaluation:
-        """The out-of-fold breasts with nested thresholds; intervals are those of metrics.json."""
-        return evaluate(self.oof(), self.config.evaluation.aggregate, sampling=self.sampling, resamples=0)
+    def evaluate(self, folds: Sequence[int] = ()) -> Evaluation:
+        """The breasts of :meth:`oof` with nested thresholds, without intervals: those are in metrics.json.
+
+        Raises:
+            RunError: See :meth:`oof`.
+            PredictionError: No breast is positive.
+        """
+        return evaluate(self.oof(folds), self.config.evaluation.aggregate, sampling=self.sampling, resamples=0)
 
     def breast_metrics(self, folds: Sequence[int]) -> BreastMetrics:
         """Metrics of the out-of-fold breasts of some folds: as recorded where these are just those folds.
@@ -137,23 +146,17 @@ class Run:
         recorded = self.fold_metrics.get(folds[0]) if len(folds) == 1 else recorded
         if recorded and recorded.breasts:
             return recorded.breasts
-        aggregate = self.config.evaluation.aggregate
         try:
-            found = evaluate(self.oof(folds), aggregate, sampling=self.sampling, resamples=0)
+            found = self.evaluate(folds)
         except PredictionError as error:
             raise RunError(f"{self.path}: folds {', '.join(map(str, folds))}: {error}") from error
         return BreastMetrics.model_validate_json(json.dumps(found.to_dict()))
 
     def _repr_html_(self) -> str:
-        metrics = self.metrics or {}
-        scores = [f"{metrics[key]:.4f}" if metrics.get(key) is not None else "–" for key in ("pf1_nested", "auroc")]
+        head = ["run", "data", "backbone", "input", "folds", "nested pF1", "AUROC"]
         folds = f"{len(self.fold_metrics)} of {self.n_folds}"
-        return html_table(
-            [
-                ["run", "data", "backbone", "input", "folds", "nested pF1", "AUROC"],
-                [self.name, self.record.data.name, self.backbone, self.input, folds, *scores],
-            ]
-        )
+        scores = ["–" if value is None else f"{value:.4f}" for value in map(self.metric, ("pf1_nested", "auroc"))]
+        return html_table([head, [self.name, self.record.data.name, self.backbone, self.input, folds, *scores]])
 
 
 def open_run(path: str | Path) -> Run:

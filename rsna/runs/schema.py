@@ -100,22 +100,9 @@ class RunRecord(Record):
 
     @classmethod
     def of(
-        cls,
-        config: Config,
-        table: ImageTable,
-        hashes: Mapping[str, str],
-        targets: Sequence[Target],
-        n_folds: int,
+        cls, config: Config, table: ImageTable, hashes: Mapping[str, str], targets: Sequence[Target], n_folds: int
     ) -> Self:
-        """What a run is bound to that this checkout begins now.
-
-        Args:
-            config: The experiment.
-            table: Its images.
-            hashes: The three hashes by name.
-            targets: Those that the table has labels for.
-            n_folds: Folds of the split.
-        """
+        """What a run is bound to that this checkout begins now; ``targets`` are those that the table has labels for."""
         return cls(
             format=RUN_FORMAT,
             name=config.name,
@@ -161,6 +148,13 @@ class MetricValues(Record):
         """A metric by its name; None where it is undefined, or unknown."""
         value: float | None = (self.model_extra or {}).get(name)
         return value
+
+    def ends(self, name: str) -> tuple[float, float] | None:
+        """Ends of a metric's interval; None where it has none."""
+        interval = self.intervals.get(name)
+        if interval is None or interval.low is None or interval.high is None:
+            return None
+        return interval.low, interval.high
 
 
 class ThresholdRecord(Record):

@@ -78,8 +78,8 @@ class TrainedModel:
         return int(output_slices(self.targets)[names.index("cancer")].start)
 
     @property
-    def fingerprint(self) -> str:
-        """Same preprocessing and same weights, same fingerprint: predictions may be joined."""
+    def model_hash(self) -> str:
+        """Of preprocessing and weights: predictions under the same hash may be joined."""
         return digest(preprocessing_hash(self.preprocess), [weights.sha256 for weights in self.weights])
 
     def networks(self) -> list[MammogramNet]:
@@ -88,18 +88,17 @@ class TrainedModel:
         Raises:
             RunError: A weight file cannot be read, is not the one that was recorded, or does not fit.
         """
-        return [self._network(weights) for weights in self.weights]
-
-    def _network(self, weights: Weights) -> MammogramNet:
-        network = build_model(self.model, output_count(self.targets))
-        content = weights.file.read_bytes()
-        if hashlib.sha256(content).hexdigest() != weights.sha256:
-            raise RunError(f"{weights.file}: its SHA-256 is not the recorded one; copy the file again")
-        try:
-            network.load_state_dict(load(content))
-        except (SafetensorError, RuntimeError, ValueError) as error:
-            raise RunError(f"{weights.file}: cannot be loaded into {self.model.backbone}: {error}") from error
-        return network
+        networks = []
+        for weights in self.weights:
+            content = weights.file.read_bytes()
+            if hashlib.sha256(content).hexdigest() != weights.sha256:
+                raise RunError(f"{weights.file}: its SHA-256 is not the recorded one; copy the file again")
+            networks.append(build_model(self.model, output_count(self.targets)))
+            try:
+                networks[-1].load_state_dict(load(content))
+            except (SafetensorError, RuntimeError, ValueError) as error:
+                raise RunError(f"{weights.file}: cannot be loaded into {self.model.backbone}: {error}") from error
+        return networks
 
 
 def load_trained(source: str | Path, folds: tuple[int, ...] = ()) -> TrainedModel:
