@@ -106,8 +106,8 @@ def _cells(place: Place) -> list[str]:
 
 
 def _remarks(group: Group) -> list[str]:
-    lines = []
-    if any(place.against == "noise" for place in group.places):
+    lines, places = [], group.places
+    if any(place.against == "noise" for place in places):
         lines.append(
             "~ not told apart from the leader: the paired difference in nested pF1 may be noise "
             "(p ≥ 0.05, corrected for the number of comparisons)"
@@ -117,11 +117,11 @@ def _remarks(group: Group) -> list[str]:
             f"the leader is the best of {len(group.ranked)} runs, chosen by the very metric that is shown: this and "
             "its interval flatter it"
         )
-    if any(place.run.selected for place in group.places):
+    if any(place.run.selected for place in places):
         lines.append("* checkpoint=best: the epoch was chosen on the very fold that is reported")
-    if any(place.run.commit.endswith("+") for place in group.places):
+    if any(place.run.commit.endswith("+") for place in places):
         lines.append("+ the checkout had changes that are in no commit")
     if group.sampling == "enriched":
         lines.append("enriched set, whose share of positives was made: pF1 is not that of screening, read AUROC too")
-    lines += [f"{place.run.path}: {place.why}" for place in group.places if place.why]
+    lines += [f"{place.run.path}: {place.why}" for place in places if place.why]
     return lines

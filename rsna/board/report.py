@@ -57,7 +57,7 @@ def write_report(
     """Writes the page.
 
     Args:
-        runs: Runs to show, at least one.
+        runs: At least one.
         out: HTML file.
         data: Folder of the set where it is no longer where the runs had it.
         images: Breasts of either kind in a run's gallery; 0 leaves galleries out.

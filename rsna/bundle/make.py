@@ -14,8 +14,7 @@ from safetensors.torch import load_file, save
 
 from rsna.bundle import kaggle
 from rsna.bundle.card import model_card
-from rsna.bundle.wheel import pack_project
-from rsna.bundle.wheels import fetch_wheels, read_packages
+from rsna.bundle.wheels import fetch_wheels, pack_project, read_packages
 from rsna.config.settings import ConfigError, to_mapping
 from rsna.config.verbs import BundleMakeOptions
 from rsna.files import sha256, write_atomic, write_json

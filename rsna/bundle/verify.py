@@ -11,7 +11,7 @@ from packaging.tags import sys_tags
 from packaging.utils import parse_wheel_filename
 
 from rsna.bundle.environment import clean_variables, closure, make_environment, no_network
-from rsna.bundle.wheel import PROJECT
+from rsna.bundle.wheels import PROJECT
 from rsna.config.verbs import BundleVerifyOptions
 from rsna.demo import DemoSettings, write_demo
 from rsna.inference.predictor import Predictor

@@ -54,11 +54,7 @@ def check_run(folder: Path, config: Config, hashes: Mapping[str, str]) -> None:
 def bind_run(folder: Path, config: Config, folds: pd.DataFrame, record: RunRecord) -> None:
     """Binds a folder to an experiment; where :func:`check_run` found it bound already, nothing is written.
 
-    Args:
-        folder: The run folder, made where it is not there.
-        config: What the record was made of.
-        folds: patient_id, image_id, fold.
-        record: See :meth:`RunRecord.of`.
+    ``folds`` has the columns patient_id, image_id, fold.
     """
     if (folder / schema.CONFIG).exists():
         return
@@ -98,12 +94,9 @@ def is_finished(run_folder: Path, fold: int) -> bool:
 
 
 def write_results(folder: Path, oof: pd.DataFrame, metrics: Mapping[str, Any]) -> None:
-    """Writes out-of-fold predictions, then their metrics, with which a fold is finished.
+    """Writes out-of-fold predictions, a row an example, then their metrics, with which a fold is finished.
 
-    Args:
-        folder: :func:`fold_folder`, or cv/ of the run for all folds pooled.
-        oof: A row an example.
-        metrics: What :class:`~rsna.runs.schema.Metrics` holds.
+    ``folder`` is :func:`fold_folder`, or cv/ in the run folder for all folds pooled.
     """
     Metrics.model_validate_json(json.dumps(metrics))  # what could not be read again is not written
     with atomic_path(folder / schema.OOF) as temporary:

@@ -321,7 +321,7 @@ def read_record(cls: type[T], file: Path, expected: int | None = None) -> T:
     Args:
         cls: What it must hold.
         file: A file of a run or a bundle.
-        expected: Number that its key ``format`` must have.
+        expected: Number that its key ``format`` must have; None where the record has no such key.
 
     Raises:
         RunError: It is missing, torn, of another format, or holds something else; in one line that names the file.

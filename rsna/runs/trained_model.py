@@ -1,17 +1,17 @@
 """What a prediction needs and nothing else, read from a run directory or a bundle."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from safetensors import SafetensorError
 from safetensors.torch import load
 
 from rsna.config.data import PreprocessSettings
 from rsna.config.model import ModelSettings
-from rsna.config.settings import ConfigError, digest, from_mapping, to_mapping
+from rsna.config.settings import ConfigError, digest, from_mapping
 from rsna.config.training import WantedPrecision
 from rsna.dataset.targets import Target, get_targets
 from rsna.evaluation.breasts import to_breasts
@@ -23,7 +23,7 @@ from rsna.prepare.image import preprocessing_hash
 from rsna.runs.bundle import Bundle, one_path, open_bundle
 from rsna.runs.errors import RunError
 from rsna.runs.run import Run, open_run
-from rsna.runs.schema import BUNDLE
+from rsna.runs.schema import BUNDLE, BundleRecord, RunRecord
 
 
 @dataclass(frozen=True)
@@ -131,9 +131,7 @@ def trained_of(source: Run | Bundle, folds: tuple[int, ...] = ()) -> TrainedMode
 
 
 def _of_run(run: Run, folds: tuple[int, ...]) -> TrainedModel:
-    _check_preprocessing(run.path, run.config.preprocess, run.record.hashes.preprocessing)
-    targets = _targets(run.path, run.record.targets)
-    chosen = _choose(run.path, tuple(run.weights), folds)
+    chosen, targets = _check(run.path, run.config.preprocess, run.record, run.weights, folds)
     metrics = run.breast_metrics(chosen)
     settings = run.config.evaluation
     breasts = to_breasts(run.oof(chosen), settings.aggregate)
@@ -143,7 +141,7 @@ def _of_run(run: Run, folds: tuple[int, ...]) -> TrainedModel:
         source=run.path,
         n_folds=run.n_folds,
         preprocess=run.config.preprocess,
-        model=_model(to_mapping(run.config.model)),
+        model=_network_alone(run.config.model),
         targets=targets,
         aggregate=settings.aggregate,
         flip=settings.flip_tta,
@@ -161,19 +159,18 @@ def _of_bundle(bundle: Bundle, folds: tuple[int, ...]) -> TrainedModel:
     record = bundle.record
     try:
         preprocess = from_mapping(PreprocessSettings, record.preprocess, "preprocess")
-        model = _model(record.model)
+        model = from_mapping(ModelSettings, record.model, "model")
     except ConfigError as error:
         raise RunError(f"{bundle.folder / BUNDLE}: {error}; the file was changed, copy it again") from error
-    _check_preprocessing(bundle.folder, preprocess, record.hashes.preprocessing)
-    chosen = _choose(bundle.folder, tuple(sorted(record.weights)), folds)
+    chosen, targets = _check(bundle.folder, preprocess, record, sorted(record.weights), folds)
     files = {fold: record.weights[fold] for fold in chosen}
     bundle.check_files(files.values())
     return TrainedModel(
         source=bundle.folder,
         n_folds=len(record.weights),
         preprocess=preprocess,
-        model=model,
-        targets=_targets(bundle.folder, record.targets),
+        model=_network_alone(model),
+        targets=targets,
         aggregate=record.aggregate,
         flip=record.flip,
         precision=record.precision,
@@ -186,32 +183,28 @@ def _of_bundle(bundle: Bundle, folds: tuple[int, ...]) -> TrainedModel:
     )
 
 
-def _check_preprocessing(source: Path, preprocess: PreprocessSettings, recorded: str) -> None:
-    """Refuses weights that learnt from other pixels than this version makes."""
-    ours = preprocessing_hash(preprocess)
-    if ours != recorded:
+def _check(
+    path: Path,
+    preprocess: PreprocessSettings,
+    record: RunRecord | BundleRecord,
+    trained: Iterable[int],
+    asked: tuple[int, ...],
+) -> tuple[tuple[int, ...], tuple[Target, ...]]:
+    """Folds that are used, and what they learnt; refuses what would predict something else than it learnt."""
+    if (ours := preprocessing_hash(preprocess)) != record.hashes.preprocessing:
         raise RunError(
-            f"{source}: was trained with preprocessing {recorded}, this version prepares with {ours}; predictions "
-            "would be of other pixels. Use the version that trained it, or train again"
+            f"{path}: was trained with preprocessing {record.hashes.preprocessing}, this version prepares with {ours}; "
+            "predictions would be of other pixels. Use the version that trained it, or train again"
         )
-
-
-def _choose(source: Path, trained: tuple[int, ...], asked: tuple[int, ...]) -> tuple[int, ...]:
+    if "cancer" not in record.targets:
+        raise RunError(f"{path}: learnt {', '.join(record.targets)}, not cancer; there is nothing to submit")
     chosen = tuple(fold for fold in trained if not asked or fold in asked)
     if not chosen or any(fold not in chosen for fold in asked):
         what = f"fold {', '.join(map(str, asked))}" if asked else "any fold"
-        raise RunError(f"{source}: has no weights of {what}; train it first (python train.py fold=all)")
-    return chosen
+        raise RunError(f"{path}: has no weights of {what}; train it first (python train.py fold=all)")
+    return chosen, get_targets(record.targets)
 
 
-def _targets(source: Path, names: Sequence[str]) -> tuple[Target, ...]:
-    if "cancer" not in names:
-        raise RunError(f"{source}: learnt {', '.join(names)}, not cancer; there is nothing to submit")
-    return get_targets(tuple(names))
-
-
-def _model(values: dict[str, Any]) -> ModelSettings:
-    """The network alone: where training's first weights came from does not matter any more."""
-    return from_mapping(
-        ModelSettings, values | {"pretrained": False, "weights": "", "gradient_checkpointing": False}, "model"
-    )
+def _network_alone(model: ModelSettings) -> ModelSettings:
+    """Where training's first weights came from, and how it saved memory, does not matter any more."""
+    return replace(model, pretrained=False, weights="", gradient_checkpointing=False)

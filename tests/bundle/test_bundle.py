@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from rsna.bundle.kaggle import NOTEBOOK, notebook
 from rsna.bundle.make import make_bundle, summary
 from rsna.bundle.verify import verify_bundle
-from rsna.bundle.wheel import pack_project
+from rsna.bundle.wheels import pack_project
 from rsna.config.settings import ConfigError
 from rsna.config.verbs import BundleMakeOptions, BundleVerifyOptions, InferOptions
 from rsna.inference.infer import infer
