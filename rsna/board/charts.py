@@ -37,7 +37,7 @@ def roc(evaluation: Evaluation) -> Chart:
     plot.dots([matrix.false_alarms], [matrix.sensitivity], "point", names=["at the nested thresholds"])
     return Chart(
         "ROC",
-        plot.render(),
+        plot.svg(),
         f"AUROC {area}. The ring marks the nested thresholds: sensitivity {matrix.sensitivity:.1%}, "
         f"specificity {1 - matrix.false_alarms:.1%}.",
     )
@@ -59,7 +59,7 @@ def precision_recall(evaluation: Evaluation) -> Chart:
         plot.dots([matrix.sensitivity], [matrix.precision], "point", names=["at the nested thresholds"])
     return Chart(
         "Precision and recall",
-        plot.render(),
+        plot.svg(),
         f"AUPRC {area}; the dashed line is the share of positives, {evaluation.pooled.prevalence:.1%}, which chance "
         "reaches.",
     )
@@ -82,7 +82,7 @@ def pf1_by_threshold(evaluation: Evaluation) -> Chart:
         plot.line([value, value], [0, 0.06], "mark")
     return Chart(
         "pF1 against threshold",
-        plot.render(),
+        plot.svg(),
         f"Best {number(best.pf1)} at {best.value:.4f}, which is optimistic; in the shaded plateau, {best.width:.4f} "
         "wide, pF1 stays within 0.01 of it. Marks below: thresholds chosen on the other folds. Dashed: recalling all.",
     )
@@ -107,7 +107,7 @@ def reliability_pictures(evaluation: Evaluation) -> Chart:
         plot.dots(table["predicted"], table["observed"], style, 3, words)
     return Chart(
         "Reliability",
-        plot.render(),
+        plot.svg(),
         "Bins of equal mass; on the dashed line probabilities mean what they say. Calibration error as given: "
         f"{number(evaluation.pooled.calibration_error)}. Temperature, Platt and isotonic are fitted on the "
         "other folds.",
@@ -129,7 +129,7 @@ def folds_spread(evaluation: Evaluation, run: Run) -> Chart:
         plot.dots([values[i] for i in known], [i + shift for i in known], style, 4.5, words)
     return Chart(
         "Spread over folds",
-        plot.render(),
+        plot.svg(),
         "Each fold by itself; the bars are the 95 % intervals of the pooled metrics.",
         (("a", "nested pF1"), ("b", "AUROC")),
     )
@@ -151,7 +151,7 @@ def cv_against_lb(runs: Sequence[Run]) -> Chart | None:
         plot.dots([nested], [score], style, 5, [f"{name}: {nested:.4f} cross-validated, {score:.2f} {kind}"])
     return Chart(
         "CV against leaderboard",
-        plot.render(),
+        plot.svg(),
         "Each run's latest scored submission. On the dashed line both agree; below it the cross-validation promised "
         "more.",
         (("a", "public"), ("b", "private")),

@@ -17,7 +17,7 @@ from rsna.inference.explain import Heat, grad_cam, heat_colours
 from rsna.model.network import MammogramNet
 from rsna.runs.errors import RunError
 from rsna.runs.run import Run
-from rsna.runs.trained_model import trained_of
+from rsna.runs.trained_model import load_trained
 
 HEIGHT = 520
 """Rows of a picture on the page, at most."""
@@ -127,7 +127,7 @@ class _Painter:
             return None
         try:
             if fold not in self._networks:
-                trained = trained_of(self._run, (int(fold),))
+                trained = load_trained(self._run, (int(fold),))
                 self._networks[fold] = trained.networks()[0], trained.cancer_column
             network, column = self._networks[fold]
             return shown.heat(grad_cam([network], shown.prepared, column))

@@ -81,7 +81,8 @@ def _group(runs: list[Run], resamples: int) -> Group:
         for run in runs
         if run.metric("pf1_nested") is None
     ]
-    return Group(runs[0].comparable, runs[0].record.data.name, runs[0].sampling, tuple(places))
+    data = runs[0].record.data
+    return Group(runs[0].comparable, data.name, data.sampling, tuple(places))
 
 
 def _compared(leader: Place, place: Place, resamples: int) -> Place:
@@ -103,4 +104,4 @@ def _unranked(run: Run) -> str:
         return "nested pF1 is undefined: some folds lack positives"
     if "cancer" not in run.record.targets:
         return f"learns {', '.join(run.record.targets)}, not cancer"
-    return f"{len(run.fold_metrics)} of {run.n_folds} folds are finished"
+    return f"{len(run.fold_metrics)} of {run.record.n_folds} folds are finished"

@@ -102,15 +102,9 @@ class Pixels:
 
 
 def find_image(run: Run | None, image: str, data: str = "") -> tuple[Path, tuple[int, ...]]:
-    """A file by its path, or by its image_id in the run's set, and the fold that has not seen its patient.
+    """A file by its path or by its image_id in the run's set, and the fold, if any, that has not seen its patient.
 
-    Args:
-        run: None for a bundle, which knows no ids.
-        image: Path or image_id.
-        data: Folder of the set where it is no longer where the run had it.
-
-    Returns:
-        The file, and its fold; no fold where the run does not know the image.
+    A bundle, for which ``run`` is None, knows no ids. ``data`` is the set's folder where it has moved.
 
     Raises:
         RunError: It is neither.

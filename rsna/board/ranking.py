@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rsna.board.leaderboard import Group, Place
-from rsna.evaluation.tables import text_table
+from rsna.evaluation.tables import number, text_table
 from rsna.parallel.progress import duration
 
 # The run first: in a text table the first column alone stands at the left.
@@ -54,7 +54,7 @@ def row(group: Group, place: Place) -> dict[str, Any]:
         "backbone": run.backbone,
         "input": run.input,
         "folds_done": len(run.fold_metrics),
-        "n_folds": run.n_folds,
+        "n_folds": run.record.n_folds,
         "pf1_nested": run.metric("pf1_nested"),
         "pf1_nested_low": low,
         "pf1_nested_high": high,
@@ -75,11 +75,6 @@ def row(group: Group, place: Place) -> dict[str, Any]:
     }
 
 
-def four(value: float | None) -> str:
-    """Four decimals; `–` for None."""
-    return "–" if value is None else f"{value:.4f}"
-
-
 def interval(ends: tuple[float, float] | None) -> str:
     """`0.1234 to 0.2345`; `–` for None."""
     return "–" if ends is None else f"{ends[0]:.4f} to {ends[1]:.4f}"
@@ -95,11 +90,12 @@ def _cells(place: Place) -> list[str]:
     marks = ("~" if place.against == "noise" else "") + ("*" if run.selected else "")
     scores = ["not ranked", ""]
     if place.rank is not None:
-        scores = [four(run.metric("pf1_nested")), interval(run.ends("pf1_nested"))]
+        scores = [number(run.metric("pf1_nested")), interval(run.ends("pf1_nested"))]
     return [
-        f"{run.path}{marks}", str(place.rank or "–"), run.backbone, run.input, f"{len(run.fold_metrics)}/{run.n_folds}",
+        f"{run.path}{marks}", str(place.rank or "–"), run.backbone, run.input,
+        f"{len(run.fold_metrics)}/{run.record.n_folds}",
         *scores,
-        *(four(run.metric(name)) if run.metrics else "" for name in ("pf1_raw", "auroc")),
+        *(number(run.metric(name)) if run.metrics else "" for name in ("pf1_raw", "auroc")),
         *("" if score is None else f"{score:.2f}" for score in (run.lb.public, run.lb.private)),
         run.commit, "" if run.seconds is None else duration(run.seconds), run.hardware,
     ]  # fmt: skip

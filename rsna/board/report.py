@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
-from pathlib import Path
 
 from rsna.board import charts
 from rsna.board.charts import Chart, ConfusionMatrix
 from rsna.board.gallery import Gallery, gallery
 from rsna.board.leaderboard import Group, Place, leaderboard
 from rsna.board.pixels import Pixels
-from rsna.board.ranking import four, interval
+from rsna.board.ranking import interval
 from rsna.config.settings import ConfigError
+from rsna.config.verbs import ReportOptions
 from rsna.evaluation.checks import PredictionError
 from rsna.evaluation.metrics import METRICS
 from rsna.evaluation.slices import Slice, slices
@@ -45,24 +45,8 @@ class RunPage:
     """Why there is nothing to draw."""
 
 
-def write_report(
-    runs: Sequence[Run],
-    out: Path,
-    *,
-    data: str = "",
-    images: int = 6,
-    resamples: int = 1000,
-    left_out: Sequence[str] = (),
-) -> None:
-    """Writes the page.
-
-    Args:
-        runs: At least one.
-        out: HTML file.
-        data: Folder of the set where it is no longer where the runs had it.
-        images: Breasts of either kind in a run's gallery; 0 leaves galleries out.
-        resamples: Behind the intervals of slices and the comparison with the leader.
-        left_out: Lines about runs that cannot be shown.
+def write_report(runs: Sequence[Run], options: ReportOptions, left_out: Sequence[str] = ()) -> None:
+    """Writes the page of some runs, and lines about those that cannot be shown.
 
     Raises:
         RunError: There is no run.
@@ -74,16 +58,14 @@ def write_report(
         raise ConfigError("jinja2 is not installed; pip install 'rsna-mammography[train]'") from error
     if not runs:
         raise RunError("there is no run to report on; python train.py fold=all makes one")
-    groups = leaderboard(runs, resamples)
+    groups = leaderboard(runs, options.resamples)
     places = [(group, place) for group in groups for place in group.places]
-    pages = [
-        _page(f"run-{number}", group, place, data, images, resamples) for number, (group, place) in enumerate(places, 1)
-    ]
+    pages = [_page(f"run-{number}", group, place, options) for number, (group, place) in enumerate(places, 1)]
     loader = PackageLoader("rsna.board")
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"four": four, "duration": duration, "interval": interval, "percent": "{:.1%}".format}
+    environment.filters |= {"number": number, "duration": duration, "interval": interval, "percent": "{:.1%}".format}
     page = environment.get_template("report.html").render(
         groups=groups,
         pages=pages,
@@ -92,15 +74,16 @@ def write_report(
         left_out=left_out,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
-    write_atomic(out, page)
+    write_atomic(options.out, page)
 
 
-def _page(anchor: str, group: Group, place: Place, data: str, images: int, resamples: int) -> RunPage:
+def _page(anchor: str, group: Group, place: Place, options: ReportOptions) -> RunPage:
     try:
         evaluation = place.evaluate()
     except (RunError, PredictionError, ValueError) as error:
         return RunPage(anchor, place, group.data, note=str(error))
     run = place.run
+    parts = slices(evaluation, options.resamples)
     draw = (charts.roc, charts.precision_recall, charts.pf1_by_threshold, charts.reliability_pictures)
     return RunPage(
         anchor=anchor,
@@ -115,6 +98,6 @@ def _page(anchor: str, group: Group, place: Place, data: str, images: int, resam
             *([charts.folds_spread(evaluation, run)] if evaluation.folds else []),
         ),
         confusion=charts.confusion(evaluation),
-        slices=tuple((by, tuple(rows)) for by, rows in groupby(slices(evaluation, resamples), lambda part: part.by)),
-        gallery=gallery(run, evaluation, Pixels(run, data), images) if images else None,
+        slices=tuple((by, tuple(rows)) for by, rows in groupby(parts, lambda part: part.by)),
+        gallery=gallery(run, evaluation, Pixels(run, options.data), options.images) if options.images else None,
     )

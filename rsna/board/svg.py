@@ -59,7 +59,7 @@ class Plot:
             f'height="{self.height - _TOP - _BOTTOM}"/>'
         )
 
-    def render(self) -> str:
+    def svg(self) -> str:
         """The picture as an SVG element."""
         return (
             f'<svg class="plot" viewBox="0 0 {WIDTH} {self.height}" role="img" aria-label="{escape(self.title)}">'

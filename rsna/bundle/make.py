@@ -22,7 +22,7 @@ from rsna.runs.bundle import Bundle, open_bundle
 from rsna.runs.errors import RunError
 from rsna.runs.run import Run
 from rsna.runs.schema import BUNDLE, BUNDLE_FORMAT, CARD, BundleRecord, Calibration, Host
-from rsna.runs.trained_model import TrainedModel, open_any, trained_of
+from rsna.runs.trained_model import TrainedModel, load_trained, open_any
 
 _VERSIONS = ("rsna-mammography", "torch", "timm", "numpy", "pydicom", "imagecodecs", "opencv-python-headless", "pillow")
 
@@ -44,7 +44,7 @@ def make_bundle(options: BundleMakeOptions) -> Path:
     packages = None if options.host == "none" else read_packages(options.host)
     if isinstance(run := open_any(options.run), Bundle):
         raise RunError(f"run={options.run}: is a bundle already; name the run folder that it was made of")
-    trained = trained_of(run, options.folds)
+    trained = load_trained(run, options.folds)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
         folder = Path(temporary) / "bundle"
@@ -80,8 +80,8 @@ def _describe(
     run: Run, trained: TrainedModel, stored: Literal["fp16", "fp32"], weights: dict[int, str], host: Host
 ) -> BundleRecord:
     config = {key: value for key, value in to_mapping(run.config).items() if key not in _PRIVATE}
-    config["data"] = {"name": run.record.data.name, "sampling": run.sampling}
-    config["folds"] = {"n_folds": run.n_folds}
+    config["data"] = {"name": run.record.data.name, "sampling": run.record.data.sampling}
+    config["folds"] = {"n_folds": run.record.n_folds}
     return BundleRecord(
         format=BUNDLE_FORMAT,
         name=f"{run.record.name}-{run.record.data.name}",

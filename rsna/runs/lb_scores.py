@@ -47,21 +47,13 @@ class LbScores(Record):
 
 
 def read_scores(run: Path) -> LbScores:
-    """Scores of a run; none where nothing was recorded.
-
-    Raises:
-        RunError: The file is torn.
-    """
+    """Scores of a run; none where nothing was recorded."""
     file = run / CV / LB
     return read_record(LbScores, file) if file.exists() else LbScores()
 
 
 def record_scores(run: Path, new: list[Submission]) -> list[Submission]:
-    """Adds submissions to a run's, under a lock: of several writers at once none loses anything.
-
-    Returns:
-        Those that were not there yet.
-    """
+    """Adds submissions to a run's and returns those that are new; under a lock, so that no other writer's are lost."""
     folder = run / CV
     folder.mkdir(exist_ok=True)
     with (folder / ".lb.lock").open("w") as lock:

@@ -16,12 +16,12 @@ from rsna.dataset.folds import COLUMNS, folds_hash
 from rsna.evaluation.checks import PredictionError
 from rsna.evaluation.evaluate import Evaluation, evaluate
 from rsna.evaluation.predictions import read_predictions
-from rsna.evaluation.tables import html_table
+from rsna.evaluation.tables import html_table, number
 from rsna.runs import schema
 from rsna.runs.errors import RunError
 from rsna.runs.lb_scores import LbScores, read_scores
 from rsna.runs.run_directory import fold_folder, is_finished, read_config
-from rsna.runs.schema import BreastMetrics, Metrics, MetricValues, RunRecord, Sampling, read_bytes, read_record
+from rsna.runs.schema import BreastMetrics, Metrics, MetricValues, RunRecord, read_bytes, read_record
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,16 +45,6 @@ class Run:
     def name(self) -> str:
         """The folder's name, by which people tell runs apart."""
         return self.path.name
-
-    @property
-    def n_folds(self) -> int:
-        """Folds of the split."""
-        return self.record.n_folds
-
-    @property
-    def sampling(self) -> Sampling:
-        """Whether the set's share of positives means anything."""
-        return self.record.data.sampling
 
     @property
     def comparable(self) -> tuple[str, str]:
@@ -131,10 +121,10 @@ class Run:
         """The breasts of :meth:`oof` with nested thresholds, without intervals: those are in metrics.json.
 
         Raises:
-            RunError: See :meth:`oof`.
-            PredictionError: No breast is positive.
+            PredictionError: No breast is positive; beside what :meth:`oof` raises.
         """
-        return evaluate(self.oof(folds), self.config.evaluation.aggregate, sampling=self.sampling, resamples=0)
+        aggregate = self.config.evaluation.aggregate
+        return evaluate(self.oof(folds), aggregate, sampling=self.record.data.sampling, resamples=0)
 
     def breast_metrics(self, folds: Sequence[int]) -> BreastMetrics:
         """Metrics of the out-of-fold breasts of some folds: as recorded where these are just those folds.
@@ -142,7 +132,7 @@ class Run:
         Raises:
             RunError: A fold has no predictions yet, or none of its breasts is positive.
         """
-        recorded = self.pooled if len(folds) == self.n_folds else None
+        recorded = self.pooled if len(folds) == self.record.n_folds else None
         recorded = self.fold_metrics.get(folds[0]) if len(folds) == 1 else recorded
         if recorded and recorded.breasts:
             return recorded.breasts
@@ -154,8 +144,8 @@ class Run:
 
     def _repr_html_(self) -> str:
         head = ["run", "data", "backbone", "input", "folds", "nested pF1", "AUROC"]
-        folds = f"{len(self.fold_metrics)} of {self.n_folds}"
-        scores = ["–" if value is None else f"{value:.4f}" for value in map(self.metric, ("pf1_nested", "auroc"))]
+        folds = f"{len(self.fold_metrics)} of {self.record.n_folds}"
+        scores = [number(self.metric(name)) for name in ("pf1_nested", "auroc")]
         return html_table([head, [self.name, self.record.data.name, self.backbone, self.input, folds, *scores]])
 
 
@@ -166,7 +156,18 @@ def open_run(path: str | Path) -> Run:
         RunError: It is not there, is no run, or one of its files is missing, torn, another's or of another format.
     """
     folder = Path(path).expanduser()
-    _check_kind(folder)
+    if not folder.exists():
+        raise RunError(f"run={folder}: there is no such folder; `rsna leaderboard` lists the runs")
+    if folder.is_file() or (folder / schema.BUNDLE).is_file():
+        raise RunError(
+            f"run={folder}: is a {'file' if folder.is_file() else 'bundle'}, and this needs a run folder, which alone "
+            "keeps out-of-fold predictions; name the one that it was made of"
+        )
+    if not (folder / schema.CONFIG).exists() and not (folder / schema.RECORD).exists():
+        raise RunError(
+            f"run={folder}: is no run folder: it holds neither config.yaml nor run.json, nor bundle.json as a bundle "
+            "does; `rsna leaderboard` lists the runs"
+        )
     record = read_record(RunRecord, folder / schema.RECORD, schema.RUN_FORMAT)
     file = folder / schema.CONFIG
     config = read_config(file)
@@ -214,21 +215,6 @@ def find_runs(folder: Path) -> tuple[list[Run], list[str]]:
         except RunError as error:
             left_out.append(str(error))
     return runs, left_out
-
-
-def _check_kind(folder: Path) -> None:
-    if not folder.exists():
-        raise RunError(f"run={folder}: there is no such folder; `rsna leaderboard` lists the runs")
-    if folder.is_file() or (folder / schema.BUNDLE).is_file():
-        raise RunError(
-            f"run={folder}: is a {'file' if folder.is_file() else 'bundle'}, and this needs a run folder, which alone "
-            "keeps out-of-fold predictions; name the one that it was made of"
-        )
-    if not (folder / schema.CONFIG).exists() and not (folder / schema.RECORD).exists():
-        raise RunError(
-            f"run={folder}: is no run folder: it holds neither config.yaml nor run.json, nor bundle.json as a bundle "
-            "does; `rsna leaderboard` lists the runs"
-        )
 
 
 def _read_folds(file: Path, recorded: str) -> pd.DataFrame:

@@ -60,12 +60,7 @@ def bind_run(folder: Path, config: Config, folds: pd.DataFrame, record: RunRecor
         return
     write_folds(folds, folder / schema.FOLDS)
     write_json(folder / schema.RECORD, record.model_dump(mode="json"))
-    write_config(config, folder / schema.CONFIG)  # last: its presence says that the folder is whole
-
-
-def write_config(config: Config, file: Path) -> None:
-    """Writes the resolved configuration as YAML."""
-    write_atomic(file, config_text(config))
+    write_atomic(folder / schema.CONFIG, config_text(config))  # last: its presence says that the folder is whole
 
 
 def read_config(file: Path) -> Config:

@@ -19,7 +19,7 @@ from rsna.config.settings import to_mapping
 from rsna.config.training import WantedPrecision
 from rsna.dataset.table import ImageTable
 from rsna.dataset.targets import Target
-from rsna.evaluation.breasts import Aggregate
+from rsna.evaluation.breasts import Aggregate, Sampling
 from rsna.runs.errors import RunError
 
 RUN_FORMAT = 1
@@ -34,7 +34,6 @@ BUNDLE, CARD = "bundle.json", "README.md"
 """In a bundle."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Sampling = Literal["population", "enriched"]
 
 
 class Record(BaseModel):
@@ -316,12 +315,7 @@ T = TypeVar("T", bound=Record)
 
 
 def read_record(cls: type[T], file: Path, expected: int | None = None) -> T:
-    """Reads a JSON file as the record that it must hold.
-
-    Args:
-        cls: What it must hold.
-        file: A file of a run or a bundle.
-        expected: Number that its key ``format`` must have; None where the record has no such key.
+    """Reads a JSON file as the record that it must hold; ``expected`` is the number that its ``format`` must have.
 
     Raises:
         RunError: It is missing, torn, of another format, or holds something else; in one line that names the file.

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from safetensors import SafetensorError
 from safetensors.torch import load
@@ -14,7 +13,7 @@ from rsna.config.model import ModelSettings
 from rsna.config.settings import ConfigError, digest, from_mapping
 from rsna.config.training import WantedPrecision
 from rsna.dataset.targets import Target, get_targets
-from rsna.evaluation.breasts import to_breasts
+from rsna.evaluation.breasts import Aggregate, to_breasts
 from rsna.evaluation.calibration import Platt, fit_platt
 from rsna.files import sha256
 from rsna.model.heads import output_count, output_slices
@@ -47,7 +46,7 @@ class TrainedModel:
     preprocess: PreprocessSettings
     model: ModelSettings
     targets: tuple[Target, ...]
-    aggregate: Literal["mean", "max", "top2"]
+    aggregate: Aggregate
     """Breast probability from its images'."""
     flip: bool
     """Whether out-of-fold predictions, and with them the threshold, are means over each image and its mirror image."""
@@ -101,33 +100,25 @@ class TrainedModel:
         return networks
 
 
-def load_trained(source: str | Path, folds: tuple[int, ...] = ()) -> TrainedModel:
+def load_trained(source: str | Path | Run | Bundle, folds: tuple[int, ...] = ()) -> TrainedModel:
     """Reads what a run folder or a bundle says of how it predicts; weights follow with :meth:`TrainedModel.networks`.
 
     Args:
-        source: Run folder, bundle's folder, or its archive (.zip, .tar).
+        source: Run folder, bundle's folder, or its archive (.zip, .tar); or any of them opened.
         folds: Folds to use; empty takes every one that is trained.
 
     Raises:
         RunError: It is not there, or neither; a file of it is torn, changed or of another format; no fold is trained;
             cancer is not among the targets; preprocessing of another version.
     """
-    return trained_of(open_any(source), folds)
+    opened = source if isinstance(source, (Run, Bundle)) else open_any(source)
+    return _of_run(opened, folds) if isinstance(opened, Run) else _of_bundle(opened, folds)
 
 
 def open_any(source: str | Path) -> Run | Bundle:
-    """A run folder, or a bundle as folder or archive.
-
-    Raises:
-        RunError: See :func:`load_trained`.
-    """
+    """A run folder, or a bundle as folder or archive; refuses what :func:`load_trained` refuses of the files."""
     path = one_path(source)
     return open_bundle(path) if path.is_file() or (path / BUNDLE).is_file() else open_run(path)
-
-
-def trained_of(source: Run | Bundle, folds: tuple[int, ...] = ()) -> TrainedModel:
-    """See :func:`load_trained`."""
-    return _of_run(source, folds) if isinstance(source, Run) else _of_bundle(source, folds)
 
 
 def _of_run(run: Run, folds: tuple[int, ...]) -> TrainedModel:
@@ -139,7 +130,7 @@ def _of_run(run: Run, folds: tuple[int, ...]) -> TrainedModel:
     both = breasts["cancer"].nunique() == 2
     return TrainedModel(
         source=run.path,
-        n_folds=run.n_folds,
+        n_folds=run.record.n_folds,
         preprocess=run.config.preprocess,
         model=_network_alone(run.config.model),
         targets=targets,

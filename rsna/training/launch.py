@@ -9,8 +9,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from rsna.files import write_atomic
 from rsna.parallel.pool import available_cores
-from rsna.runs.run_directory import write_config
+from rsna.runs.schema import config_text
 from rsna.training.data.fold import FoldData
 from rsna.training.experiment import Experiment
 from rsna.training.fit import fit_fold
@@ -55,7 +56,7 @@ def launch_fold(experiment: Experiment, fold: int, folder: Path, data: FoldData)
     if experiment.hardware.devices == 1 or "RANK" in os.environ:  # the latter: the user's own torchrun
         fit_fold(experiment, fold, folder, data)
         return
-    write_config(experiment.config, folder / RANKS)
+    write_atomic(folder / RANKS, config_text(experiment.config))
     devices = experiment.hardware.devices
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}",

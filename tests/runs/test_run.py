@@ -14,7 +14,7 @@ def good(tmp_path):
 
 def test_a_run_tells_what_it_is(good):
     run = open_run(good)
-    assert (run.name, run.backbone, run.input, run.n_folds) == ("good", "test_efficientnet", "64×32", 2)
+    assert (run.name, run.backbone, run.input, run.record.n_folds) == ("good", "test_efficientnet", "64×32", 2)
     assert run.commit == "0123456+"
     assert run.hardware == "2 × T4"
     assert run.seconds == 3600

@@ -40,7 +40,7 @@ def test_checking_writes_nothing_and_binding_writes_what_a_run_is(tmp_path):
     assert run.record.format == RUN_FORMAT
     assert run.record.data.model_dump() == {"name": "set", "sampling": "enriched", "images": 40, "simulated": False}
     assert run.record.hashes.model_dump() == HASHES
-    assert (run.config, run.n_folds, run.record.targets) == (config(), 2, ("cancer",))
+    assert (run.config, run.record.n_folds, run.record.targets) == (config(), 2, ("cancer",))
     pd.testing.assert_frame_equal(run.folds, FOLDS)
 
 
