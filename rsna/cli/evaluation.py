@@ -112,7 +112,8 @@ def _read_run(path: str, asked: "Aggregate | None") -> _Predictions:
     if missing and not run.pooled:
         note = (
             f"\n\nnote: {run.path} has {len(run.fold_metrics)} of {run.record.n_folds} folds, fold "
-            f"{', '.join(missing)} is missing: these are metrics of a part of its patients. python train.py fold=all trains the rest"
+            f"{', '.join(missing)} is missing: these are metrics of a part of its patients. "
+            "python train.py fold=all trains the rest"
         )
     if asked not in (None, aggregate):
         note += (
