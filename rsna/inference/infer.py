@@ -73,7 +73,7 @@ def infer(options: InferOptions, unit: Unit = "image") -> Inference:
     if options.strict:
         _refuse_gaps(tests.images)
     plan = PassPlan.of(trained, options.flip)
-    key = {"fingerprint": trained.fingerprint, "flip": plan.flip, "backend": options.backend}
+    key = {"model": trained.model_hash, "flip": plan.flip, "backend": options.backend}
     with contextlib.closing(ResumeLog(out.with_name(f"{out.stem}_progress.jsonl"), key)) as log:
         if examples := predictions.read_log(log, unit):
             networks = load_networks(trained, options.backend, options.compile)

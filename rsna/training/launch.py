@@ -12,9 +12,11 @@ from typing import cast
 from filelock import FileLock, Timeout
 
 from rsna.dataset.examples import Unit
+from rsna.files import write_atomic
 from rsna.parallel.pool import available_cores
 from rsna.prepare.cache import Cache
-from rsna.runs.run_directory import read_config, write_config
+from rsna.runs.run_directory import read_config
+from rsna.runs.schema import config_text
 from rsna.training import ranks
 from rsna.training.data.module import fold_data
 from rsna.training.experiment import Experiment, resolve
@@ -57,7 +59,7 @@ def launch_ranks(experiment: Experiment, fold: int, folder: Path) -> None:
     Raises:
         TrainingError: A rank died.
     """
-    write_config(experiment.config, folder / RANKS)
+    write_atomic(folder / RANKS, config_text(experiment.config))
     devices = experiment.hardware.devices
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}",

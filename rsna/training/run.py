@@ -14,7 +14,7 @@ from rsna.dataset.source import prepare_set
 from rsna.evaluation.evaluate import evaluate
 from rsna.evaluation.targets import score_targets, targets_table
 from rsna.prepare.cache import Cache
-from rsna.runs.run_directory import fold_folder, is_finished, read_oof, write_fold_results, write_pooled_results
+from rsna.runs.run_directory import fold_folder, is_finished, read_oof, write_results
 from rsna.runs.schema import CV, METRICS, WEIGHTS, Metrics, read_record
 from rsna.training import ranks
 from rsna.training.data.module import fold_data
@@ -100,7 +100,7 @@ def train_fold(experiment: Experiment, fold: int, cache: Cache) -> None:
         "hardware": str(experiment.hardware),
         "seconds": round(time.monotonic() - started, 1),
     }
-    write_fold_results(experiment.run, fold, oof, metrics)
+    write_results(folder, oof, metrics)
     track(config, experiment.run, folder)
 
 
@@ -123,7 +123,7 @@ def pool(experiment: Experiment) -> float | None:
     if len(lost):
         _print(f"{len(lost)} {experiment.unit}s have no prediction: see failures.csv in the cache for why")
     metrics = _score(experiment, oof) | {"hashes": experiment.hashes, "missing": lost.tolist()}
-    write_pooled_results(run, oof, metrics)
+    write_results(run / CV, oof, metrics)
     track(experiment.config, run, run / CV)
     _print(f"metrics and predictions: {run / CV}")
     return _objective(experiment, run / (CV if experiment.config.fold == "all" else f"fold{experiment.config.fold}"))
