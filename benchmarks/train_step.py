@@ -37,8 +37,7 @@ from rsna.prepare.cache import Cache
 from rsna.prepare.table import prepare_table
 from rsna.training.callbacks.watch import LossWatch
 from rsna.training.data.batch import plan_batch
-from rsna.training.data.fold import FoldData
-from rsna.training.data.module import Batch, MammogramData
+from rsna.training.data.module import Batch, FoldData, MammogramData
 from rsna.training.fit import data_module, lay_out, make_trainer
 from rsna.training.hardware import Hardware, choose_hardware, choose_precision
 from rsna.training.losses import target_loss

@@ -1,5 +1,6 @@
 """Look at a set before anyone trains on it: what it is made of, what cannot be read, what contradicts itself."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -7,11 +8,10 @@ from urllib.parse import quote
 import pandas as pd
 
 from rsna.audit.browse import browse
-from rsna.audit.issues import Issue, find_contradictions
 from rsna.audit.probe import Probe, find_duplicates, probe
-from rsna.config.data import PreprocessSettings, Split
+from rsna.config.data import PreprocessSettings
 from rsna.dataset.adapters import find_adapter
-from rsna.dataset.table import SUFFIXES, TableError, image_id_of
+from rsna.dataset.table import LABELS, SUFFIXES, TableError, image_id_of
 from rsna.dataset.walk import promises_dicom, walk_files
 from rsna.dicom.frame import may_be_dicom
 from rsna.files import write_atomic
@@ -20,8 +20,6 @@ from rsna.parallel.progress import Progress
 
 _FROM_HEADERS = ("patient_id", "laterality", "view")
 """Columns that a table may leave to the headers."""
-
-_SPLITS: tuple[Split, ...] = ("train", "test")
 
 ATTRIBUTES = {
     "modality": "modality",
@@ -38,8 +36,20 @@ ATTRIBUTES = {
 }
 """Columns of the images that are counted, and what they are called."""
 
-_VALUES_SHOWN = 12
-_ISSUES_SHOWN = 5
+Issue = tuple[str, str, str]
+"""(kind, id of the image, breast or patient, detail)."""
+
+_STANDARD_VIEWS = tuple(f"{side} {view}" for side in "LR" for view in ("CC", "MLO"))
+"""The four images of a screening examination."""
+
+_CONTRADICTIONS = (
+    ("cancer without a biopsy", {"cancer": 1, "biopsy": 0}),
+    ("invasive without cancer", {"invasive": 1, "cancer": 0}),
+    ("difficult negative case with cancer", {"difficult_negative_case": 1, "cancer": 1}),
+)
+"""Values of two labels that no image can have at once."""
+
+_VALUES_SHOWN, _ISSUES_SHOWN = 12, 5
 """What the text lists before it only counts."""
 
 
@@ -76,8 +86,7 @@ class AuditReport:
             counts = self.counts(attribute)
             lines += [f"  {count:>9,}  {value}" for value, count in counts.head(_VALUES_SHOWN).items()]
             if len(counts) > _VALUES_SHOWN:
-                rest = counts.iloc[_VALUES_SHOWN:]
-                lines.append(f"  {rest.sum():>9,}  {len(rest)} others")
+                lines.append(f"  {counts.iloc[_VALUES_SHOWN:].sum():>9,}  {len(counts) - _VALUES_SHOWN} others")
         lines += ["", f"{len(self.issues):,} issues" if len(self.issues) else "nothing suspicious"]
         for kind, group in self.issues.groupby("kind", sort=False):
             lines.append(f"  {len(group):>9,}  {kind}")
@@ -121,9 +130,6 @@ def audit(
 
     Raises:
         TableError: There is no such folder, no image in it, or its table cannot be read.
-        ConfigError: The file of boxes cannot be read.
-        PoolError: No worker can be started.
-        OSError: The report cannot be written.
     """
     root, out = Path(root).expanduser(), Path(out)
     images, unreadable = _find_images(root)
@@ -135,11 +141,11 @@ def audit(
     for done, outcome in enumerate(map_tasks(probe, paths.values(), workers=workers, timeout=file_timeout), start=1):
         if outcome.value is not None:
             probes[places[outcome.index]] = outcome.value
-        elif outcome.failure is not None:
-            failures[places[outcome.index]] = f"{outcome.failure.kind}: {outcome.failure.message}"
+        else:
+            failures[places[outcome.index]] = str(outcome.failure)
         progress(done, len(paths), len(failures))
     progress.close()
-    images = _with_headers(images, probes).assign(failure=[failures.get(place, "") for place in range(len(images))])
+    images = _with_headers(images, probes).assign(failure=[failures.get(place, "") for place in images.index])
 
     image_ids = images["image_id"].tolist()
     issues: list[Issue] = [("unreadable", image_ids[place], failure) for place, failure in failures.items()]
@@ -147,7 +153,7 @@ def audit(
     for group in find_duplicates(paths, probes, workers, file_timeout):
         breasts = images.loc[group, "patient_id"] + "_" + images.loc[group, "laterality"]
         issues.append(("equal pixels", " = ".join(image_ids[place] for place in group), " = ".join(breasts)))
-    issues += find_contradictions(images)
+    issues += _find_contradictions(images)
     found = pd.DataFrame(issues, columns=["kind", "id", "detail"], dtype=str)
     report = AuditReport(root=root, folder=out, images=images, issues=found, sheets=[])
 
@@ -171,16 +177,15 @@ def _find_images(root: Path) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
     """
     if not root.is_dir():
         raise TableError(f"{root}: there is no such folder")
-    for split in _SPLITS:
+    for split in ("train", "test"):
         if adapter := find_adapter(root, split):
             listing = adapter.read(root, split)
-            images = listing.frame.assign(in_table=True)
+            images = listing.frame.assign(in_table=True).reset_index(drop=True)  # an adapter may have left rows out
             if len(listing.rowless):
                 images = pd.concat([images, listing.rowless.assign(in_table=False)], ignore_index=True)
             for column in ("image_id", *_FROM_HEADERS):
                 images[column] = images[column].fillna("").astype(str) if column in images.columns else ""
-            reasons = [(str(e.filename), f"{type(e).__name__}: {e.strerror}") for e in listing.unreadable]
-            return images, reasons
+            return images, [(str(e.filename), f"{type(e).__name__}: {e.strerror}") for e in listing.unreadable]
     tree = walk_files(root)
     files = [path for path in tree.files if _may_be_image(path)]
     if not files:
@@ -204,20 +209,60 @@ def _may_be_image(path: Path) -> bool:
 
 def _with_headers(images: pd.DataFrame, probes: dict[int, Probe]) -> pd.DataFrame:
     """Adds what the headers say, and lets it fill in what the table does not."""
+    headers = [f"header_{column}" for column in _FROM_HEADERS]
+    facts = [*headers, *(column for column in ATTRIBUTES if column not in _FROM_HEADERS)]
+    unsaid = dict.fromkeys(facts, "")
     images = images.copy()
-    seen = [probes.get(place) for place in range(len(images))]
-    for column in _FROM_HEADERS:
-        images[f"header_{column}"] = [getattr(one, column) if one else "" for one in seen]
-        images[column] = images[column].mask(images[column].eq(""), images[f"header_{column}"])
-    for column in (
-        "modality", "presentation_intent", "syntax", "photometric", "window_function", "bits_stored", "windows"
-    ):  # fmt: skip
-        images[column] = [str(getattr(one, column)) if one else "" for one in seen]
-    images["size"] = [f"{one.rows}×{one.columns}" if one else "" for one in seen]
-    machine = pd.Series([one.machine if one else "" for one in seen], index=images.index)
+    images[facts] = pd.DataFrame([unsaid | (probes[i].facts if i in probes else {}) for i in images.index])[facts]
+    for column, header in zip(_FROM_HEADERS, headers, strict=True):
+        images[column] = images[column].mask(images[column].eq(""), images[header])
     if "machine_id" in images.columns:
         # A column of numbers with gaps is read as 49.0.
         given = images["machine_id"].map(lambda value: "" if pd.isna(value) else str(value).removesuffix(".0"))
-        machine = given.mask(given.eq(""), machine)
-    images["machine"] = machine
+        images["machine"] = given.mask(given.eq(""), images["machine"])
     return images
+
+
+def _find_contradictions(images: pd.DataFrame) -> Iterator[Issue]:
+    """Applies every rule.
+
+    Args:
+        images: One row an image: image_id, patient_id, laterality, view, path (text, "" for missing), the labels
+            (0, 1, NaN, and whatever else stands there) where the set has them, header_patient_id,
+            header_laterality and header_view ("" where the header does not say), in_table where there is a table.
+    """
+    for image_id, count in images["image_id"].value_counts(sort=False).items():
+        if count > 1:
+            yield "image_id in several rows", str(image_id), f"{count} rows"
+
+    for row in images[images["path"].eq("")].itertuples():
+        yield "row without a file", str(row.image_id), f"patient {row.patient_id}"
+    if "in_table" in images.columns:
+        for row in images[~images["in_table"]].itertuples():
+            yield "file without a row", str(row.image_id), str(row.path)
+
+    for label in [label for label in LABELS if label in images.columns]:
+        for image_id in images.loc[images[label].notna() & ~images[label].isin([0, 1]), "image_id"]:
+            yield "label outside {0, 1}", str(image_id), label
+    for kind, values in _CONTRADICTIONS:
+        if set(values) <= set(images.columns):
+            for row in images[(images[list(values)] == pd.Series(values)).all(axis=1)].itertuples():
+                yield kind, str(row.image_id), f"patient {row.patient_id}, {row.laterality}"
+    if "cancer" in images.columns:
+        labelled = images[images["cancer"].isin([0, 1])]
+        labels = labelled.groupby(labelled["patient_id"] + "_" + labelled["laterality"])["cancer"].nunique()
+        for breast in labels.index[labels > 1]:
+            yield "breast with two cancer labels", str(breast), ""
+
+    for what, column in (("laterality", "laterality"), ("view", "view"), ("patient", "patient_id")):
+        table, header = images[column], images[f"header_{column}"]
+        differs = table.ne("") & header.ne("") & table.ne(header)
+        for image_id, ours, theirs in zip(images["image_id"][differs], table[differs], header[differs], strict=True):
+            yield f"{what} differs from the header", str(image_id), f"table {ours}, header {theirs}"
+
+    # A set in which no image says its view would have every patient listed.
+    if images["view"].ne("").any():
+        have = (images["laterality"] + " " + images["view"]).groupby(images["patient_id"]).agg(set)
+        for patient, views in have.items():
+            if missing := [view for view in _STANDARD_VIEWS if view not in views]:
+                yield "patient without the four standard views", str(patient), f"missing {', '.join(missing)}"

@@ -15,8 +15,7 @@ from rsna.config.data import PreprocessSettings
 from rsna.dicom.box import Box
 from rsna.files import write_atomic
 from rsna.parallel.pool import map_tasks
-from rsna.prepare.boxes import read_boxes
-from rsna.prepare.image import prepare_image, read_overview
+from rsna.prepare.image import prepare_image, read_boxes, read_overview
 from rsna.prepare.source import open_image
 
 Tile = npt.NDArray[np.uint8]
@@ -28,20 +27,12 @@ HEIGHT, WIDTH = 384, 560
 _ACROSS, _DOWN = 3, 4
 """Tiles on a sheet."""
 
-_TEXT = 16
-_GAP = 4
+_TEXT, _GAP = 16, 4
 _GREY, _GREEN, _YELLOW = (48, 48, 48), (80, 220, 80), (80, 220, 240)
 
 
-@dataclass(frozen=True)
-class _TileTask:
-    """What a tile is drawn from."""
-
-    path: str
-    caption: tuple[str, str]
-    """Two lines."""
-    box: Box | None = None
-    """The crop, for crop=boxes."""
+_TileTask = tuple[str, tuple[str, str], Box | None]
+"""Path, two lines of caption, and the crop for crop=boxes."""
 
 
 @dataclass(frozen=True)
@@ -76,35 +67,24 @@ def browse(
 
     Args:
         table: Columns image_id and path; patient_id, machine_id, laterality, view and cancer are shown where given.
-        settings: How images are prepared.
         out: Folder for ``<name>-1.png``, ``<name>-2.png``, …
         n: How many images, drawn at random without repetition and shown in the table's order; None for all.
-        seed: Of the draw.
         name: Front of the files' names.
         workers: Processes; None for one a core.
         file_timeout: Seconds after which a file counts as failed.
-
-    Raises:
-        ConfigError: The file of boxes cannot be read.
-        PoolError: No worker can be started.
-        OSError: A sheet cannot be written.
     """
     chosen = table if n is None or n >= len(table) else table.sample(n, random_state=seed).sort_index()
     boxes = read_boxes(settings.boxes) if settings.boxes else {}
-    image_ids = chosen["image_id"].astype(str).tolist()
     rows = chosen.to_dict("records")
-    tasks = [
-        _TileTask(str(row["path"]), _caption(row), boxes.get(image_id))
-        for image_id, row in zip(image_ids, rows, strict=True)
-    ]
+    tasks: list[_TileTask] = [(str(row["path"]), _caption(row), boxes.get(str(row["image_id"]))) for row in rows]
     sheets: list[Path] = []
     failures: list[tuple[str, str]] = []
     waiting: list[Tile] = []
     for outcome in map_tasks(partial(_draw_tile, settings), tasks, workers=workers, timeout=file_timeout):
         if outcome.value is not None:
             waiting.append(outcome.value)
-        elif outcome.failure is not None:
-            failures.append((image_ids[outcome.index], f"{outcome.failure.kind}: {outcome.failure.message}"))
+        else:
+            failures.append((str(rows[outcome.index]["image_id"]), str(outcome.failure)))
         if waiting and (len(waiting) == _ACROSS * _DOWN or outcome.index == len(tasks) - 1):
             sheets.append(_write_sheet(waiting, Path(out) / f"{name}-{len(sheets) + 1}.png"))
             waiting = []
@@ -113,9 +93,8 @@ def browse(
 
 def _caption(row: Mapping[Hashable, Any]) -> tuple[str, str]:
     def given(column: str, front: str = "") -> str:
-        value = row.get(column)
-        missing = value is None or value == "" or (isinstance(value, float) and np.isnan(value))
-        if missing:
+        value = row.get(column, "")
+        if value == "" or pd.isna(value):
             return ""
         return f"{front}{int(value) if isinstance(value, float) and value.is_integer() else value}"
 
@@ -126,9 +105,10 @@ def _caption(row: Mapping[Hashable, Any]) -> tuple[str, str]:
 
 def _draw_tile(settings: PreprocessSettings, task: _TileTask) -> Tile:
     """Prepares an image and draws it; what a worker does."""
-    image = open_image(task.path)
+    path, caption, box = task
+    image = open_image(path)
     original = np.rint(image.display(read_overview(image, 256), window=settings.window) * 255).astype(np.uint8)
-    pixels, geometry = prepare_image(image, settings, task.box)
+    pixels, geometry = prepare_image(image, settings, box)
     prepared = np.asarray(pixels >> (settings.bits - 8), dtype=np.uint8)
 
     space = HEIGHT - 2 * _TEXT - 2 * _GAP
@@ -143,7 +123,7 @@ def _draw_tile(settings: PreprocessSettings, task: _TileTask) -> Tile:
     top = 2 * _TEXT + _GAP
     tile[top : top + left.shape[0], _GAP : _GAP + left.shape[1]] = left
     tile[top : top + right.shape[0], WIDTH - _GAP - right.shape[1] : WIDTH - _GAP] = right
-    for line, text in enumerate(task.caption):
+    for line, text in enumerate(caption):
         place = (_GAP, (line + 1) * _TEXT - 3)
         ascii_text = text.encode("ascii", "replace").decode()
         cv2.putText(tile, ascii_text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, _YELLOW, 1, cv2.LINE_AA)

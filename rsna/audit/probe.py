@@ -28,73 +28,47 @@ _TOLERANCE = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """Facts of a file that can be read. Text is "" where the file does not say; a picture says almost nothing."""
+    """A file that can be read."""
 
-    rows: int
-    columns: int
-    syntax: str
-    """Transfer syntax by name, or the kind of picture."""
-    bits_stored: int
-    photometric: str
-    """MONOCHROME1 or MONOCHROME2."""
-    window_function: str
-    """LINEAR, LINEAR_EXACT, SIGMOID; LUT where a VOI LUT takes its place; none where there is no window."""
-    windows: int
-    """How many there are to choose from."""
-    patient_id: str
-    laterality: str
-    view: str
-    modality: str
-    """MG, and whatever else lies in a folder."""
-    presentation_intent: str
-    """FOR PRESENTATION or FOR PROCESSING."""
-    machine: str
-    """Manufacturer and model."""
+    facts: dict[str, str]
+    """What its header says, by columns of `rsna.audit.audit.AuditReport.images`; a picture says almost nothing."""
+    size: tuple[int, int]
+    """(rows, columns)."""
     thumbnail: npt.NDArray[np.float32]
     """(24, 24) stored values, averaged."""
 
 
 def probe(path: str) -> Probe:
-    """Reads the header and a small level of the pixels; what a worker does.
-
-    Raises:
-        DicomError, PictureError, OSError: The file cannot be read.
-    """
+    """Reads the header and a small level of the pixels; what a worker does."""
     image = open_image(path)
     stored = read_overview(image)
     thumbnail = cv2.resize(stored.astype(np.float32), (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA)
-    rows, columns = image.size
-    if not isinstance(image, Mammogram):
+    facts = {"size": f"{image.size[0]}×{image.size[1]}"}
+    if isinstance(image, Mammogram):
+        tags, grayscale = image.tags, image.grayscale
+        windows = grayscale.luts or grayscale.windows
+        facts |= {
+            "header_patient_id": tags.patient_id,
+            "header_laterality": tags.laterality,
+            "header_view": tags.view,
+            "modality": tags.modality,
+            "presentation_intent": tags.presentation_intent,
+            "syntax": UID(tags.transfer_syntax).name,
+            "photometric": tags.photometric,
+            "window_function": "LUT" if grayscale.luts else grayscale.function if windows else "none",
+            "bits_stored": str(tags.bits_stored),
+            "windows": str(len(windows)),
+            "machine": f"{tags.manufacturer} {tags.model}".strip(),
+        }
+    else:
         kind = Path(path).suffix.lower().lstrip(".").replace("jpeg", "jpg").upper()
-        bits = 8 * stored.itemsize
-        return Probe(rows, columns, kind, bits, "MONOCHROME2", "none", 0, "", "", "", "", "", "", thumbnail)
-    tags, grayscale = image.tags, image.grayscale
-    windows = len(grayscale.luts or grayscale.windows)
-    function = "LUT" if grayscale.luts else grayscale.function if grayscale.windows else "none"
-    return Probe(
-        rows=rows,
-        columns=columns,
-        syntax=UID(tags.transfer_syntax).name,
-        bits_stored=tags.bits_stored,
-        photometric=tags.photometric,
-        window_function=function,
-        windows=windows,
-        patient_id=tags.patient_id,
-        laterality=tags.laterality,
-        view=tags.view,
-        modality=tags.modality,
-        presentation_intent=tags.presentation_intent,
-        machine=f"{tags.manufacturer} {tags.model}".strip(),
-        thumbnail=thumbnail,
-    )
+        facts |= {"syntax": kind, "photometric": "MONOCHROME2", "window_function": "none", "windows": "0"}
+        facts["bits_stored"] = str(8 * stored.itemsize)
+    return Probe(facts, image.size, thumbnail)
 
 
 def pixel_hash(path: str) -> str:
-    """SHA-256 of the stored values at full size: equal for equal pixels in whatever syntax; what a worker does.
-
-    Raises:
-        DicomError, PictureError, OSError: The file cannot be read.
-    """
+    """SHA-256 of the stored values at full size: equal for equal pixels in whatever syntax; what a worker does."""
     stored = open_image(path).decode()
     values = np.ascontiguousarray(stored, dtype=np.int32 if stored.dtype.kind == "i" else np.uint16)
     return hashlib.sha256(f"{values.shape}".encode() + values.tobytes()).hexdigest()
@@ -107,13 +81,11 @@ def find_duplicates(
 
     Args:
         paths: Place in the table → file.
-        probes: Place → what `probe` saw; places without are left out.
-        workers: Processes; None for one a core.
-        file_timeout: Seconds after which a file is left out.
+        probes: Place → what `probe` saw; places without are left out, as are files past ``file_timeout`` seconds.
     """
     by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
     for place, seen in probes.items():
-        by_size[seen.rows, seen.columns].append(place)
+        by_size[seen.size].append(place)
     likely: set[int] = set()
     for places in by_size.values():
         thumbnails = np.stack([probes[place].thumbnail.ravel() for place in places])  # (n, 576)

@@ -37,7 +37,7 @@ def roc(evaluation: Evaluation) -> Chart:
     plot.dots([matrix.false_alarms], [matrix.sensitivity], "point", names=["at the nested thresholds"])
     return Chart(
         "ROC",
-        plot.render(),
+        plot.svg(),
         f"AUROC {area}. The ring marks the nested thresholds: sensitivity {matrix.sensitivity:.1%}, "
         f"specificity {1 - matrix.false_alarms:.1%}.",
     )
@@ -59,7 +59,7 @@ def precision_recall(evaluation: Evaluation) -> Chart:
         plot.dots([matrix.sensitivity], [matrix.precision], "point", names=["at the nested thresholds"])
     return Chart(
         "Precision and recall",
-        plot.render(),
+        plot.svg(),
         f"AUPRC {area}; the dashed line is the share of positives, {evaluation.pooled.prevalence:.1%}, which chance "
         "reaches.",
     )
@@ -82,7 +82,7 @@ def pf1_by_threshold(evaluation: Evaluation) -> Chart:
         plot.line([value, value], [0, 0.06], "mark")
     return Chart(
         "pF1 against threshold",
-        plot.render(),
+        plot.svg(),
         f"Best {number(best.pf1)} at {best.value:.4f}, which is optimistic; in the shaded plateau, {best.width:.4f} "
         "wide, pF1 stays within 0.01 of it. Marks below: thresholds chosen on the other folds. Dashed: recalling all.",
     )
@@ -107,7 +107,7 @@ def reliability_pictures(evaluation: Evaluation) -> Chart:
         plot.dots(table["predicted"], table["observed"], style, 3, words)
     return Chart(
         "Reliability",
-        plot.render(),
+        plot.svg(),
         "Bins of equal mass; on the dashed line probabilities mean what they say. Calibration error as given: "
         f"{number(evaluation.pooled.calibration_error)}. Temperature, Platt and isotonic are fitted on the "
         "other folds.",
@@ -115,22 +115,21 @@ def reliability_pictures(evaluation: Evaluation) -> Chart:
     )
 
 
-def folds_spread(evaluation: Evaluation, metrics: dict[str, object] | None) -> Chart:
-    """AUROC and nested pF1 of every fold, and pooled."""
+def folds_spread(evaluation: Evaluation, run: Run) -> Chart:
+    """AUROC and nested pF1 of every fold, and pooled with the intervals that the run recorded."""
     rows = [*evaluation.folds, evaluation.pooled]
     names = [*(fold.name for fold in evaluation.folds), "pooled"]
     plot = Plot("Spread over folds", ("metric", 0, 1), ("", len(rows) - 0.4, -0.6), names, 84 + 32 * len(rows))
     for name, style, shift in (("pf1_nested", "a", -0.12), ("auroc", "b", 0.12)):
         values = [row.values[name] for row in rows]
         known = [i for i, value in enumerate(values) if not np.isnan(value)]
-        ends = _ends(metrics, name)
-        if ends:
+        if ends := run.ends(name):
             plot.line(ends, [len(rows) - 1 + shift] * 2, f"{style} wide")
         words = [f"{names[i]}: {values[i]:.4f}" for i in known]
         plot.dots([values[i] for i in known], [i + shift for i in known], style, 4.5, words)
     return Chart(
         "Spread over folds",
-        plot.render(),
+        plot.svg(),
         "Each fold by itself; the bars are the 95 % intervals of the pooled metrics.",
         (("a", "nested pF1"), ("b", "AUROC")),
     )
@@ -139,22 +138,20 @@ def folds_spread(evaluation: Evaluation, metrics: dict[str, object] | None) -> C
 def cv_against_lb(runs: Sequence[Run]) -> Chart | None:
     """Nested pF1 against the competition's scores; None where no run has both."""
     points = [
-        (run, score, style)
+        (run.name, nested, score, style, kind)
         for run in runs
-        for score, style in ((run.lb.public, "a"), (run.lb.private, "b"))
-        if score is not None and (run.metrics or {}).get("pf1_nested") is not None
+        for score, style, kind in ((run.lb.public, "a", "public"), (run.lb.private, "b", "private"))
+        if score is not None and (nested := run.metric("pf1_nested")) is not None
     ]
     if not points:
         return None
     plot = Plot("CV against leaderboard", ("nested pF1, cross-validated", 0, 1), ("pF1 on the leaderboard", 0, 1))
     plot.line([0, 1], [0, 1], "guide")
-    for run, score, style in points:
-        kind = "public" if style == "a" else "private"
-        nested = (run.metrics or {})["pf1_nested"]
-        plot.dots([nested], [score], style, 5, [f"{run.name}: {nested:.4f} cross-validated, {score:.2f} {kind}"])
+    for name, nested, score, style, kind in points:
+        plot.dots([nested], [score], style, 5, [f"{name}: {nested:.4f} cross-validated, {score:.2f} {kind}"])
     return Chart(
         "CV against leaderboard",
-        plot.render(),
+        plot.svg(),
         "Each run's latest scored submission. On the dashed line both agree; below it the cross-validation promised "
         "more.",
         (("a", "public"), ("b", "private")),
@@ -193,9 +190,3 @@ def confusion(evaluation: Evaluation) -> ConfusionMatrix:
     return ConfusionMatrix(
         *(float(w[rows].sum()) for rows in (positive & at, ~positive & at, positive & ~at, ~positive & ~at))
     )
-
-
-def _ends(metrics: dict[str, object] | None, name: str) -> list[float]:
-    intervals = (metrics or {}).get("intervals")
-    ends = intervals.get(name) if isinstance(intervals, dict) else None
-    return [] if not ends or ends["low"] is None else [float(ends["low"]), float(ends["high"])]

@@ -17,7 +17,7 @@ from rsna.inference.explain import Heat, grad_cam, heat_colours
 from rsna.model.network import MammogramNet
 from rsna.runs.errors import RunError
 from rsna.runs.run import Run
-from rsna.runs.trained_model import trained_of
+from rsna.runs.trained_model import load_trained
 
 HEIGHT = 520
 """Rows of a picture on the page, at most."""
@@ -30,6 +30,7 @@ _LABELS = {
     "difficult_negative_case": "difficult negative",
 }  # fmt: skip
 """Columns shown of a breast: what was found in it, nothing of the person."""
+Kind = Literal["miss", "false alarm"]
 _FLAGS = ("biopsy", "invasive", "difficult_negative_case")
 
 
@@ -41,12 +42,13 @@ class View:
     name: str
     """CC, MLO, …"""
     probability: float
-    picture: str
+    picture: str = ""
     """JPEG as a data URI; empty where the image is not at hand."""
-    heat: str
-    """Transparent PNG of the same shape as a data URI; empty without a network."""
-    width: int
-    height: int
+    heat: str = ""
+    """Transparent PNG, a quarter as high and wide, as a data URI; empty without a network."""
+    width: int = 0
+    height: int = 0
+    """Of the picture, in pixels."""
     missing: str = ""
     """Why there is no picture."""
 
@@ -56,7 +58,7 @@ class Case:
     """A breast on the wrong side of its threshold."""
 
     prediction_id: str
-    kind: Literal["miss", "false alarm"]
+    kind: Kind
     probability: float
     threshold: float
     """Nested: chosen on the other folds."""
@@ -79,36 +81,24 @@ class Gallery:
 
 
 def gallery(run: Run, evaluation: Evaluation, pixels: Pixels, most: int) -> Gallery:
-    """Misses and false alarms at nested thresholds, those furthest on the wrong side first.
-
-    Args:
-        run: The run.
-        evaluation: Its breasts.
-        pixels: Its images.
-        most: Breasts of either kind.
-    """
+    """Misses and false alarms at nested thresholds, at most ``most`` of either, furthest on the wrong side first."""
     breasts = evaluation.breasts
     missed = breasts[(breasts["cancer"] == 1) & ~breasts["recalled"]].sort_values("probability", kind="stable")
     alarms = breasts[(breasts["cancer"] == 0) & breasts["recalled"]]
     alarms = alarms.sort_values("probability", ascending=False, kind="stable")
     images = run.oof()
     painter = _Painter(run, pixels)
-    cases = [
-        tuple(_case(kind, row, images, painter) for row in table.head(most).to_dict("records"))
-        for kind, table in (("miss", missed), ("false alarm", alarms))
-    ]
-    return Gallery(cases[0], cases[1], len(missed), len(alarms), painter.note)
+    misses = tuple(_case("miss", row, images, painter) for row in missed.head(most).to_dict("records"))
+    raised = tuple(_case("false alarm", row, images, painter) for row in alarms.head(most).to_dict("records"))
+    return Gallery(misses, raised, len(missed), len(alarms), painter.note)
 
 
 def data_uri(pixels: npt.NDArray[np.uint8], suffix: Literal[".jpg", ".png"]) -> str:
     """Grey, or red-green-blue-opacity, as an image that stands within the page."""
     turned = cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGRA) if pixels.ndim == 3 else pixels
     options = [cv2.IMWRITE_JPEG_QUALITY, 82] if suffix == ".jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 9]
-    encoded, content = cv2.imencode(suffix, turned, options)
-    if not encoded:
-        raise RuntimeError(f"OpenCV cannot encode {pixels.shape} as {suffix}")
-    kind = "jpeg" if suffix == ".jpg" else "png"
-    return f"data:image/{kind};base64,{base64.b64encode(content.tobytes()).decode()}"
+    content = base64.b64encode(cv2.imencode(suffix, turned, options)[1].tobytes()).decode()
+    return f"data:image/{'jpeg' if suffix == '.jpg' else 'png'};base64,{content}"
 
 
 class _Painter:
@@ -137,7 +127,7 @@ class _Painter:
             return None
         try:
             if fold not in self._networks:
-                trained = trained_of(self._run, (int(fold),))
+                trained = load_trained(self._run, (int(fold),))
                 self._networks[fold] = trained.networks()[0], trained.cancer_column
             network, column = self._networks[fold]
             return shown.heat(grad_cam([network], shown.prepared, column))
@@ -146,15 +136,13 @@ class _Painter:
             return None
 
 
-def _case(
-    kind: Literal["miss", "false alarm"] | str, breast: dict[Any, Any], images: pd.DataFrame, painter: _Painter
-) -> Case:
+def _case(kind: Kind, breast: dict[Any, Any], images: pd.DataFrame, painter: _Painter) -> Case:
     rows = images[images["prediction_id"] == breast["prediction_id"]]
     rows = rows.sort_values([c for c in ("view", "image_id") if c in rows], kind="stable")
     labels = [(name, _label(column, rows[column])) for column, name in _LABELS.items() if column in rows]
     return Case(
         prediction_id=str(breast["prediction_id"]),
-        kind="miss" if kind == "miss" else "false alarm",
+        kind=kind,
         probability=float(breast["probability"]),
         threshold=float(breast["threshold"]),
         fold=int(breast["fold"]) if "fold" in breast else None,
@@ -176,12 +164,10 @@ def _label(column: str, values: pd.Series) -> str:
 def _view(row: dict[str, Any], shown: Shown | str, heat: Heat | None, top: float) -> View:
     image_id, name, probability = str(row["image_id"]), str(row.get("view", "")), float(row["probability"])
     if isinstance(shown, str):
-        return View(image_id, name, probability, "", "", 0, 0, shown)
+        return View(image_id, name, probability, missing=shown)
     height, width = shown.pixels.shape
     drawn = ""
     if heat is not None:
-        small = cv2.resize(
-            heat, (max(1, width // _HEAT_STEP), max(1, height // _HEAT_STEP)), interpolation=cv2.INTER_AREA
-        )
-        drawn = data_uri(heat_colours(small, top), ".png")
+        size = max(1, width // _HEAT_STEP), max(1, height // _HEAT_STEP)
+        drawn = data_uri(heat_colours(cv2.resize(heat, size, interpolation=cv2.INTER_AREA), top), ".png")
     return View(image_id, name, probability, data_uri(shown.pixels, ".jpg"), drawn, width, height)

@@ -55,12 +55,7 @@ class Group:
 
 
 def leaderboard(runs: Sequence[Run], resamples: int = RESAMPLES) -> list[Group]:
-    """Ranks runs within each dataset and split of folds.
-
-    Args:
-        runs: Run folders in any order.
-        resamples: Of the paired bootstrap against each leader; 0 leaves the comparison out.
-    """
+    """Ranks runs within each dataset and split of folds; 0 ``resamples`` leaves out the comparison with leaders."""
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         groups.setdefault(run.comparable, []).append(run)
@@ -68,13 +63,10 @@ def leaderboard(runs: Sequence[Run], resamples: int = RESAMPLES) -> list[Group]:
 
 
 def _group(runs: list[Run], resamples: int) -> Group:
-    evaluations = {run.path: cache(run.evaluate) for run in runs}
-    ranked = [run for run in runs if _nested(run) is not None]
-    ranked.sort(key=lambda run: (-(_nested(run) or 0.0), run.name))
-    rest = sorted((run for run in runs if _nested(run) is None), key=lambda run: run.name)
+    runs = sorted(runs, key=lambda run: (-(run.metric("pf1_nested") or 0.0), run.name))
     places = [
-        Place(run, rank, "leader" if rank == 1 else "not compared", evaluate=evaluations[run.path])
-        for rank, run in enumerate(ranked, 1)
+        Place(run, rank, "leader" if rank == 1 else "not compared", evaluate=cache(run.evaluate))
+        for rank, run in enumerate((run for run in runs if run.metric("pf1_nested") is not None), 1)
     ]
     if resamples:
         compared = [_compared(places[0], place, resamples) for place in places[1:]]
@@ -84,9 +76,13 @@ def _group(runs: list[Run], resamples: int) -> Group:
             replace(place, p=p, against="behind" if p < NOISE else "noise") if place.difference else place
             for place, p in zip(compared, corrected, strict=True)
         ]
-    places += [Place(run, None, "not compared", why=_unranked(run), evaluate=evaluations[run.path]) for run in rest]
-    first = places[0].run
-    return Group(first.comparable, first.record.data.name, first.sampling, tuple(places))
+    places += [
+        Place(run, None, "not compared", why=_unranked(run), evaluate=cache(run.evaluate))
+        for run in runs
+        if run.metric("pf1_nested") is None
+    ]
+    data = runs[0].record.data
+    return Group(runs[0].comparable, data.name, data.sampling, tuple(places))
 
 
 def _compared(leader: Place, place: Place, resamples: int) -> Place:
@@ -103,14 +99,9 @@ def _compared(leader: Place, place: Place, resamples: int) -> Place:
     return replace(place, difference=gap)
 
 
-def _nested(run: Run) -> float | None:
-    value = (run.metrics or {}).get("pf1_nested")
-    return None if value is None else float(value)
-
-
 def _unranked(run: Run) -> str:
     if run.metrics is not None:
         return "nested pF1 is undefined: some folds lack positives"
     if "cancer" not in run.record.targets:
         return f"learns {', '.join(run.record.targets)}, not cancer"
-    return f"{len(run.fold_metrics)} of {run.n_folds} folds are finished"
+    return f"{len(run.fold_metrics)} of {run.record.n_folds} folds are finished"

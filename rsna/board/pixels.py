@@ -13,7 +13,7 @@ from rsna.dataset.source import load_table
 from rsna.dataset.table import TableError
 from rsna.dicom.errors import DicomError
 from rsna.files import read_json
-from rsna.inference.explain import Grey, Heat, grey_original, heat_on_original
+from rsna.inference.explain import Grey, Heat, grey_original
 from rsna.prepare.cache import Cache, CacheError
 from rsna.prepare.geometry import Geometry
 from rsna.prepare.image import prepare_image
@@ -38,16 +38,12 @@ class Shown:
     """Whether ``pixels`` come from the file as stored."""
 
     def heat(self, heat: Heat) -> Heat:
-        """Heat on the prepared image → on ``pixels``."""
+        """(H, W) heat on the prepared image → (h, w) on ``pixels``."""
+        part = heat[self.geometry.content]
         if not self.original:
-            return _content(heat, self.geometry)
-        x0, y0, x1, y1 = self.geometry.box
-        scale = self.pixels.shape[0] / (y1 - y0), self.pixels.shape[1] / (x1 - x0)
-        size = round(self.geometry.source[0] * scale[0]), round(self.geometry.source[1] * scale[1])
-        top, left = round(y0 * scale[0]), round(x0 * scale[1])
-        whole = heat_on_original(heat, self.geometry, size)
-        part = whole[top : top + self.pixels.shape[0], left : left + self.pixels.shape[1]]
-        # Roundings of corner and size may differ by a row or a column.
+            return part
+        # Both show the crop alone, so that undoing mirror and scale is all there is to do.
+        part = part[:, ::-1] if self.geometry.flipped else part
         return np.asarray(cv2.resize(part, self.pixels.shape[::-1], interpolation=cv2.INTER_LINEAR))
 
 
@@ -86,7 +82,9 @@ class Pixels:
         file = self.originals.get(image_id)
         prepared, geometry = self._prepared(image_id, file)
         if file is None or not file.is_file():
-            return Shown(_eight_bits(_content(prepared, geometry)), prepared, geometry, original=False)
+            content = prepared[geometry.content]
+            grey = content if content.dtype == np.uint8 else (content >> 8).astype(np.uint8)
+            return Shown(grey, prepared, geometry, original=False)
         x0, y0, x1, y1 = geometry.box
         rows = min(geometry.source[0], round(height * geometry.source[0] / (y1 - y0)))
         whole = grey_original(open_image(file), self._run.config.preprocess.window, rows)
@@ -103,25 +101,10 @@ class Pixels:
         return prepare_image(file, self._run.config.preprocess)
 
 
-def _content(prepared: npt.NDArray[Any], geometry: Geometry) -> npt.NDArray[Any]:
-    """The part of a prepared image that shows the file."""
-    return prepared[geometry.content]
-
-
-def _eight_bits(prepared: npt.NDArray[Any]) -> Grey:
-    return prepared if prepared.dtype == np.uint8 else (prepared >> 8).astype(np.uint8)
-
-
 def find_image(run: Run | None, image: str, data: str = "") -> tuple[Path, tuple[int, ...]]:
-    """A file by its path, or by its image_id in the run's set, and the fold that has not seen its patient.
+    """A file by its path or by its image_id in the run's set, and the fold, if any, that has not seen its patient.
 
-    Args:
-        run: None for a bundle, which knows no ids.
-        image: Path or image_id.
-        data: Folder of the set where it is no longer where the run had it.
-
-    Returns:
-        The file, and its fold; no fold where the run does not know the image.
+    A bundle, for which ``run`` is None, knows no ids. ``data`` is the set's folder where it has moved.
 
     Raises:
         RunError: It is neither.

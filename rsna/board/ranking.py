@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from rsna.board.leaderboard import Group, Place
-from rsna.evaluation.tables import text_table
+from rsna.evaluation.tables import number, text_table
+from rsna.parallel.progress import duration
 
+# The run first: in a text table the first column alone stands at the left.
 COLUMNS = (
-    "rank", "run", "backbone", "input", "folds", "nested pF1", "95 % interval", "raw pF1", "AUROC", "public", "private",
+    "run", "rank", "backbone", "input", "folds", "nested pF1", "95 % interval", "raw pF1", "AUROC", "public", "private",
     "commit", "duration", "hardware",
 )  # fmt: skip
 
@@ -40,9 +42,8 @@ def to_csv(groups: Sequence[Group]) -> str:
 
 def row(group: Group, place: Place) -> dict[str, Any]:
     """A run in plain values, unrounded; None where there is none."""
-    run, metrics = place.run, place.run.metrics or {}
-    interval = metrics.get("intervals", {}).get("pf1_nested") or {}
-    gap = place.difference
+    run, gap = place.run, place.difference
+    low, high = run.ends("pf1_nested") or (None, None)
     return {
         "rank": place.rank,
         "run": str(run.path),
@@ -53,12 +54,12 @@ def row(group: Group, place: Place) -> dict[str, Any]:
         "backbone": run.backbone,
         "input": run.input,
         "folds_done": len(run.fold_metrics),
-        "n_folds": run.n_folds,
-        "pf1_nested": metrics.get("pf1_nested"),
-        "pf1_nested_low": interval.get("low"),
-        "pf1_nested_high": interval.get("high"),
-        "pf1_raw": metrics.get("pf1_raw"),
-        "auroc": metrics.get("auroc"),
+        "n_folds": run.record.n_folds,
+        "pf1_nested": run.metric("pf1_nested"),
+        "pf1_nested_low": low,
+        "pf1_nested_high": high,
+        "pf1_raw": run.metric("pf1_raw"),
+        "auroc": run.metric("auroc"),
         "public": run.lb.public,
         "private": run.lb.private,
         "against_leader": place.against,
@@ -74,57 +75,35 @@ def row(group: Group, place: Place) -> dict[str, Any]:
     }
 
 
-def duration(seconds: float | None) -> str:
-    """`3 h 25 min`, `4 min 10 s`; empty for None."""
-    if seconds is None:
-        return ""
-    whole = round(seconds)
-    if whole >= 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
-
-
-def four(value: float | None) -> str:
-    """Four decimals; `–` for None."""
-    return "–" if value is None else f"{value:.4f}"
-
-
-def interval(metrics: dict[str, Any], name: str) -> str:
-    """`0.1234 to 0.2345`; `–` where the metric has none."""
-    ends = metrics.get("intervals", {}).get(name)
-    return "–" if not ends or ends["low"] is None else f"{ends['low']:.4f} to {ends['high']:.4f}"
+def interval(ends: tuple[float, float] | None) -> str:
+    """`0.1234 to 0.2345`; `–` for None."""
+    return "–" if ends is None else f"{ends[0]:.4f} to {ends[1]:.4f}"
 
 
 def _text(group: Group) -> str:
-    rows = [list(COLUMNS)]
-    rows += [_cells(place) for place in group.places]
-    lines = [f"{group.data} (dataset {group.comparable[0]}, folds {group.comparable[1]})", text_table(_turned(rows))]
-    return "\n".join([*lines, *_remarks(group)])
+    title = f"{group.data} (dataset {group.comparable[0]}, folds {group.comparable[1]})"
+    return "\n".join([title, text_table([COLUMNS, *map(_cells, group.places)]), *_remarks(group)])
 
 
 def _cells(place: Place) -> list[str]:
-    run, metrics = place.run, place.run.metrics or {}
+    run = place.run
     marks = ("~" if place.against == "noise" else "") + ("*" if run.selected else "")
-    scores = [four(metrics.get("pf1_nested")), interval(metrics, "pf1_nested")]
-    if place.rank is None:
-        scores = ["not ranked", ""]
+    scores = ["not ranked", ""]
+    if place.rank is not None:
+        scores = [number(run.metric("pf1_nested")), interval(run.ends("pf1_nested"))]
     return [
-        str(place.rank or "–"), f"{run.path}{marks}", run.backbone, run.input, f"{len(run.fold_metrics)}/{run.n_folds}",
+        f"{run.path}{marks}", str(place.rank or "–"), run.backbone, run.input,
+        f"{len(run.fold_metrics)}/{run.record.n_folds}",
         *scores,
-        *(four(metrics[name]) if name in metrics else "" for name in ("pf1_raw", "auroc")),
+        *(number(run.metric(name)) if run.metrics else "" for name in ("pf1_raw", "auroc")),
         *("" if score is None else f"{score:.2f}" for score in (run.lb.public, run.lb.private)),
-        run.commit, duration(run.seconds), run.hardware,
+        run.commit, "" if run.seconds is None else duration(run.seconds), run.hardware,
     ]  # fmt: skip
 
 
-def _turned(rows: list[list[str]]) -> list[list[str]]:
-    """The run first, since the first column of a text table alone stands at the left."""
-    return [[cells[1], cells[0], *cells[2:]] for cells in rows]
-
-
 def _remarks(group: Group) -> list[str]:
-    lines = []
-    if any(place.against == "noise" for place in group.places):
+    lines, places = [], group.places
+    if any(place.against == "noise" for place in places):
         lines.append(
             "~ not told apart from the leader: the paired difference in nested pF1 may be noise "
             "(p ≥ 0.05, corrected for the number of comparisons)"
@@ -134,11 +113,11 @@ def _remarks(group: Group) -> list[str]:
             f"the leader is the best of {len(group.ranked)} runs, chosen by the very metric that is shown: this and "
             "its interval flatter it"
         )
-    if any(place.run.selected for place in group.places):
+    if any(place.run.selected for place in places):
         lines.append("* checkpoint=best: the epoch was chosen on the very fold that is reported")
-    if any(place.run.commit.endswith("+") for place in group.places):
+    if any(place.run.commit.endswith("+") for place in places):
         lines.append("+ the checkout had changes that are in no commit")
     if group.sampling == "enriched":
         lines.append("enriched set, whose share of positives was made: pF1 is not that of screening, read AUROC too")
-    lines += [f"{place.run.path}: {place.why}" for place in group.places if place.why]
+    lines += [f"{place.run.path}: {place.why}" for place in places if place.why]
     return lines

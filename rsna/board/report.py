@@ -4,22 +4,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
-from pathlib import Path
-from typing import Any
 
 from rsna.board import charts
 from rsna.board.charts import Chart, ConfusionMatrix
 from rsna.board.gallery import Gallery, gallery
 from rsna.board.leaderboard import Group, Place, leaderboard
 from rsna.board.pixels import Pixels
-from rsna.board.ranking import duration, four, interval
+from rsna.board.ranking import interval
 from rsna.config.settings import ConfigError
+from rsna.config.verbs import ReportOptions
 from rsna.evaluation.checks import PredictionError
-from rsna.evaluation.evaluate import Evaluation
 from rsna.evaluation.metrics import METRICS
 from rsna.evaluation.slices import Slice, slices
 from rsna.evaluation.tables import number
 from rsna.files import write_atomic
+from rsna.parallel.progress import duration
 from rsna.runs.errors import RunError
 from rsna.runs.run import Run
 
@@ -35,8 +34,8 @@ class RunPage:
     """Where links to it lead."""
     place: Place
     data: str
-    tiles: tuple[tuple[str, str, str], ...] = ()
-    """(name, value, interval)."""
+    tiles: tuple[tuple[str, str, tuple[float, float] | None], ...] = ()
+    """(name, value, ends of the interval)."""
     charts: tuple[Chart, ...] = ()
     confusion: ConfusionMatrix | None = None
     slices: tuple[tuple[str, tuple[Slice, ...]], ...] = ()
@@ -46,24 +45,8 @@ class RunPage:
     """Why there is nothing to draw."""
 
 
-def write_report(
-    runs: Sequence[Run],
-    out: Path,
-    *,
-    data: str = "",
-    images: int = 6,
-    resamples: int = 1000,
-    left_out: Sequence[str] = (),
-) -> None:
-    """Writes the page.
-
-    Args:
-        runs: Runs to show, at least one.
-        out: HTML file.
-        data: Folder of the set where it is no longer where the runs had it.
-        images: Breasts of either kind in a run's gallery; 0 leaves galleries out.
-        resamples: Behind the intervals of slices and the comparison with the leader.
-        left_out: Lines about runs that cannot be shown.
+def write_report(runs: Sequence[Run], options: ReportOptions, left_out: Sequence[str] = ()) -> None:
+    """Writes the page of some runs, and lines about those that cannot be shown.
 
     Raises:
         RunError: There is no run.
@@ -75,17 +58,14 @@ def write_report(
         raise ConfigError("jinja2 is not installed; pip install 'rsna-mammography[train]'") from error
     if not runs:
         raise RunError("there is no run to report on; python train.py fold=all makes one")
-    groups = leaderboard(runs, resamples)
-    pages = _pages(groups, data, images, resamples)
+    groups = leaderboard(runs, options.resamples)
+    places = [(group, place) for group in groups for place in group.places]
+    pages = [_page(f"run-{number}", group, place, options) for number, (group, place) in enumerate(places, 1)]
+    loader = PackageLoader("rsna.board")
     environment = Environment(
-        loader=PackageLoader("rsna.board"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"four": four, "duration": duration, "percent": _percent}
-    environment.globals |= {"interval": interval}
+    environment.filters |= {"number": number, "duration": duration, "interval": interval, "percent": "{:.1%}".format}
     page = environment.get_template("report.html").render(
         groups=groups,
         pages=pages,
@@ -94,55 +74,30 @@ def write_report(
         left_out=left_out,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
-    write_atomic(out, page)
+    write_atomic(options.out, page)
 
 
-def _pages(groups: Sequence[Group], data: str, images: int, resamples: int) -> list[RunPage]:
-    places = [(group, place) for group in groups for place in group.places]
-    return [
-        _page(f"run-{number}", group, place, data, images, resamples) for number, (group, place) in enumerate(places, 1)
-    ]
-
-
-def _page(anchor: str, group: Group, place: Place, data: str, images: int, resamples: int) -> RunPage:
+def _page(anchor: str, group: Group, place: Place, options: ReportOptions) -> RunPage:
     try:
         evaluation = place.evaluate()
     except (RunError, PredictionError, ValueError) as error:
         return RunPage(anchor, place, group.data, note=str(error))
-    parts = slices(evaluation, resamples)
+    run = place.run
+    parts = slices(evaluation, options.resamples)
+    draw = (charts.roc, charts.precision_recall, charts.pf1_by_threshold, charts.reliability_pictures)
     return RunPage(
         anchor=anchor,
         place=place,
         data=group.data,
-        tiles=_tiles(place.run.metrics, evaluation),
-        charts=_charts(place, evaluation),
+        tiles=tuple(
+            (METRICS[name].title_at(evaluation.points), number(evaluation.pooled.values[name]), run.ends(name))
+            for name in TILES
+        ),
+        charts=(
+            *(chart(evaluation) for chart in draw),
+            *([charts.folds_spread(evaluation, run)] if evaluation.folds else []),
+        ),
         confusion=charts.confusion(evaluation),
-        slices=tuple((by, tuple(rows)) for by, rows in groupby(parts, key=lambda part: part.by)),
-        gallery=gallery(place.run, evaluation, Pixels(place.run, data), images) if images else None,
+        slices=tuple((by, tuple(rows)) for by, rows in groupby(parts, lambda part: part.by)),
+        gallery=gallery(run, evaluation, Pixels(run, options.data), options.images) if options.images else None,
     )
-
-
-def _tiles(metrics: dict[str, Any] | None, evaluation: Evaluation) -> tuple[tuple[str, str, str], ...]:
-    known = metrics or {}
-    return tuple(
-        (
-            METRICS[name].title_at(evaluation.points),
-            number(evaluation.pooled.values[name]),
-            "" if interval(known, name) == "–" else interval(known, name),
-        )
-        for name in TILES
-    )
-
-
-def _charts(place: Place, evaluation: Evaluation) -> tuple[Chart, ...]:
-    drawn = [
-        charts.roc(evaluation),
-        charts.precision_recall(evaluation),
-        charts.pf1_by_threshold(evaluation),
-        charts.reliability_pictures(evaluation),
-    ]
-    return (*drawn, *([charts.folds_spread(evaluation, place.run.metrics)] if evaluation.folds else []))
-
-
-def _percent(value: float) -> str:
-    return f"{value:.1%}"

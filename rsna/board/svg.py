@@ -51,15 +51,15 @@ class Plot:
                 f'<circle class="dot {style}" cx="{across:.1f}" cy="{down:.1f}" r="{radius}">{name}</circle>'
             )
 
-    def band(self, low: float, high: float, style: str = "band") -> None:
+    def band(self, low: float, high: float) -> None:
         """A stripe between two values of x, over the whole height."""
         first, last = self._across([low, high])
         self._parts.append(
-            f'<rect class="{style}" x="{first:.1f}" y="{_TOP}" width="{max(last - first, 1):.1f}" '
+            f'<rect class="band" x="{first:.1f}" y="{_TOP}" width="{max(last - first, 1):.1f}" '
             f'height="{self.height - _TOP - _BOTTOM}"/>'
         )
 
-    def render(self) -> str:
+    def svg(self) -> str:
         """The picture as an SVG element."""
         return (
             f'<svg class="plot" viewBox="0 0 {WIDTH} {self.height}" role="img" aria-label="{escape(self.title)}">'

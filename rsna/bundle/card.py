@@ -22,12 +22,7 @@ _METRICS = {
 
 
 def model_card(run: Run, record: BundleRecord) -> str:
-    """The card as Markdown.
-
-    Args:
-        run: What the bundle is made of.
-        record: The bundle's description.
-    """
+    """The card, as Markdown, of the bundle that is made of a run."""
     config, data = run.config, run.record.data
     oof = run.oof(tuple(record.weights))
     ages = pd.to_numeric(oof["age"], errors="coerce") if "age" in oof else pd.Series(dtype=float)
@@ -35,43 +30,37 @@ def model_card(run: Run, record: BundleRecord) -> str:
     if run.selected:
         chosen = "the best epoch by pF1 on the fold that is reported, which flatters the metrics below"
     enriched = " The share of positives was made, so pF1 says nothing of screening; AUROC does."
-    return (
-        Path(__file__)
-        .with_name("card.md")
-        .read_text(encoding="utf-8")
-        .format(
-            run=run,
-            record=record,
-            config=config,
-            data=data,
-            metrics=record.metrics,
-            pooled=record.metrics.pooled,
-            n_networks=len(record.weights),
-            targets=", ".join(record.targets),
-            folds=", ".join(map(str, record.weights)),
-            patients=run.folds["patient_id"].nunique(),
-            simulated="\n\n**The images are simulated: this says nothing of real ones.**" if data.simulated else "",
-            sampling="enriched with positives" if run.sampling == "enriched" else "as they came (population)",
-            enriched=enriched if run.sampling == "enriched" else "",
-            age=f"{ages.min():g} to {ages.max():g} years, median {ages.median():g}" if ages.any() else "unknown",
-            sites=_count(oof, "site_id"),
-            machines=_count(oof, "machine_id"),
-            # The name alone: where a file lay is nobody's business.
-            start=Path(config.model.weights).name or ("ImageNet" if config.model.pretrained else "random numbers"),
-            chosen=chosen + (f", averaged over {config.soup} epochs" if config.soup > 1 else ""),
-            views="image and its mirror image" if record.flip else "image",
-            scores="\n".join(_score(record.metrics.pooled, name, title) for name, title in _METRICS.items()),
-            commit=f"{run.commit}{' (+: with changes in no commit)' if run.record.commit.dirty else ''}" or "unknown",
-            versions=", ".join(f"{name} {number}" for name, number in record.trained_with.items()) or "unknown",
-        )
+    text = Path(__file__).with_name("card.md").read_text(encoding="utf-8")
+    return text.format(
+        run=run,
+        record=record,
+        config=config,
+        data=data,
+        metrics=record.metrics,
+        pooled=record.metrics.pooled,
+        n_networks=len(record.weights),
+        targets=", ".join(record.targets),
+        folds=", ".join(map(str, record.weights)),
+        patients=run.folds["patient_id"].nunique(),
+        simulated="\n\n**The images are simulated: this says nothing of real ones.**" if data.simulated else "",
+        sampling="enriched with positives" if data.sampling == "enriched" else "as they came (population)",
+        enriched=enriched if data.sampling == "enriched" else "",
+        age=f"{ages.min():g} to {ages.max():g} years, median {ages.median():g}" if ages.any() else "unknown",
+        sites=_count(oof, "site_id"),
+        machines=_count(oof, "machine_id"),
+        # The name alone: where a file lay is nobody's business.
+        start=Path(config.model.weights).name or ("ImageNet" if config.model.pretrained else "random numbers"),
+        chosen=chosen + (f", averaged over {config.soup} epochs" if config.soup > 1 else ""),
+        views="image and its mirror image" if record.flip else "image",
+        scores="\n".join(_score(record.metrics.pooled, name, title) for name, title in _METRICS.items()),
+        commit=f"{run.commit}{' (+: with changes in no commit)' if run.record.commit.dirty else ''}" or "unknown",
+        versions=", ".join(f"{name} {number}" for name, number in record.trained_with.items()) or "unknown",
     )
 
 
 def _score(metrics: MetricValues, name: str, title: str) -> str:
-    value, interval = metrics.get(name), metrics.intervals.get(name)
-    between = "not computed"
-    if interval and interval.low is not None:
-        between = f"{interval.low:.3f} to {interval.high:.3f}"
+    value, ends = metrics.get(name), metrics.ends(name)
+    between = f"{ends[0]:.3f} to {ends[1]:.3f}" if ends else "not computed"
     return f"| {title} | {'undefined' if value is None else f'{value:.3f}'} | {between} |"
 
 

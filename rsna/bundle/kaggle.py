@@ -6,20 +6,13 @@ from pathlib import Path
 
 from rsna.files import write_json
 
-COMPETITION = "rsna-breast-cancer-detection"
-
 NOTEBOOK = "kaggle_submission.ipynb"
 
 
 def write_metadata(folder: Path, owner: str, title: str) -> None:
     """Writes ``dataset-metadata.json``, and ``kernel/`` with ``kernel-metadata.json`` and the notebook.
 
-    Subfolders are not uploaded with a dataset, so the kernel's is none of its files.
-
-    Args:
-        folder: The bundle.
-        owner: User name.
-        title: 6 to 50 characters.
+    Subfolders are not uploaded with a dataset, so the kernel's is none of its files. A title has 6 to 50 characters.
     """
     slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
     write_json(
@@ -39,7 +32,7 @@ def write_metadata(folder: Path, owner: str, title: str) -> None:
             "machine_shape": "NvidiaTeslaT4",
             "enable_internet": False,
             "dataset_sources": [f"{owner}/{slug}"],
-            "competition_sources": [COMPETITION],
+            "competition_sources": ["rsna-breast-cancer-detection"],
         },
     )
     shutil.copyfile(notebook(), folder / "kernel" / NOTEBOOK)

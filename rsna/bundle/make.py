@@ -7,14 +7,14 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors.torch import load_file, save
 
 from rsna.bundle import kaggle
 from rsna.bundle.card import model_card
-from rsna.bundle.wheel import pack_project
-from rsna.bundle.wheels import fetch_wheels, read_host
+from rsna.bundle.wheels import fetch_wheels, pack_project, read_packages
 from rsna.config.settings import ConfigError, to_mapping
 from rsna.config.verbs import BundleMakeOptions
 from rsna.files import sha256, write_atomic, write_json
@@ -22,7 +22,7 @@ from rsna.runs.bundle import Bundle, open_bundle
 from rsna.runs.errors import RunError
 from rsna.runs.run import Run
 from rsna.runs.schema import BUNDLE, BUNDLE_FORMAT, CARD, BundleRecord, Calibration, Host
-from rsna.runs.trained_model import TrainedModel, open_any, trained_of
+from rsna.runs.trained_model import TrainedModel, load_trained, open_any
 
 _VERSIONS = ("rsna-mammography", "torch", "timm", "numpy", "pydicom", "imagecodecs", "opencv-python-headless", "pillow")
 
@@ -40,19 +40,20 @@ def make_bundle(options: BundleMakeOptions) -> Path:
     out = Path(options.out).expanduser()
     if out.exists() and not (out / BUNDLE).is_file() and any(out.iterdir()):
         raise ConfigError(f"out: {out} holds files and is no bundle; name another folder")
-    host = None if options.host == "none" else read_host(options.host, options.python, options.platform)
+    host = Host(holds=Path(options.host).name, python=options.python, platform=options.platform)
+    packages = None if options.host == "none" else read_packages(options.host)
     if isinstance(run := open_any(options.run), Bundle):
         raise RunError(f"run={options.run}: is a bundle already; name the run folder that it was made of")
-    trained = trained_of(run, options.folds)
+    trained = load_trained(run, options.folds)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
         folder = Path(temporary) / "bundle"
         folder.mkdir()
         weights = {w.fold: _write_weights(w.file, w.fold, options.precision, folder) for w in trained.weights}
         pack_project(folder)
-        if host:
-            fetch_wheels(host, folder)
-        record = _describe(run, trained, options, weights)
+        if packages is not None:
+            fetch_wheels(host, packages, folder)
+        record = _describe(run, trained, options.precision, weights, host)
         write_atomic(folder / CARD, model_card(run, record))
         files = {file.name: sha256(file) for file in sorted(folder.iterdir())}
         write_json(folder / BUNDLE, record.model_dump(mode="json") | {"files": files})
@@ -75,10 +76,12 @@ def _write_weights(file: Path, fold: int, precision: str, folder: Path) -> str:
     return name
 
 
-def _describe(run: Run, trained: TrainedModel, options: BundleMakeOptions, weights: dict[int, str]) -> BundleRecord:
+def _describe(
+    run: Run, trained: TrainedModel, stored: Literal["fp16", "fp32"], weights: dict[int, str], host: Host
+) -> BundleRecord:
     config = {key: value for key, value in to_mapping(run.config).items() if key not in _PRIVATE}
-    config["data"] = {"name": run.record.data.name, "sampling": run.sampling}
-    config["folds"] = {"n_folds": run.n_folds}
+    config["data"] = {"name": run.record.data.name, "sampling": run.record.data.sampling}
+    config["folds"] = {"n_folds": run.record.n_folds}
     return BundleRecord(
         format=BUNDLE_FORMAT,
         name=f"{run.record.name}-{run.record.data.name}",
@@ -90,7 +93,7 @@ def _describe(run: Run, trained: TrainedModel, options: BundleMakeOptions, weigh
         aggregate=trained.aggregate,
         flip=trained.flip,
         precision=trained.precision,
-        stored=options.precision,
+        stored=stored,
         weights=weights,
         threshold=trained.threshold,
         recalled=trained.recalled,
@@ -101,7 +104,7 @@ def _describe(run: Run, trained: TrainedModel, options: BundleMakeOptions, weigh
         config=config,
         trained_with=run.record.versions,
         versions={"python": platform.python_version(), **{name: version(name) for name in _VERSIONS}},
-        host=Host(holds=Path(options.host).name, python=options.python, platform=options.platform),
+        host=host,
         files={},
     )
 
@@ -112,10 +115,9 @@ def summary(bundle: Path) -> str:
     sizes = {name: (bundle / name).stat().st_size / 1e6 for name in record.files}
     rows = "\n".join(f"  {name}  {size:.1f} MB" for name, size in sizes.items())
     metrics = record.metrics.pooled
-    nested, interval = metrics.get("pf1_nested"), metrics.intervals.get("pf1_nested")
+    nested, ends = metrics.get("pf1_nested"), metrics.ends("pf1_nested")
     said = "undefined" if nested is None else f"{nested:.3f}"
-    if interval and interval.low is not None:
-        said += f" ({interval.low:.3f} to {interval.high:.3f})"
+    said += f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
     return (
         f"{bundle}: {record.name}, folds {', '.join(map(str, record.weights))}, {record.stored}, nested pF1 {said}, "
         f"{sum(sizes.values()):.0f} MB\n{rows}\n"

@@ -1,17 +1,22 @@
 """Does a bundle work where nothing but its host's packages is there, and no network?"""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import venv
+from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+from packaging.requirements import Requirement
 from packaging.tags import sys_tags
-from packaging.utils import parse_wheel_filename
+from packaging.utils import canonicalize_name, parse_wheel_filename
 
-from rsna.bundle.environment import clean_variables, closure, make_environment, no_network, run
-from rsna.bundle.wheel import PROJECT
+from rsna.bundle.wheels import PROJECT
 from rsna.config.verbs import BundleVerifyOptions
 from rsna.demo import DemoSettings, write_demo
 from rsna.inference.predictor import Predictor
@@ -66,20 +71,15 @@ def verify_bundle(options: BundleVerifyOptions) -> Verified:
 
 
 def _wheels(bundle: Bundle) -> list[str]:
-    """Canonical names of the packages that the bundle brings.
-
-    Raises:
-        RunError: One of its wheels cannot be installed here.
-    """
-    usable = set(sys_tags())
-    names: list[str] = []
+    """Canonical names of the packages that the bundle brings; wheels that cannot be installed here are refused."""
+    usable, names = set(sys_tags()), list[str]()
     for file in sorted(name for name in bundle.record.files if name.endswith(".whl")):
         name, _, _, tags = parse_wheel_filename(file)
         if not tags & usable:
             host = bundle.record.host
             raise RunError(
                 f"{bundle.folder / file}: is for Python {host.python} on {host.platform}, which this is not. "
-                " Its files are whole; verify it there, or here with install=false"
+                "Its files are whole; verify it there, or here with install=false"
             )
         names.append(name)
     if PROJECT not in names:
@@ -90,15 +90,19 @@ def _wheels(bundle: Bundle) -> list[str]:
 def _elsewhere(bundle: Bundle, folder: Path, exams: Path, brought: set[str]) -> dict[str, float]:
     """Probabilities by image_id, predicted in an environment that holds what the bundle does not bring."""
     python = str(make_environment(folder / "environment", sorted(closure([PROJECT]) - brought)))
-    clean = clean_variables()
-    install = ["-m", "pip", "install", "--quiet", "--no-index", "--find-links", str(bundle.folder), PROJECT]
-    predict = ["-m", "rsna.cli", "predict", f"input={exams}", f"run={bundle.folder}", "format=json", "workers=1"]
-    try:
-        run([*no_network(), python, *install], folder, clean)
-        said = run([*no_network(), python, *predict], folder, clean)
-    except subprocess.CalledProcessError as error:
-        raise RunError(f"{bundle.folder}: does not work once it is installed elsewhere:\n{error.stderr}") from error
-    images = json.loads(said)["images"]
+    printed = ""
+    for command in (
+        ["-m", "pip", "install", "--quiet", "--no-index", "--find-links", str(bundle.folder), PROJECT],
+        ["-m", "rsna.cli", "predict", f"input={exams}", f"run={bundle.folder}", "format=json", "workers=1"],
+    ):
+        done = subprocess.run(
+            [*no_network(), python, *command], cwd=folder, env=clean_variables(), capture_output=True, text=True
+        )
+        printed = done.stdout
+        if done.returncode:
+            said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
+            raise RunError(f"{bundle.folder}: does not work once it is installed elsewhere:\n{said}")
+    images = json.loads(printed)["images"]
     return {image["image_id"]: float(image["probability"]) for image in images if not image["failure"]}
 
 
@@ -113,3 +117,54 @@ def summary(verified: Verified, bundle: str) -> str:
         f"{text}; installed into a new environment of Python {version}, {network}: {', '.join(verified.brought)}; "
         f"probabilities there differ by at most {verified.difference:.1g}"
     )
+
+
+def closure(names: Iterable[str]) -> set[str]:
+    """Canonical names of installed packages and of everything they require here."""
+    found, seen = set[str](), set[tuple[str, frozenset[str]]]()
+    waiting = [(canonicalize_name(name), frozenset[str]()) for name in names]
+    while waiting:
+        name, extras = waiting.pop()
+        if (name, extras) in seen:
+            continue
+        seen.add((name, extras))
+        try:
+            required = distribution(name).requires or []
+        except PackageNotFoundError:
+            continue
+        found.add(name)
+        for requirement in map(Requirement, required):
+            marker = requirement.marker
+            if marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+                waiting.append((canonicalize_name(requirement.name), frozenset(requirement.extras)))
+    return found
+
+
+def make_environment(folder: Path, names: Iterable[str]) -> Path:
+    """The Python of a new virtual environment that sees, beside pip, just these of our packages, as links to them."""
+    venv.create(folder, with_pip=True, symlinks=True)
+    python = folder / "bin" / "python"
+    site = folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    for name in names:
+        found = distribution(name)
+        for entry in {file.parts[0] for file in found.files or [] if file.parts[0] not in ("..", "__pycache__")}:
+            if not (site / entry).exists():
+                (site / entry).symlink_to(Path(str(found.locate_file(entry))))
+    return python
+
+
+def clean_variables() -> dict[str, str]:
+    """Our environment variables without those that lead Python, pip or this project elsewhere."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "PIP_", "RSNA_"))}
+    # pip's settings may name indexes and folders with wheels.
+    return kept | {"PIP_CONFIG_FILE": os.devnull}
+
+
+def no_network() -> list[str]:
+    """The front of a command that runs without a network; empty where this machine does not allow that."""
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        return []
+    command = [unshare, "--map-root-user", "--net"]
+    allowed = subprocess.run([*command, "true"], capture_output=True)
+    return command if allowed.returncode == 0 else []

@@ -69,7 +69,7 @@ def _report(options: ReportOptions) -> None:
 
     runs, left_out = _runs(options.run, options.runs)
     out = Path(options.out)
-    write_report(runs, out, data=options.data, images=options.images, resamples=options.resamples, left_out=left_out)
+    write_report(runs, options, left_out)
     print(f"{out}: {len(runs)} {'run' if len(runs) == 1 else 'runs'}, {out.stat().st_size / 1e6:.1f} MB")
 
 
@@ -86,11 +86,11 @@ def _explain(options: ExplainOptions) -> None:
     from rsna.files import write_atomic
     from rsna.inference.explain import explain
     from rsna.runs.run import Run
-    from rsna.runs.trained_model import open_any, trained_of
+    from rsna.runs.trained_model import load_trained, open_any
 
     source = open_any(options.run)
     file, own = find_image(source if isinstance(source, Run) else None, options.image, options.data)
-    found = explain(trained_of(source, options.folds or own), file, options.height)
+    found = explain(load_trained(source, options.folds or own), file, options.height)
     folder = Path(options.out)
     for name, pixels in (("original", found.original), ("heat", found.picture()[..., ::-1])):
         path = folder / f"{file.stem}_{name}.png"

@@ -31,8 +31,7 @@ def _prepare(overrides: Sequence[str]) -> None:
     rsna prepare data.root=/archive preprocess.size=[2048,1024] preprocess.bits=16
     """
     from rsna.config.compose import compose
-    from rsna.dataset.prepare_set import prepare_set
-    from rsna.dataset.source import load_data
+    from rsna.dataset.source import load_data, prepare_set
 
     config = compose(overrides)
     table = load_data(config.data)
@@ -52,7 +51,7 @@ def _browse(overrides: Sequence[str], options: BrowseOptions) -> None:
 
     config = compose(overrides)
     if options.batches:
-        from rsna.training.data.fold import fold_data
+        from rsna.training.data.module import fold_data
         from rsna.training.experiment import resolve
         from rsna.training.run import prepare
         from rsna.training.sheet import augmented_sheet

@@ -114,16 +114,17 @@ def _read_run(path: str, asked: Aggregate | None) -> _Predictions:
 
     run = open_run(path)
     aggregate = run.config.evaluation.aggregate
-    missing = [str(fold) for fold in range(run.n_folds) if fold not in run.fold_metrics]
+    missing = [str(fold) for fold in range(run.record.n_folds) if fold not in run.fold_metrics]
     note = ""
     if missing and not run.pooled:
         note = (
-            f"\n\nnote: {run.path} has {len(run.fold_metrics)} of {run.n_folds} folds, fold {', '.join(missing)} is "
-            "missing: these are metrics of a part of its patients. python train.py fold=all trains the rest"
+            f"\n\nnote: {run.path} has {len(run.fold_metrics)} of {run.record.n_folds} folds, fold "
+            f"{', '.join(missing)} is missing: these are metrics of a part of its patients. "
+            "python train.py fold=all trains the rest"
         )
     if asked not in (None, aggregate):
         note += (
             f"\n\nnote: {run.path} makes breasts of images by {aggregate}, not {asked}: its metrics, leaderboard and "
             "submissions differ from these"
         )
-    return _Predictions(run.oof(), run.sampling, aggregate, note)
+    return _Predictions(run.oof(), run.record.data.sampling, aggregate, note)

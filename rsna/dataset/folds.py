@@ -22,8 +22,6 @@ def make_folds(frame: pd.DataFrame, n_folds: int = 4, seed: int = 0) -> pd.DataF
 
     Args:
         frame: Image table with patient_id, image_id; cancer, site_id, machine_id where there are any.
-        n_folds: Number of folds.
-        seed: Seed of the shuffle.
 
     Returns:
         patient_id, image_id (str), fold (int, 0 to n_folds − 1), in the order of ``frame``.
@@ -94,23 +92,14 @@ def write_folds(folds: pd.DataFrame, out: str | Path) -> None:
 
 
 def leaking_patients(splits: pd.DataFrame) -> list[str]:
-    """Patients that stand in more than one fold, sorted; `10102`, ` 10102` and `10102.0` are one patient.
-
-    Args:
-        splits: Columns patient_id (str) and fold.
-    """
+    """Patients (column patient_id, text) in more than one fold, sorted; `10102`, ` 10102` and `10102.0` are one."""
     patients = splits["patient_id"].str.strip().str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
     counts = splits.groupby(patients)["fold"].nunique()
     return sorted(counts.index[counts > 1])
 
 
 def check_splits(splits: str | Path = "", train: str | Path = "", valid: str | Path = "") -> list[str]:
-    """Patients that leak in anybody's split files.
-
-    Args:
-        splits: A CSV with patient_id and fold; or else
-        train: a CSV with the patient_id of the training rows, and
-        valid: one of the validation rows.
+    """Patients that leak in anybody's split files: one CSV with patient_id and fold, or two with patient_id.
 
     Raises:
         TableError: A file without patient_id or fold, or with rows that lack one: they could hide a leak.
@@ -125,12 +114,11 @@ def check_splits(splits: str | Path = "", train: str | Path = "", valid: str | P
 
 def summarise(folds: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     """Per fold: images, patients and, where labels are known, positive images and positive patients."""
-    joined = folds.reset_index(drop=True).assign(cancer=frame["cancer"].to_numpy() if "cancer" in frame else np.nan)
-    rows = []
-    for fold, part in joined.groupby("fold"):
-        positive = part[part["cancer"] == 1]
-        rows.append((fold, len(part), part["patient_id"].nunique(), len(positive), positive["patient_id"].nunique()))
-    return pd.DataFrame(rows, columns=["fold", "images", "patients", "positive images", "positive patients"])
+    cancer = frame["cancer"].eq(1).to_numpy() if "cancer" in frame else np.zeros(len(frame), dtype=np.bool_)
+    by_fold = folds.assign(positive=folds["patient_id"].where(cancer)).groupby("fold")
+    table = by_fold.agg({"patient_id": ["size", "nunique"], "positive": ["count", "nunique"]})
+    columns = ["images", "patients", "positive images", "positive patients"]
+    return table.set_axis(columns, axis=1).reset_index()
 
 
 def _refuse_leaks(folds: pd.DataFrame, file: str | Path, by: str) -> None:

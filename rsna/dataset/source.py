@@ -1,15 +1,20 @@
-"""Where the images come from: a folder whose layout an adapter knows, or the embedded sample; checked as it is read."""
+"""A set: read from a folder whose layout an adapter knows, or from the embedded sample; checked, and prepared."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
 from rsna.config.data import DataSettings, Split, require_data
+from rsna.config.schema import Config
 from rsna.dataset.adapters import competition, find_adapter
-from rsna.dataset.limit import limit_table
-from rsna.dataset.table import REQUIRED, ImageTable, TableError, check_frame, refuse_rows, require_columns
+from rsna.dataset.table import REQUIRED, ImageTable, TableError, check_frame, limit_table, refuse_rows, require_columns
 from rsna.files import first_few
+from rsna.prepare.cache import Cache
+from rsna.prepare.table import PrepareReport, prepare_table
+
+_FAILURES_SHOWN = 5
 
 
 def load_data(settings: DataSettings, split: Split = "train") -> ImageTable:
@@ -38,10 +43,8 @@ def load_table(
     """Reads and checks a set in a layout that an adapter knows; every row has a file, every file a row.
 
     Args:
-        root: Folder of the set.
         split: ``train`` (with the labels that the adapter promises) or ``test``.
         name: Name of the set; the folder's own name where it is empty.
-        sampling: See :class:`ImageTable`.
         extra: Roots of sets that are only trained on.
 
     Raises:
@@ -58,6 +61,30 @@ def load_table(
                     "image_ids stand in two sets; take one of the sets out of data.extra")  # fmt: skip
     notes = (*notes, *(note for _, others in extras for note in others))
     return ImageTable(name or root.name, root, frame, sampling, joined, notes)
+
+
+def prepare_set(config: Config, table: ImageTable, say: Callable[[str], None] = print) -> tuple[Cache, PrepareReport]:
+    """Fills the cache of a set, those images included that are only trained on; calls ``say`` with each line on it.
+
+    Raises:
+        PrepareError: More than ``prepare.max_failed`` of the images failed, or the cache cannot be written.
+    """
+    cache = Cache.create(config.cache_dir, table.name, config.preprocess)
+    report = prepare_table(
+        table.images,
+        config.preprocess,
+        cache,
+        workers=config.prepare.workers,
+        file_timeout=config.prepare.file_timeout,
+        max_failed=config.prepare.max_failed,
+    )
+    say(
+        f"cache {cache.directory}: {report.n_kept + report.n_done:,} prepared images "
+        f"({report.n_done:,} now in {report.seconds:.0f} s), {len(report.failures):,} failed"
+    )
+    for row in report.failures.head(_FAILURES_SHOWN).itertuples():
+        say(f"failed: {row.image_id}: {row.message}")
+    return cache, report
 
 
 def _read(root: Path, split: Split) -> tuple[pd.DataFrame, tuple[str, ...]]:

@@ -1,6 +1,7 @@
 """Targets: what the network learns, and how each is read from the columns of a table."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,18 +53,9 @@ TARGETS: dict[str, Target] = {
 
 
 def get_targets(names: tuple[str, ...]) -> tuple[Target, ...]:
-    """The targets of these names, in this order.
-
-    Raises:
-        ConfigError: None, an unknown one, or one named twice.
-    """
-    if not names:
-        raise ConfigError(f"targets: name at least one of {', '.join(TARGETS)}")
-    for name in names:
-        if name not in TARGETS:
-            raise ConfigError(f"targets: {name!r} is not one of {', '.join(TARGETS)}")
-        if names.count(name) > 1:
-            raise ConfigError(f"targets: {name!r} is named {names.count(name)} times")
+    """The targets of these names, in this order; a ConfigError where one is unknown."""
+    if unknown := [name for name in names if name not in TARGETS]:
+        raise ConfigError(f"targets: {unknown[0]!r} is not one of {', '.join(TARGETS)}")
     return tuple(TARGETS[name] for name in names)
 
 
@@ -71,7 +63,6 @@ def kept_targets(names: tuple[str, ...], table: ImageTable) -> tuple[Target, ...
     """The targets of ``names``, in this order, that any image has a label for, those only trained on included.
 
     Raises:
-        ConfigError: See :func:`get_targets`.
         TableError: No image has a label for any of them, or images that are scored lack cancer's.
     """
     images = table.images
@@ -93,9 +84,9 @@ def kept_targets(names: tuple[str, ...], table: ImageTable) -> tuple[Target, ...
     return kept
 
 
-def _as_class(value: object) -> str | None:
+def _as_class(value: Any) -> str | None:
     """``1.0``, ``True`` and ``"1"`` are the same class."""
-    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+    if pd.isna(value):
         return None
     if isinstance(value, (bool, np.bool_, float, int, np.integer)) and float(value).is_integer():
         return str(int(value))

@@ -26,10 +26,9 @@ def walk_files(folder: Path) -> Tree:
     seen = {os.path.realpath(folder)}
 
     def is_new(path: Path) -> bool:
-        real = os.path.realpath(path)
-        new = real not in seen
-        seen.add(real)
-        return new
+        before = len(seen)
+        seen.add(os.path.realpath(path))
+        return len(seen) > before
 
     def fail(error: OSError) -> None:
         tree.failures.append((os.path.relpath(error.filename, folder), f"{type(error).__name__}: {error.strerror}"))

@@ -6,7 +6,7 @@ It lets every verb run without a download. Breasts are drawn from random fields,
     anatomy   outline and normal tissue of one image        texture   the random fields that tissue is made of
     lesions   masses, calcifications and what resembles them
     scene     one image as its machine took it              machines  how each machine stores pixels
-    files     a scene as DICOM bytes                        writer    all of them, with their tables
+    writer    all of them as DICOM files, with their tables
 """
 
 from rsna.demo.plan import DemoSettings

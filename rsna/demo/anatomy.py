@@ -203,21 +203,15 @@ def _outline_mlo(rng: np.random.Generator, rows: int, depth: float, half: float)
     fold_y = min(nipple_y + half * rng.uniform(0.85, 1.0), rows * 0.95)
     armpit = depth * rng.uniform(0.48, 0.78)
     waist = depth * rng.uniform(0.04, 0.14)
-    controls = np.array(
-        [
-            [armpit * 1.08, -0.06 * rows],
-            [armpit * 0.98, 0.10 * rows],
-            [armpit + (depth - armpit) * 0.45, 0.55 * nipple_y],
-            [depth * 0.99, nipple_y - 0.25 * half],
-            [depth * 1.03, nipple_y],
-            [depth * 0.95, nipple_y + 0.30 * half],
-            [depth * 0.62, nipple_y + 0.66 * (fold_y - nipple_y)],
-            [waist + 0.16 * depth, fold_y - 0.05 * half],
-            [waist, fold_y + 0.04 * half],
-            [waist + depth * rng.uniform(0.0, 0.08), fold_y + 0.2 * half],
-            [waist + depth * rng.uniform(0.04, 0.16), max(1.06 * rows, fold_y + 0.3 * half)],
-        ]
-    )
+    controls = np.array([
+        [armpit * 1.08, -0.06 * rows], [armpit * 0.98, 0.10 * rows],
+        [armpit + (depth - armpit) * 0.45, 0.55 * nipple_y],
+        [depth * 0.99, nipple_y - 0.25 * half], [depth * 1.03, nipple_y], [depth * 0.95, nipple_y + 0.30 * half],
+        [depth * 0.62, nipple_y + 0.66 * (fold_y - nipple_y)],
+        [waist + 0.16 * depth, fold_y - 0.05 * half], [waist, fold_y + 0.04 * half],
+        [waist + depth * rng.uniform(0.0, 0.08), fold_y + 0.2 * half],
+        [waist + depth * rng.uniform(0.04, 0.16), max(1.06 * rows, fold_y + 0.3 * half)],
+    ])  # fmt: skip
     curve = texture.smooth_curve(controls)
     nipple = curve[int(np.argmax(curve[:, 0]))]
     behind = np.array([[-4 * MARGIN, curve[-1, 1]], [-4 * MARGIN, curve[0, 1]]])

@@ -87,7 +87,7 @@ def expose(machine: Machine, picture: Image, air: npt.NDArray[np.bool_], rng: np
     """Stored values which the first window shows as ``picture``.
 
     Args:
-        machine: The scanner.
+        machine: Decides depth, sense and windows.
         picture: (H, W) float32 in [0, 1], bright is dense.
         air: (H, W) bool, pixels that the machine blanks to its background value.
         rng: Draws the window of this exposure.

@@ -4,12 +4,13 @@ A finding stands in coordinates of the breast, not of an image: both views show 
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
 from rsna.config.data import Split
-from rsna.config.settings import require
+from rsna.config.settings import settings
 from rsna.demo.machines import MACHINES, Machine
 
 Laterality = Literal["L", "R"]
@@ -20,27 +21,26 @@ MALIGNANT: tuple[Kind, ...] = ("spiculated", "cluster")
 """The kinds that only a breast with cancer has; the others come in every breast alike."""
 
 
-@dataclass(frozen=True)
+_DISTRACTORS: dict[Kind, float] = {"round": 0.32, "coarse": 0.35, "clip": 0.08}
+"""How many benign findings of a kind a breast has on average; three at most."""
+
+Patients = Annotated[int, Field(ge=1, le=10_000)]
+
+
+@settings
 class DemoSettings:
     """How large the embedded sample is, and how hard."""
 
-    seed: int = 20
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 20
     """Another seed gives other breasts; the same seed gives the same bytes."""
-    n_train: int = 112
+    n_train: Patients = 112
     """Patients under train_images, four images each, some with more."""
-    n_test: int = 24
+    n_test: Patients = 24
     """Patients under test_images."""
-    prevalence: float = 0.16
+    prevalence: Annotated[float, Field(ge=0, le=0.5)] = 0.16
     """Share of the breasts with cancer, at most 0.5: a patient has at most one. Screening has 0.021."""
-    distractors: float = 1.0
+    distractors: Annotated[float, Field(ge=0, le=2)] = 1.0
     """How often benign findings come, as a multiple of what the sample was tuned with; 0 leaves them out."""
-
-    def __post_init__(self) -> None:
-        require(0 <= self.seed < 2**31, f"seed: {self.seed} is not within 0 .. 2147483647")
-        require(1 <= self.n_train <= 10_000, f"n_train: {self.n_train} is not within 1 .. 10000")
-        require(1 <= self.n_test <= 10_000, f"n_test: {self.n_test} is not within 1 .. 10000")
-        require(0 <= self.prevalence <= 0.5, f"prevalence: {self.prevalence} is not within 0 .. 0.5")
-        require(0 <= self.distractors <= 2, f"distractors: {self.distractors} is not within 0 .. 2")
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,8 @@ def _plan_breast(
 
     Site 1 codes every recalled breast as BIRADS 0; site 2 codes only those recalled without a biopsy.
     """
-    findings = [_draw_finding(rng, kind) for kind in _distractor_kinds(rng, settings.distractors)]
+    counts = {kind: min(3, int(rng.poisson(mean * settings.distractors))) for kind, mean in _DISTRACTORS.items()}
+    findings = [_draw_finding(rng, kind) for kind, count in counts.items() for _ in range(count)]
     if cancer:
         findings.append(_draw_finding(rng, "spiculated" if rng.random() < 0.6 else "cluster"))
     suspicious = any(finding.kind == "round" for finding in findings)
@@ -184,13 +185,6 @@ def _plan_breast(
     elif difficult and not biopsy:
         birads = 0
     return Breast(laterality, cancer, biopsy, cancer and rng.random() < 0.7, birads, difficult, tuple(findings))
-
-
-def _distractor_kinds(rng: np.random.Generator, rate: float) -> list[Kind]:
-    kinds: list[Kind] = []
-    for kind, mean in (("round", 0.32), ("coarse", 0.35), ("clip", 0.08)):
-        kinds += [kind] * min(3, int(rng.poisson(mean * rate)))  # type: ignore[list-item]
-    return kinds
 
 
 def _draw_finding(rng: np.random.Generator, kind: Kind) -> Finding:

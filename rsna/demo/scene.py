@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from rsna.demo import anatomy, lesions, texture
 from rsna.demo.anatomy import MARGIN, Anatomy
+from rsna.demo.machines import Machine
 from rsna.demo.plan import Finding, Patient, Shot
 from rsna.demo.texture import Image
 
@@ -40,7 +41,7 @@ def draw_scene(patient: Patient, shot: Shot, rng: np.random.Generator) -> Scene:
     picture = np.where(layout.coverage > 0, np.clip(canvas * rng.uniform(0.94, 1.06), 0, 1), 0)[:, MARGIN:]
     picture = picture.astype(np.float32)
     air = layout.coverage[:, MARGIN:] == 0
-    for mark in _marks(patient, shot, picture.shape, rng):
+    for mark in _marks(patient.machine, picture.shape, rng):
         picture = np.where(air, np.maximum(picture, mark), picture)
     air &= picture == 0
     xs = [x - MARGIN for x, _ in positions]
@@ -72,9 +73,8 @@ def _draw_folds(canvas: Image, layout: Anatomy, rng: np.random.Generator) -> Non
         canvas += texture.blur(fold, 1.2) * layout.coverage
 
 
-def _marks(patient: Patient, shot: Shot, shape: tuple[int, ...], rng: np.random.Generator) -> list[Image]:
+def _marks(machine: Machine, shape: tuple[int, ...], rng: np.random.Generator) -> list[Image]:
     """What the machine shows beside the breast: the paddle's edge, a bright collimator edge."""
-    machine = patient.machine
     marks = []
     if machine.paddle:
         stripe = np.zeros(shape, np.float32)

@@ -12,6 +12,10 @@ Points = npt.NDArray[np.float64]
 TILE = 512
 """Side of a noise tile in pixels; a tile is periodic, so it may be read beyond its edge."""
 
+_VERTICAL = np.fft.fftfreq(TILE).astype(np.float32)[:, None]
+_HORIZONTAL = np.fft.rfftfreq(TILE).astype(np.float32)[None, :]
+"""Frequencies of a tile, in cycles a pixel."""
+
 _STRETCH = 5.0
 """Length of a fibre against its width."""
 
@@ -19,26 +23,20 @@ _FIXED_POINT_BITS = 4
 """Fractional bits of the coordinates handed to OpenCV's drawing functions."""
 
 
-def power_law(rng: np.random.Generator, beta: float, size: int = TILE) -> Image:
-    """Noise whose power falls as 1/f^beta: (size, size) float32, periodic, mean 0, standard deviation 1.
+def power_law(rng: np.random.Generator, beta: float) -> Image:
+    """Noise whose power falls as 1/f^beta: (TILE, TILE) float32, periodic, mean 0, standard deviation 1.
 
     Mammographic tissue follows such a law with beta about 3 (Burgess et al., Medical Physics 28, 2001).
     """
-    vertical = np.fft.fftfreq(size).astype(np.float32)[:, None]
-    horizontal = np.fft.rfftfreq(size).astype(np.float32)[None, :]
-    squared = vertical**2 + horizontal**2
+    squared = _VERTICAL**2 + _HORIZONTAL**2
     squared[0, 0] = np.inf  # no constant term
-    spectrum = np.fft.rfft2(rng.standard_normal((size, size), dtype=np.float32)) * squared ** (-beta / 4)
-    return _standardised(np.fft.irfft2(spectrum, s=(size, size)))
+    return _noise(rng, squared ** (-beta / 4))
 
 
-def band(rng: np.random.Generator, wavelength: float, size: int = TILE) -> Image:
-    """Noise of about one wavelength (pixels): (size, size) float32, periodic, mean 0, standard deviation 1."""
-    vertical = np.fft.fftfreq(size).astype(np.float32)[:, None]
-    horizontal = np.fft.rfftfreq(size).astype(np.float32)[None, :]
-    octaves = np.log2(np.maximum(np.hypot(vertical, horizontal), 1e-6) * wavelength)
-    spectrum = np.fft.rfft2(rng.standard_normal((size, size), dtype=np.float32)) * np.exp(-((octaves / 0.6) ** 2))
-    return _standardised(np.fft.irfft2(spectrum, s=(size, size)))
+def band(rng: np.random.Generator, wavelength: float) -> Image:
+    """Noise of about one wavelength (pixels): (TILE, TILE) float32, periodic, mean 0, standard deviation 1."""
+    octaves = np.log2(np.maximum(np.hypot(_VERTICAL, _HORIZONTAL), 1e-6) * wavelength)
+    return _noise(rng, np.exp(-((octaves / 0.6) ** 2)))
 
 
 def sample(tile: Image, x: Image, y: Image) -> Image:
@@ -126,5 +124,8 @@ def _fixed_point(points: Points) -> npt.NDArray[np.int32]:
     return np.round(points * (1 << _FIXED_POINT_BITS)).astype(np.int32)
 
 
-def _standardised(field: npt.NDArray[np.floating]) -> Image:
+def _noise(rng: np.random.Generator, gain: Image) -> Image:
+    """White noise times ``gain`` at each frequency, standardised."""
+    spectrum = np.fft.rfft2(rng.standard_normal((TILE, TILE), dtype=np.float32)) * gain
+    field = np.fft.irfft2(spectrum, s=(TILE, TILE))
     return np.asarray((field - field.mean()) / field.std(), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""The sample on disk, in the competition's layout."""
+"""The sample on disk, in the competition's layout: its tables, and each scene as its machine would have stored it."""
 
 import csv
 import io
@@ -9,12 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
+import numpy.typing as npt
+from pydicom import Dataset, FileMetaDataset, uid
+from pydicom.encaps import encapsulate
 
 from rsna.config.data import Split
 from rsna.config.settings import digest, to_mapping
-from rsna.demo.files import dicom_bytes
-from rsna.demo.machines import expose
+from rsna.demo.machines import Exposure, Machine, expose
 from rsna.demo.plan import MALIGNANT, DemoSettings, Patient, Shot, plan_patients
 from rsna.demo.scene import draw_scene
 from rsna.files import read_json, write_atomic, write_json
@@ -22,6 +25,12 @@ from rsna.parallel.pool import map_tasks
 
 DEMO_VERSION = 1
 """Raised by hand when the same settings give other bytes."""
+
+_DATE = "20221118"
+"""Content Date of every file, so that it is not today's."""
+
+_LEVELS = 5
+"""Times that a JPEG 2000 codestream can be halved, as in the competition's files."""
 
 _TIMEOUT = 600.0
 """Seconds a patient's images may take; they take one where nothing else runs."""
@@ -42,10 +51,10 @@ def write_demo(root: str | Path, settings: DemoSettings | None = None, workers: 
     """Writes the embedded sample to ``root``, or leaves it where it is there already with the same settings.
 
     The competition's layout: ``train.csv``, ``train_images/<patient_id>/<image_id>.dcm``, ``test.csv``,
-    ``test_images/``; besides, ``test_labels.csv`` has what the competition keeps to itself, ``lesions.csv`` says what
-    was drawn where (x, y, radius in pixels of the file), ``settings.json`` how it was made. The bytes are a function of
-    the settings alone, however many ``workers`` (processes; None for one a core) there are. The folder appears whole
-    or not at all.
+    ``test_images/``; besides, ``test_labels.csv`` has what the competition keeps to itself, ``train_lesions.csv`` and
+    ``test_lesions.csv`` say what was drawn where (x, y, radius in pixels of the file), ``settings.json`` how it was
+    made. The bytes are a function of the settings alone, however many ``workers`` (processes; None for one a core)
+    there are. The folder appears whole or not at all.
 
     Raises:
         FileExistsError: ``root`` holds something that is no embedded sample.
@@ -104,22 +113,19 @@ def _write_split(folder: Path, settings: DemoSettings, split: Split, workers: in
     write = partial(_write_patient, folder / f"{split}_images", settings.seed)
     lesions: list[Row] = []
     for outcome in map_tasks(write, patients, workers=workers, timeout=_TIMEOUT):
-        if outcome.failure or outcome.value is None:
-            reason = outcome.failure.message if outcome.failure else "no result"
-            raise RuntimeError(f"the embedded sample's patient {outcome.task.patient_id} was not written: {reason}")
+        if outcome.value is None:
+            patient = outcome.task.patient_id
+            raise RuntimeError(f"the embedded sample's patient {patient} was not written: {outcome.failure}")
         lesions += outcome.value
     labelled = [_table_row(patient, shot) for patient in patients for shot in patient.shots]
-    if split == "train":
-        _write_csv(folder / "train.csv", TRAIN_COLUMNS, labelled)
-        _write_csv(folder / "train_lesions.csv", LESION_COLUMNS, lesions)
-    else:
-        _write_csv(folder / "test.csv", TEST_COLUMNS, labelled)
+    _write_csv(folder / f"{split}.csv", TRAIN_COLUMNS if split == "train" else TEST_COLUMNS, labelled)
+    _write_csv(folder / f"{split}_lesions.csv", LESION_COLUMNS, lesions)
+    if split == "test":
         _write_csv(folder / "test_labels.csv", (*TRAIN_COLUMNS, "prediction_id"), labelled)
-        _write_csv(folder / "test_lesions.csv", LESION_COLUMNS, lesions)
 
 
 def _write_patient(images: Path, seed: int, patient: Patient) -> list[Row]:
-    """Writes a patient's images; returns the rows of ``lesions.csv``."""
+    """Writes a patient's images; returns its rows of ``<split>_lesions.csv``."""
     lesions = []
     for shot in patient.shots:
         rng = np.random.default_rng([seed, shot.image_id])
@@ -169,3 +175,62 @@ def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_atomic(path, text.getvalue())
+
+
+def dicom_bytes(patient: Patient, shot: Shot, exposure: Exposure) -> bytes:
+    """A DICOM file (PS3.10) with one compressed frame and the tags that the competition's files carry."""
+    frame, syntax = _compress(patient.machine, exposure.stored)
+    dataset = Dataset()
+    dataset.SOPInstanceUID = _uid("image", shot.image_id)
+    dataset.ContentDate = _DATE
+    dataset.PatientID = str(patient.patient_id)
+    dataset.StudyInstanceUID = _uid("study", patient.patient_id)
+    dataset.SeriesInstanceUID = _uid("series", patient.patient_id)
+    dataset.InstanceNumber = str(shot.image_id)
+    dataset.ImageLaterality = shot.laterality
+    if patient.machine.full_header:
+        dataset.SOPClassUID = uid.DigitalMammographyXRayImageStorageForPresentation
+        dataset.Modality = "MG"
+        dataset.ViewPosition = shot.view
+    # The image pixel module (PS3.3 C.7.6.3) and what turns stored values into display values (C.11).
+    dataset.SamplesPerPixel = 1
+    dataset.PhotometricInterpretation = "MONOCHROME1" if patient.machine.inverted else "MONOCHROME2"
+    dataset.Rows, dataset.Columns = exposure.stored.shape
+    dataset.BitsAllocated = 16
+    dataset.BitsStored = patient.machine.bits
+    dataset.HighBit = patient.machine.bits - 1
+    dataset.PixelRepresentation = 0
+    if exposure.padding is not None:
+        dataset.PixelPaddingValue = exposure.padding
+    dataset.PixelIntensityRelationship = "LOG"
+    dataset.PixelIntensityRelationshipSign = patient.machine.sign
+    dataset.WindowCenter = [str(centre) for centre, _ in exposure.windows]
+    dataset.WindowWidth = [str(width) for _, width in exposure.windows]
+    dataset.RescaleIntercept = "0"
+    dataset.RescaleSlope = "1"
+    dataset.RescaleType = "US"
+    if patient.machine.sigmoid:
+        dataset.VOILUTFunction = "SIGMOID"
+    dataset.LossyImageCompression = "00"
+    dataset.PixelData = encapsulate([frame])
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.MediaStorageSOPClassUID = uid.DigitalMammographyXRayImageStorageForPresentation
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.file_meta.TransferSyntaxUID = syntax
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def _compress(machine: Machine, stored: npt.NDArray[np.uint16]) -> tuple[bytes, uid.UID]:
+    if machine.codec == "jpeg_lossless":
+        frame = imagecodecs.jpeg8_encode(stored, lossless=True, predictor=1, bitspersample=machine.precision)
+        return bytes(frame), uid.JPEGLosslessSV1
+    frame = imagecodecs.jpeg2k_encode(
+        stored, level=0, codecformat="j2k", reversible=True, bitspersample=machine.precision, resolutions=_LEVELS + 1
+    )
+    return bytes(frame), uid.JPEG2000Lossless
+
+
+def _uid(kind: str, number: int) -> uid.UID:
+    return uid.generate_uid(entropy_srcs=["rsna demo", kind, str(number)])

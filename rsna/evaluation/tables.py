@@ -62,9 +62,9 @@ def html_table(rows: Rows) -> str:
     return "<table>" + "".join(lines) + "</table>"
 
 
-def number(value: float, sign: bool = False) -> str:
-    """Four decimals, `–` for NaN; with `sign` a plus before what is not negative."""
-    if np.isnan(value):
+def number(value: float | None, sign: bool = False) -> str:
+    """Four decimals, `–` for NaN and None; with `sign` a plus before what is not negative."""
+    if value is None or np.isnan(value):
         return "–"
     return f"{value:+.4f}" if sign else f"{value:.4f}"
 

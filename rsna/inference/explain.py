@@ -70,15 +70,9 @@ def explain(trained: TrainedModel, file: Path, height: int) -> Explanation:
 
 
 def grad_cam(networks: Sequence[MammogramNet], prepared: npt.NDArray[Any], column: int) -> Heat:
-    """Grad-CAM of a prepared image, the mean over networks.
+    """Grad-CAM of a column of the logits: (H, W) uint8 or uint16 prepared pixels → heat on them, the networks' mean.
 
-    Args:
-        networks: Folds whose maps are averaged; left in evaluation mode.
-        prepared: (H, W) uint8 or uint16, as the cache holds it.
-        column: Column of the logits that is explained.
-
-    Returns:
-        (H, W) float32 on the pixels of ``prepared``.
+    The networks are left in evaluation mode.
 
     Raises:
         ConfigError: captum is not installed, or the backbone has no feature maps.

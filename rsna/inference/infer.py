@@ -1,7 +1,9 @@
 """A run or a bundle and a folder in, a complete submission out: from the first minute, and in time."""
 
+import contextlib
+import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +21,6 @@ from rsna.inference.resume_log import ResumeLog
 from rsna.inference.stream import Predicted, Stages, Stream
 from rsna.inference.submission import check_submission, complete_breasts, join_folds, write_frame, write_submission
 from rsna.parallel.engine import PoolError
-from rsna.prepare.file_task import Source
 from rsna.runs.trained_model import TrainedModel, load_trained
 
 PROGRESS_EVERY_S = 5.0
@@ -63,13 +64,35 @@ def infer(options: InferOptions, unit: Unit = "image") -> Inference:
         TableError: The folder cannot be used at all.
         StrictError: A fallback, under strict=true.
     """
-    clock = Clock(options.budget_seconds)
+    clock, out = Clock(options.budget_seconds), Path(options.out)
     tests = load_test_set(options.input)
     trained = load_trained(options.run, options.folds)
     report.start(options, trained, tests)
-    predictions = _Predictions(options, trained, tests, clock, unit)
+    predictions = _Predictions(options, trained, tests, clock)
     predictions.save()  # complete and valid before anything that takes long
-    predictions.predict()
+    if options.strict:
+        _refuse_gaps(tests.images)
+    plan = PassPlan.of(trained, options.flip)
+    key = {"model": trained.model_hash, "flip": plan.flip, "backend": options.backend}
+    with contextlib.closing(ResumeLog(out.with_name(f"{out.stem}_progress.jsonl"), key)) as log:
+        if examples := predictions.read_log(log, unit):
+            networks = load_networks(trained, options.backend, options.compile)
+            stages = predictions.stages
+            stream = Stream(
+                networks, trained.preprocess, plan, options.batch_size, options.workers, options.file_timeout, stages
+            )
+            in_time = itertools.takewhile(lambda example: not clock.over, examples)
+            try:
+                for predicted in stream.predict(example.paths for example in in_time):
+                    predictions.take_in(examples[predicted.index], predicted, log)
+                    predictions.keep_up(stream)
+            except PoolError as error:
+                if options.strict:
+                    raise
+                report.line(f"warning: no further file can be read: {error}")
+            predictions.end_early()
+    if not (predictions.images["failure"] != "").any():
+        log.file.unlink()
     return predictions.finish()
 
 
@@ -86,30 +109,16 @@ class _Example:
 class _Predictions:
     """What is known so far of every image, and the submission that it makes."""
 
-    def __init__(self, options: InferOptions, trained: TrainedModel, tests: TestSet, clock: Clock, unit: Unit) -> None:
-        self.options, self.trained, self.tests, self.clock, self.unit = options, trained, tests, clock, unit
+    def __init__(self, options: InferOptions, trained: TrainedModel, tests: TestSet, clock: Clock) -> None:
+        self.options, self.trained, self.tests, self.clock = options, trained, tests, clock
         self.threshold = trained.threshold if options.threshold is None else options.threshold
         self.images = tests.images[["image_id", "prediction_id", "path"]].copy()
         self.images["probability"] = np.nan
         self.images["failure"] = tests.images["failure"].mask(tests.images["failure"].eq(""), NOT_REACHED)
         self.stages = Stages()
-
-    def predict(self) -> None:
-        """Predicts what earlier starts have not."""
-        if self.options.strict:
-            _refuse_gaps(self.tests.images)
-        out = Path(self.options.out)
-        flip = PassPlan.of(self.trained, self.options.flip).flip
-        key = {"fingerprint": self.trained.fingerprint, "flip": flip, "backend": self.options.backend}
-        log = ResumeLog(out.with_name(f"{out.stem}_progress.jsonl"), key)
-        try:
-            examples = self._read_log(log)
-            if examples:
-                self._stream(examples, log)
-        finally:
-            log.close()
-        if not (self.images["failure"] != "").any():
-            log.file.unlink()
+        self._done = self._total = 0
+        """Images that this start predicts."""
+        self._reported = self._saved = time.monotonic()
 
     def save(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Writes the submission as it is known now; returns breasts and submission."""
@@ -131,13 +140,13 @@ class _Predictions:
             raise StrictError(f"strict: {int(breasts['filled'].sum())} breasts have no readable image")
         return result
 
-    def _read_log(self, log: ResumeLog) -> list[_Example]:
+    def read_log(self, log: ResumeLog, unit: Unit) -> list[_Example]:
         """Takes over what an earlier start predicted; returns the examples that are left.
 
         The first image of every breast comes before any second one: where time runs out, most breasts have one.
         """
         with_file = np.flatnonzero(self.images["failure"].to_numpy() == NOT_REACHED)
-        found = examples_of(self.unit, self.images.iloc[with_file])
+        found = examples_of(unit, self.images.iloc[with_file])
         paths = found.images["path"].tolist()
         nth = found.images.groupby("prediction_id").cumcount().to_numpy()
         left, known = [], 0
@@ -152,61 +161,40 @@ class _Predictions:
                 self._record(example, logits, [""] * len(rows))
         if known:
             report.line(f"{known:,} images were predicted by an earlier start")
+        self._total = len(with_file) - known
         return left
 
-    def _stream(self, examples: Sequence[_Example], log: ResumeLog) -> None:
-        options, trained = self.options, self.trained
-        networks = load_networks(trained, options.backend, options.compile)
-        plan = PassPlan.of(trained, options.flip)
-        stream = Stream(
-            networks, trained.preprocess, plan, options.batch_size, options.workers, options.file_timeout, self.stages
-        )
-        reported = saved = time.monotonic()
-        total = sum(len(example.paths) for example in examples)  # images
-        done = 0
-        try:
-            for predicted in stream.predict(self._until_time_is_up(examples)):
-                example = examples[predicted.index]
-                self._take_in(example, predicted, log)
-                done += len(example.paths)
-                now = time.monotonic()
-                if now - reported > PROGRESS_EVERY_S or done == total:
-                    reported = now
-                    self._replan(stream, done, total - done)
-                    report.progress(done, total, self.clock.elapsed)
-                if now - saved > SAVE_EVERY_S:
-                    saved = now
-                    self.save()
-        except PoolError as error:
-            if options.strict:
-                raise
-            report.line(f"warning: no further file can be read: {error}")
-        if done < total and self.clock.over:
-            self.images.loc[self.images["failure"] == NOT_REACHED, "failure"] = NO_TIME
-            if options.strict:
-                raise StrictError(f"strict: the time budget ended {total - done} images early")
-
-    def _until_time_is_up(self, examples: Sequence[_Example]) -> Iterator[tuple[Source, ...]]:
-        for example in examples:
-            if self.clock.over:
-                return
-            yield example.paths
-
-    def _take_in(self, example: _Example, predicted: Predicted, log: ResumeLog) -> None:
+    def take_in(self, example: _Example, predicted: Predicted, log: ResumeLog) -> None:
         """Records the outcome of an example, and logs it where none of its files failed."""
-        lost = [(path, why) for path, why in zip(example.paths, predicted.failures, strict=True) if why]
+        self._done += len(example.paths)
+        failures = predicted.failures
+        lost = [(path, why) for path, why in zip(example.paths, failures, strict=True) if why]
         if lost and self.options.strict:
             raise StrictError(f"strict: {lost[0][0]}: {lost[0][1]}")
-        if predicted.logits is None:
-            self._record(example, None, predicted.failures)
-            return
-        logits = predicted.logits[:, self.trained.cancer_column]  # (passes,)
-        if not np.isfinite(logits).all():
-            self._record(example, None, [why or "the networks gave no number" for why in predicted.failures])
-            return
-        if not lost:
+        logits = None if predicted.logits is None else predicted.logits[:, self.trained.cancer_column]  # (passes,)
+        if logits is not None and not np.isfinite(logits).all():
+            logits, failures = None, [why or "the networks gave no number" for why in failures]
+        elif logits is not None and not lost:
             log.add(example.example_id, example.paths, logits)
-        self._record(example, logits, predicted.failures)
+        self._record(example, logits, failures)
+
+    def keep_up(self, stream: Stream) -> None:
+        """Now and then: a line of progress, a cheaper plan where the time needs it, the submission as it is known."""
+        done, total, now = self._done, self._total, time.monotonic()
+        if now - self._reported > PROGRESS_EVERY_S or done == total:
+            self._reported = now
+            self._replan(stream, done, total - done)
+            report.progress(done, total, self.clock.elapsed)
+        if now - self._saved > SAVE_EVERY_S:
+            self._saved = now
+            self.save()
+
+    def end_early(self) -> None:
+        """Names the images that the time budget left out, if any."""
+        if self._done < self._total and self.clock.over:
+            self.images.loc[self.images["failure"] == NOT_REACHED, "failure"] = NO_TIME
+            if self.options.strict:
+                raise StrictError(f"strict: the time budget ended {self._total - self._done} images early")
 
     def _record(self, example: _Example, logits: npt.NDArray[np.float32] | None, failures: Sequence[str]) -> None:
         probability = np.nan if logits is None else join_folds(logits[None], self.options.average)[0]

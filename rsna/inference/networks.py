@@ -70,35 +70,19 @@ class TorchNetworks:
         n_examples = len(images) if example is None else int(example[-1]) + 1
         # Where each example has one image there is nothing to join.
         numbers = None if n_examples == len(images) else torch.from_numpy(example).to(self.device)
-        logits = self._passes(batch, numbers, plan, self.precision)[:, :n_examples]
-        if self.precision == "fp16" and not torch.isfinite(logits).all():
+        views = [batch, batch.flip(3)] if plan.flip else [batch]
+        views = [view.contiguous(memory_format=torch.channels_last) for view in views]
+        tries: list[Precision] = ["fp16", "32"] if self.precision == "fp16" else [self.precision]
+        for precision in tries:
+            half = torch.bfloat16 if precision == "bf16" else torch.float16
+            with torch.inference_mode(), torch.autocast(self.device.type, dtype=half, enabled=precision != "32"):
+                predicted = [network(v, numbers).float() for v in views for network in self.networks[: plan.networks]]
+                logits = torch.stack(predicted)[:, :n_examples]
+            if precision != "fp16" or torch.isfinite(logits).all():
+                break
             # fp16 ends at 65,504, and networks that were trained in bf16 or 32 bits may go beyond.
             log.warning("fp16 overflows in this batch, which is predicted in 32 bits instead")
-            logits = self._passes(batch, numbers, plan, "32")[:, :n_examples]
         return logits.cpu().numpy()
-
-    def _passes(
-        self, batch: torch.Tensor, example: torch.Tensor | None, plan: PassPlan, precision: Precision
-    ) -> torch.Tensor:
-        """(N, 1, H, W) float in [0, 1] → (passes, N, outputs), of which rows from B on mean nothing."""
-        half = torch.bfloat16 if precision == "bf16" else torch.float16
-        predicted = []
-        with torch.inference_mode(), torch.autocast(self.device.type, dtype=half, enabled=precision != "32"):
-            for view in (batch, batch.flip(3)) if plan.flip else (batch,):
-                view = view.contiguous(memory_format=torch.channels_last)
-                predicted += [network(view, example).float() for network in self.networks[: plan.networks]]
-        return torch.stack(predicted)
-
-
-def on_every_device(
-    networks: Sequence[MammogramNet], trained: WantedPrecision = "auto", compiled: bool = False
-) -> list[TorchNetworks]:
-    """The same networks on every GPU, or on the CPU once."""
-    # Without a compiler, or with an operation that it does not know, a network runs as it is.
-    torch._dynamo.config.suppress_errors = compiled
-    devices = choose_devices()
-    copies = [networks, *([copy.deepcopy(network) for network in networks] for _ in devices[1:])]
-    return [TorchNetworks(own, device, trained, compiled) for own, device in zip(copies, devices, strict=True)]
 
 
 def load_networks(trained: TrainedModel, backend: Backend = "torch", compiled: bool = False) -> Sequence[Networks]:
@@ -114,7 +98,11 @@ def load_networks(trained: TrainedModel, backend: Backend = "torch", compiled: b
         from rsna.inference.onnx_networks import OnnxNetworks
 
         return [OnnxNetworks(trained)]
-    return on_every_device(trained.networks(), trained.precision, compiled)
+    # Without a compiler, or with an operation that it does not know, a network runs as it is.
+    torch._dynamo.config.suppress_errors = compiled
+    networks, devices = trained.networks(), choose_devices()
+    copies = [networks, *(copy.deepcopy(networks) for _ in devices[1:])]
+    return [TorchNetworks(own, d, trained.precision, compiled) for own, d in zip(copies, devices, strict=True)]
 
 
 def stack_examples(examples: Sequence[Sequence[npt.NDArray[Any]]]) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
@@ -124,10 +112,5 @@ def stack_examples(examples: Sequence[Sequence[npt.NDArray[Any]]]) -> tuple[npt.
 
 
 def count_that_fits(sizes: Sequence[int], most: int) -> int:
-    """How many examples from the front have ``most`` images in all; at least one, since none is split.
-
-    Args:
-        sizes: Images of each example.
-        most: Images of a batch.
-    """
+    """How many examples, of ``sizes`` images each, from the front have ``most`` images in all; at least one."""
     return max(1, int(np.searchsorted(np.cumsum(sizes), most, side="right")))

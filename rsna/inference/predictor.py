@@ -3,10 +3,9 @@
 import pickle
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import pandas as pd
@@ -21,7 +20,7 @@ from rsna.inference.pass_plan import PassPlan
 from rsna.inference.results import BreastResult, ImageResult, Prediction
 from rsna.inference.submission import Average, complete_breasts, join_folds
 from rsna.parallel.pool import LocalProcesses
-from rsna.prepare.file_task import PickledDataset, PreparedSource, Source, prepare_source
+from rsna.prepare.file_task import PickledDataset, Source, prepare_source
 from rsna.prepare.image import Prepared
 from rsna.runs.trained_model import load_trained
 
@@ -33,14 +32,10 @@ Input = str | Path | bytes | Dataset
 class _Item:
     """One image on its way."""
 
-    name: str
+    result: ImageResult
+    """What is known of it so far."""
     source: Source | None
-    image_id: str = ""
-    prediction_id: str = ""
-    view: str = ""
-    failure: str = ""
-    prepared: PreparedSource | None = None
-    probability: float | None = None
+    pixels: Prepared | None = None
 
 
 class Predictor:
@@ -107,7 +102,7 @@ class Predictor:
                 items.append(_item(one, place))
         self._prepare(items)
         self._predict(items)
-        images = tuple(_image_result(item) for item in items)
+        images = tuple(item.result for item in items)
         return Prediction(images, self._breasts(images), tuple(notes))
 
     def close(self) -> None:
@@ -117,32 +112,34 @@ class Predictor:
     def __enter__(self) -> "Predictor":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _prepare(self, items: list[_Item]) -> None:
         futures = [(item, self._pool.submit(item.source)) for item in items if item.source is not None]
         for item, future in futures:
-            outcome = future.result()
-            if outcome.failure is not None or outcome.value is None:
+            outcome, known = future.result(), item.result
+            if (value := outcome.value) is None:
                 failure = outcome.failure
-                item.failure = f"{failure.kind}: {failure.message}" if failure else "no pixels"
+                item.result = replace(known, failure=f"{failure.kind}: {failure.message}" if failure else "no pixels")
                 continue
-            item.prepared = outcome.value
-            item.view = item.view or outcome.value.view
-            item.image_id = item.image_id or outcome.value.sop_instance_uid
-            if not item.prediction_id and outcome.value.laterality and outcome.value.patient_id:
-                item.prediction_id = f"{outcome.value.patient_id}_{outcome.value.laterality}"
+            breast = f"{value.patient_id}_{value.laterality}" if value.laterality and value.patient_id else ""
+            item.pixels = value.pixels
+            item.result = replace(
+                known,
+                image_id=known.image_id or value.sop_instance_uid,
+                prediction_id=known.prediction_id or breast,
+                view=known.view or value.view,
+                geometry=value.geometry,
+            )
 
     def _predict(self, items: list[_Item]) -> None:
         examples: dict[str, list[tuple[_Item, Prepared]]] = {}
         for place, item in enumerate(items):
-            if item.prepared is not None:
+            if item.pixels is not None:
                 # An image that does not say which breast it shows stays by itself.
-                breast = item.prediction_id if self._unit == "breast" else ""
-                examples.setdefault(breast or f"{place} {item.name}", []).append((item, item.prepared.pixels))
+                breast = item.result.prediction_id if self._unit == "breast" else ""
+                examples.setdefault(breast or f"{place} {item.result.name}", []).append((item, item.pixels))
         left = list(examples.values())
         while left:
             batch = left[: count_that_fits([len(example) for example in left], self._batch_size)]
@@ -153,17 +150,16 @@ class Predictor:
             joined = join_folds(logits[:, :, self.trained.cancer_column].T, self._average)  # (B,)
             for one, probability in zip(batch, joined, strict=True):
                 for item, _ in one:
-                    item.probability = float(probability)
+                    item.result = replace(item.result, probability=float(probability))
 
     def _breasts(self, images: Sequence[ImageResult]) -> tuple[BreastResult, ...]:
         known = [image for image in images if image.prediction_id]
         readable = [image for image in known if image.probability is not None]
         if not readable:
             return ()
-        frame = pd.DataFrame(
-            [(i.prediction_id, i.probability) for i in readable], columns=["prediction_id", "probability"]
-        )
-        ids = list(dict.fromkeys(frame["prediction_id"]))
+        columns = ["prediction_id", "probability"]
+        frame = pd.DataFrame([(i.prediction_id, i.probability) for i in readable], columns=columns)
+        ids = frame["prediction_id"].unique().tolist()
         trained = self.trained
         breasts = complete_breasts(frame, ids, trained.aggregate, trained.prevalence)
         calibrated = trained.calibration.apply(breasts["probability"])
@@ -183,11 +179,10 @@ class Predictor:
 def _of_folder(folder: Path) -> tuple[list[_Item], list[str]]:
     tests = load_test_set(folder)
     frame = tests.images.assign(view=tests.images["view"].fillna("") if "view" in tests.images else "")
-    keys = ("path", "image_id", "prediction_id", "view", "failure")
-    rows: list[tuple[str, str, str, str, str]] = list(zip(*(frame[key].tolist() for key in keys), strict=True))
+    keys = ["path", "image_id", "prediction_id", "view", "failure"]
     items = [
-        _Item(path or image_id, None if failure else path, image_id, prediction_id, view, failure)
-        for path, image_id, prediction_id, view, failure in rows
+        _Item(ImageResult(path or image_id, image_id, prediction_id, view, None, failure), None if failure else path)
+        for path, image_id, prediction_id, view, failure in frame[keys].to_numpy().tolist()
     ]
     return items, list(tests.notes)
 
@@ -195,25 +190,15 @@ def _of_folder(folder: Path) -> tuple[list[_Item], list[str]]:
 def _item(one: Any, place: int) -> _Item:
     if isinstance(one, (str, Path)):
         path = str(Path(one).expanduser())
-        return _Item(path, path, image_id=image_id_of(path))
-    name = f"item {place}"
+        return _Item(ImageResult(path, image_id_of(path), "", "", None), path)
+    unknown = ImageResult(f"item {place}", "", "", "", None)
     if isinstance(one, bytes):
-        return _Item(name, one)
+        return _Item(unknown, one)
     if not isinstance(one, Dataset):
-        return _Item(name, None, failure=f"TypeError: a {type(one).__name__} is no path, bytes or pydicom Dataset")
+        failure = f"TypeError: a {type(one).__name__} is no path, bytes or pydicom Dataset"
+        return _Item(replace(unknown, failure=failure), None)
     try:
-        return _Item(name, PickledDataset(pickle.dumps(one)))
+        return _Item(unknown, PickledDataset(pickle.dumps(one)))
     except Exception as error:  # a data set may hold open files, or anything else
-        return _Item(name, None, failure=f"{type(error).__name__}: the data set cannot be passed on: {error}")
-
-
-def _image_result(item: _Item) -> ImageResult:
-    return ImageResult(
-        name=item.name,
-        image_id=item.image_id,
-        prediction_id=item.prediction_id,
-        view=item.view,
-        probability=item.probability,
-        failure=item.failure,
-        geometry=item.prepared.geometry if item.prepared else None,
-    )
+        failure = f"{type(error).__name__}: the data set cannot be passed on: {error}"
+        return _Item(replace(unknown, failure=failure), None)

@@ -1,16 +1,13 @@
 """What an inference prints."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from rsna.config.verbs import InferOptions
 from rsna.inference.exam import TestSet
+from rsna.inference.stream import Stages
 from rsna.runs.trained_model import TrainedModel
-
-if TYPE_CHECKING:
-    from rsna.inference.stream import Stages
 
 _SHOWN = 10
 """Notes and failures that are printed before they are only counted."""
@@ -45,7 +42,7 @@ def end(
     images: pd.DataFrame,
     breasts: pd.DataFrame,
     threshold: float,
-    stages: "Stages",
+    stages: Stages,
 ) -> None:
     """Failures, fallbacks, the share above the threshold, the time by stage."""
     failed = images[images["failure"] != ""]
@@ -68,7 +65,7 @@ def end(
     line(f"{options.out}: {len(breasts):,} rows")
 
 
-def stage_line(stages: "Stages") -> str:
+def stage_line(stages: Stages) -> str:
     """Time by stage, milliseconds an image: of a worker process, and of a device."""
     n, wall = max(stages.prepared, 1), max(stages.wall, 1e-9)
     return (

@@ -61,14 +61,8 @@ class Prediction:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
-        images = [
-            {**asdict(image), "geometry": image.geometry.to_json() if image.geometry else None} for image in self.images
-        ]
-        return {
-            "images": images,
-            "breasts": [asdict(breast) for breast in self.breasts],
-            "notes": list(self.notes),
-        }
+        images = [asdict(one) | {"geometry": one.geometry.to_json() if one.geometry else None} for one in self.images]
+        return {"images": images, "breasts": [asdict(breast) for breast in self.breasts], "notes": list(self.notes)}
 
     def table(self) -> str:
         """Breasts, then images, as text."""

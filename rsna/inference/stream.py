@@ -2,13 +2,11 @@
 
 import contextlib
 import logging
-import queue
-import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +15,7 @@ import torch
 from rsna.config.data import PreprocessSettings
 from rsna.inference.networks import Networks, count_that_fits, stack_examples
 from rsna.inference.pass_plan import Pace, PassPlan
+from rsna.parallel.engine import Outcome
 from rsna.parallel.pool import available_cores, map_tasks
 from rsna.prepare.file_task import PreparedSource, Source, prepare_source
 
@@ -68,13 +67,6 @@ class Predicted:
         return "" if self.logits is not None else "; ".join(dict.fromkeys(filter(None, self.failures)))
 
 
-_Batch = Sequence[Predicted]
-"""Examples with at least one image each, and without logits."""
-
-_Result = npt.NDArray[np.float32] | str
-"""(passes, outputs) logits of an example, or why there are none."""
-
-
 @dataclass
 class Stream:
     """Predicts examples in the order in which their pixels arrive."""
@@ -90,7 +82,6 @@ class Stream:
     file_timeout: float = 60.0
     stages: Stages = field(default_factory=Stages)
     _devices: "list[_Device]" = field(default_factory=list, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def predict(self, examples: Iterable[tuple[Source, ...]]) -> Generator[Predicted, None, None]:
         """Yields one outcome an example.
@@ -108,48 +99,34 @@ class Stream:
         begun = _Begun(examples)
         task = partial(prepare_source, settings=self.settings)
         outcomes = map_tasks(task, begun.sources(), workers=self.workers, timeout=self.file_timeout, ordered=False)
-        batches: queue.Queue[_Batch | None] = queue.Queue(2 * len(self.networks))
-        results: queue.SimpleQueue[Predicted | None] = queue.SimpleQueue()
-        self._devices = [_Device(networks, self.batch_size) for networks in self.networks]
-        threads = [
-            threading.Thread(target=self._drive, args=(device, batches, results), name="rsna-device", daemon=True)
-            for device in self._devices
-        ]
-        for thread in threads:
-            thread.start()
+        self._devices = devices = [_Device(networks, self.batch_size) for networks in self.networks]
         waiting: list[Predicted] = []
-        ended = 0
+        more = True  # outcomes
         try:
-            for outcome in outcomes:
-                if outcome.value is not None:
-                    self._count(outcome.value)
-                failure = f"{outcome.failure.kind}: {outcome.failure.message}" if outcome.failure else "no pixels"
-                example = begun.finish_source(outcome.index, outcome.value, failure)
-                if example is not None and not example.images:
-                    yield example
-                elif example is not None:
-                    waiting.append(example)
-                while sum(sizes := [len(one.images) for one in waiting]) >= self.batch_size:
-                    count = count_that_fits(sizes, self.batch_size)
-                    batches.put(waiting[:count])
-                    waiting = waiting[count:]
-                while not results.empty():
-                    if (done := results.get()) is None:
-                        ended += 1  # a device that broke
-                    else:
-                        yield done
-            if waiting:
-                batches.put(waiting)
-            for _ in threads:
-                batches.put(None)
-            while ended < len(threads):
-                if (done := results.get()) is None:
-                    ended += 1
+            while more or waiting or any(device.job for device in devices):
+                finished: list[Predicted] = []
+                # Prepared images are large: beyond two batches a device, the workers wait for the networks.
+                if more and sum(len(one.images) for one in waiting) < 2 * self.batch_size * len(devices):
+                    outcome = next(outcomes, None)
+                    more = outcome is not None
+                    example = begun.finish_source(outcome, self.stages) if outcome else None
+                    if example is not None:
+                        (waiting if example.images else finished).append(example)
                 else:
-                    yield done
+                    wait([device.job for device in devices if device.job], return_when=FIRST_COMPLETED)
+                for device in devices:
+                    if device.job and device.job.done():
+                        finished += self._finish_batch(device, device.job.result())
+                    sizes = [len(one.images) for one in waiting]
+                    if device.works and not device.job and sizes and (sum(sizes) >= self.batch_size or not more):
+                        count = count_that_fits(sizes, self.batch_size)
+                        device.job = device.thread.submit(device.predict, waiting[:count], self.plan)
+                        del waiting[:count]
+                yield from finished  # last: whatever is done with them, the devices work
         finally:
             outcomes.close()
-            _end(threads, batches)
+            for device in devices:
+                device.thread.shutdown(cancel_futures=True)
             self.stages.wall += time.perf_counter() - started
 
     def pace(self) -> Pace:
@@ -161,64 +138,37 @@ class Stream:
         working = sum(device.works for device in self._devices) or len(self.networks)
         return Pace(of_workers / workers, of_devices / working)
 
-    def _count(self, prepared: PreparedSource) -> None:
-        self.stages.read += prepared.read
-        self.stages.decode += prepared.decode
-        self.stages.prepare += prepared.prepare
-        self.stages.prepared += 1
-
-    def _drive(
-        self, device: "_Device", batches: "queue.Queue[_Batch | None]", done: "queue.SimpleQueue[Predicted | None]"
-    ) -> None:
-        """What each device's thread does: a batch at a time, until there are no more or the device is broken."""
-        first = True
-        try:
-            while device.works and (batch := batches.get()) is not None:
-                plan = self.plan
-                started = time.perf_counter()
-                results = device.predict(batch, plan)
-                seconds = time.perf_counter() - started
-                failed = [place for place, result in enumerate(results) if isinstance(result, str)]
-                if failed:
-                    if again := self._elsewhere([batch[place] for place in failed], device, plan):
-                        for place, result in zip(failed, again, strict=True):
-                            results[place] = result
-                else:  # what failed took no time
-                    self._count_passes(seconds, plan.passes * sum(len(example.images) for example in batch), first)
-                    first = False
-                for example, result in zip(batch, results, strict=True):
-                    if isinstance(result, str):
-                        example.failures = [failure or result for failure in example.failures]
-                    else:
-                        example.logits = result
-                    done.put(example)
-        finally:
-            done.put(None)
-
-    def _elsewhere(self, batch: _Batch, device: "_Device", plan: PassPlan) -> list[_Result] | None:
-        """Predicts on another device what failed on one; where that works, the one is broken and gets no more.
+    def _finish_batch(self, device: "_Device", done: "_Done") -> list[Predicted]:
+        """Gives examples their logits. What failed is tried on another device; where that works, the one is broken.
 
         Left in, it would take batch after batch from the others, since failing is quick.
         """
+        device.job = None
+        failed = [place for place, result in enumerate(done.results) if isinstance(result, str)]
         for other in self._devices:
-            if other is device or not other.works:
-                continue
-            results = other.predict(batch, plan)
-            if not any(isinstance(result, str) for result in results):
-                with self._lock:
-                    device.works = not any(each.works for each in self._devices if each is not device)
-                if not device.works:
+            if failed and other is not device and other.works:
+                batch = [done.batch[place] for place in failed]
+                again = other.thread.submit(other.predict, batch, done.plan).result().results
+                if not any(isinstance(result, str) for result in again):
                     log.warning("a device failed and gets no more images; the others go on")
-                return results
-        return None
-
-    def _count_passes(self, seconds: float, passes: int, first: bool) -> None:
-        with self._lock:
-            self.stages.network += seconds
+                    device.works = False
+                    for place, result in zip(failed, again, strict=True):
+                        done.results[place] = result
+                    break
+        if not failed:  # what failed took no time
+            passes = done.plan.passes * sum(len(example.images) for example in done.batch)
+            self.stages.network += done.seconds
             self.stages.passes += passes
-            if first:
-                self.stages.first_network += seconds
+            if device.first:
+                self.stages.first_network += done.seconds
                 self.stages.first_passes += passes
+            device.first = False
+        for example, result in zip(done.batch, done.results, strict=True):
+            if isinstance(result, str):
+                example.failures = [failure or result for failure in example.failures]
+            else:
+                example.logits = result
+        return done.batch
 
 
 class _Begun:
@@ -240,30 +190,47 @@ class _Begun:
                 number += 1
                 yield source
 
-    def finish_source(self, number: int, prepared: PreparedSource | None, failure: str) -> Predicted | None:
+    def finish_source(self, outcome: Outcome[Source, PreparedSource], stages: Stages) -> Predicted | None:
         """Takes the outcome of a source in; returns its example where it was the last one."""
-        example, place = self._places.pop(number)
-        example.prepared[place], example.failures[place] = prepared, "" if prepared else failure
+        example, place = self._places.pop(outcome.index)
+        if prepared := outcome.value:
+            stages.read += prepared.read
+            stages.decode += prepared.decode
+            stages.prepare += prepared.prepare
+            stages.prepared += 1
+            example.prepared[place] = prepared
+        else:
+            failure = outcome.failure
+            example.failures[place] = f"{failure.kind}: {failure.message}" if failure else "no pixels"
         whole = all(one or failed for one, failed in zip(example.prepared, example.failures, strict=True))
         return example if whole else None
 
 
+@dataclass
+class _Done:
+    """A batch that a device has been through."""
+
+    batch: list[Predicted]
+    plan: PassPlan
+    results: list[npt.NDArray[np.float32] | str]
+    """(passes, outputs) logits of each example, or why there are none."""
+    seconds: float
+
+
 class _Device:
-    """Networks on a device, with the batch size that fits its memory."""
+    """Networks on a device with a thread of their own, and the batch size that fits its memory."""
 
     def __init__(self, networks: Networks, batch_size: int) -> None:
-        self.works = True
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix="rsna-device")
+        self.job: Future[_Done] | None = None
+        self.works = self.first = True
         self._networks = networks
         self._batch_size = batch_size
-        self._lock = threading.Lock()
 
-    def predict(self, batch: _Batch, plan: PassPlan) -> list[_Result]:
-        """Predicts a batch in parts that fit; a part that fails is a failure of its examples."""
-        with self._lock:
-            return self._in_parts(batch, plan)
-
-    def _in_parts(self, batch: _Batch, plan: PassPlan) -> list[_Result]:
-        results: list[_Result] = []
+    def predict(self, batch: list[Predicted], plan: PassPlan) -> _Done:
+        """Predicts examples with an image each, in parts that fit; a part that fails is a failure of its examples."""
+        started = time.perf_counter()
+        results: list[npt.NDArray[np.float32] | str] = []
         while len(results) < len(batch):
             left = [[image.pixels for image in example.images] for example in batch[len(results) :]]
             part = left[: count_that_fits([len(example) for example in left], self._batch_size)]
@@ -271,33 +238,14 @@ class _Device:
                 images, example = stack_examples(part)
                 logits = self._networks.logits(images, plan, example)  # (passes, B, outputs)
             except Exception as error:
-                if _out_of_memory(error) and self._batch_size > 1:
+                full = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "out of memory" in str(error).lower()
+                if full and self._batch_size > 1:
                     self._batch_size = max(1, min(self._batch_size, sum(map(len, part))) // 2)
-                    _free_memory()
+                    with contextlib.suppress(RuntimeError):  # of a device that is broken altogether
+                        torch.cuda.empty_cache()
                     continue
                 message = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
                 results += [message] * len(part)
             else:
                 results += [logits[:, number] for number in range(len(part))]
-        return results
-
-
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "out of memory" in str(error).lower()
-
-
-def _free_memory() -> None:
-    with contextlib.suppress(RuntimeError):  # of a device that is broken altogether
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-
-
-def _end(threads: Sequence[threading.Thread], batches: "queue.Queue[Any]") -> None:
-    """Ends the threads, whether their work is done or not."""
-    with contextlib.suppress(queue.Empty):
-        while True:
-            batches.get_nowait()
-    for _ in threads:
-        batches.put(None)
-    for thread in threads:
-        thread.join()
+        return _Done(batch, plan, results, time.perf_counter() - started)

@@ -60,9 +60,9 @@ def write_submission(breasts: pd.DataFrame, out: str | Path, threshold: float | 
 
 
 def write_frame(frame: pd.DataFrame, out: str | Path) -> None:
-    """Writes a CSV, whole or not at all."""
+    """Writes a CSV, or Parquet where ``out`` says so by its name, whole or not at all."""
     with atomic_path(out) as temporary:
-        frame.to_csv(temporary, index=False)
+        (frame.to_parquet if Path(out).suffix == ".parquet" else frame.to_csv)(temporary, index=False)
 
 
 def check_submission(submission: pd.DataFrame, prediction_ids: Sequence[str]) -> None:

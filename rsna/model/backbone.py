@@ -32,9 +32,7 @@ def resolve_name(name: str) -> str:
     """
     stem, _, tag = name.partition(".")
     if timm.is_model(stem):
-        if tag and name not in timm.list_pretrained(f"{stem}.*"):
-            raise ConfigError(f"model.backbone: timm has no weights {tag!r} of {stem}; it has {_list_tags(stem)}")
-        return name
+        return _with_tag(stem, tag) if tag else name
     other = _MMPRETRAIN_NAME.fullmatch(name)
     if other and not (other[2] or "").startswith("pruned"):
         return _from_mmpretrain(f"tf_efficientnet_{other[1]}", other[2] or "")
@@ -54,13 +52,14 @@ def _from_mmpretrain(stem: str, words: str) -> str:
     tag = next((tag for word, tag in _MMPRETRAIN_TAGS if re.search(rf"(^|[-_]){word}([-_]|$)", words)), "in1k")
     if words.endswith("475px"):
         tag += "_475"
-    if tag not in weight_tags(stem):
-        raise ConfigError(f"model.backbone: timm has no weights {tag!r} of {stem}; it has {_list_tags(stem)}")
+    return _with_tag(stem, tag)
+
+
+def _with_tag(stem: str, tag: str) -> str:
+    if tag not in (tags := weight_tags(stem)):
+        known = ", ".join(f"{stem}.{tag}" for tag in tags) or "none"
+        raise ConfigError(f"model.backbone: timm has no weights {tag!r} of {stem}; it has {known}")
     return f"{stem}.{tag}"
-
-
-def _list_tags(stem: str) -> str:
-    return ", ".join(f"{stem}.{tag}" for tag in weight_tags(stem)) or "none"
 
 
 Layout = Literal["map", "channels last", "tokens"]
@@ -84,7 +83,9 @@ class Features:
 
     def options(self, in_chans: int, drop_path_rate: float) -> dict[str, Any]:
         """What timm makes the network with, without pooling and classifier."""
-        return _options(in_chans, drop_path_rate if self.stochastic_depth else None, self.dynamic_img_size)
+        depth = {"drop_path_rate": drop_path_rate} if self.stochastic_depth else {}
+        size = {"dynamic_img_size": True} if self.dynamic_img_size else {}
+        return {"in_chans": in_chans, "num_classes": 0, "global_pool": "", **depth, **size}
 
 
 class FeatureMap(nn.Module):
@@ -109,10 +110,10 @@ class FeatureMap(nn.Module):
 
 @functools.cache
 def find_features(name: str, in_chans: int, drop_path_rate: float, checkpointing: bool) -> Features:
-    """Tries a network on images twice as high as wide, on the meta device: no memory, no arithmetic.
+    """Tries timm's ``name`` on images twice as high as wide, on the meta device: no memory, no arithmetic.
 
     Args:
-        name: timm's.
+        name: As :func:`resolve_name` gives it.
         in_chans: Channels of the images.
         drop_path_rate: Stochastic depth; above 0 the network has to know it.
         checkpointing: Whether it has to know gradient checkpointing.
@@ -124,9 +125,9 @@ def find_features(name: str, in_chans: int, drop_path_rate: float, checkpointing
     for stochastic_depth in (True, False) if drop_path_rate == 0 else (True,):
         for dynamic in (False, True):
             try:
-                return _try_network(
-                    name, in_chans, drop_path_rate if stochastic_depth else None, dynamic, checkpointing
-                )
+                tried = Features(0, dynamic_img_size=dynamic, stochastic_depth=stochastic_depth)
+                found = _try_network(name, tried.options(in_chans, drop_path_rate), checkpointing)
+                return Features(*found, dynamic, stochastic_depth)
             except Exception as error:  # timm's thousand networks refuse in many ways
                 errors.append(error)
     # The first try is the plain one; where nothing but its depth was wrong, the third.
@@ -151,20 +152,12 @@ def check_size(name: str, features: Features, size: tuple[int, int], in_chans: i
         ) from error
 
 
-def _options(in_chans: int, drop_path_rate: float | None, dynamic: bool) -> dict[str, Any]:
-    depth = {} if drop_path_rate is None else {"drop_path_rate": drop_path_rate}
-    size = {"dynamic_img_size": True} if dynamic else {}
-    return {"in_chans": in_chans, "num_classes": 0, "global_pool": "", **depth, **size}
-
-
-def _try_network(
-    name: str, in_chans: int, drop_path_rate: float | None, dynamic: bool, checkpointing: bool
-) -> Features:
+def _try_network(name: str, options: dict[str, Any], checkpointing: bool) -> tuple[int, Layout, int]:
+    """Channels, layout and prefix tokens of its features."""
     with torch.device("meta"), torch.no_grad():
-        options = _options(in_chans, drop_path_rate, dynamic)
         backbone = timm.create_model(name, pretrained=False, **options).eval()
         side = backbone.pretrained_cfg["input_size"][1]
-        found = backbone(torch.empty(1, in_chans, 2 * side, side))
+        found = backbone(torch.empty(1, options["in_chans"], 2 * side, side))
     if checkpointing:
         backbone.set_grad_checkpointing(True)
     # MobileNetV3 and its like widen their features in the head, which is there without a classifier, too.
@@ -181,7 +174,7 @@ def _try_network(
         layout = "tokens"
     else:
         raise ValueError(f"it gives {tuple(found.shape)} for images of {2 * side}×{side}")
-    return Features(channels, layout, prefix, dynamic, drop_path_rate is not None)
+    return channels, layout, prefix
 
 
 def _explain_refusal(error: Exception, checkpointing: bool) -> str:

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -93,11 +94,7 @@ def measure(name: str, rows: int, columns: int, in_chans: int = 3, classes: int 
 def describe_weights(tag: str) -> str:
     """A tag in words: ``noisy student`` for ``ns_jft_in1k``."""
     small = " at 475 px" if tag.endswith("_475") else ""
-    stem = tag.removesuffix("_475")
-    for ending in ("_in1k", "in1k", "_in12k"):
-        if stem.endswith(ending):
-            stem = stem.removesuffix(ending)
-            break
+    stem = re.sub("(_?in1k|_in12k)$", "", tag.removesuffix("_475"))
     return ORIGINS.get(stem, stem) + small
 
 

@@ -13,8 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from rsna.config.model import ModelSettings
 from rsna.model.backbone import FeatureMap, Features, check_size, find_features, resolve_name
-from rsna.model.fusion import MeanFusion
-from rsna.model.pooling import POOLINGS
+from rsna.model.pooling import POOLINGS, MeanFusion
 from rsna.model.weights import load_backbone_weights, pretrained_backbone
 
 RGB_MEAN = (0.485, 0.456, 0.406)
@@ -30,17 +29,7 @@ class MammogramNet(nn.Module):
     std: Tensor
 
     def __init__(self, backbone: Any, features: Features, settings: ModelSettings, n_outputs: int) -> None:
-        """Puts pooling and classifier on a timm ``backbone`` that was made without them.
-
-        The classifier starts at zero: from scratch timm's EfficientNets otherwise start with logits of ±3, and with
-        pretrained weights it costs nothing.
-
-        Args:
-            backbone: (B, in_chans, H, W) → features.
-            features: What they are.
-            settings: Pooling, regularisation, and which values its weights know.
-            n_outputs: Logits in all, over the targets.
-        """
+        """Puts pooling and a classifier of ``n_outputs`` on a timm ``backbone`` that was made without them."""
         super().__init__()
         self.settings = settings
         self.backbone = backbone
@@ -49,6 +38,7 @@ class MammogramNet(nn.Module):
         self.fusion = MeanFusion()
         self.dropout = nn.Dropout(settings.drop_rate)
         self.classifier = nn.Linear(features.channels, n_outputs)
+        # From scratch, timm's EfficientNets otherwise start with logits of ±3; pretrained ones lose nothing by it.
         nn.init.zeros_(self.classifier.weight)
         nn.init.zeros_(self.classifier.bias)
         # AdvProp's weights, and some others, were trained on values from -1 to 1: mean and deviation 0.5.
@@ -128,17 +118,13 @@ def evaluation_view(images: Tensor, resize: int, crop: int) -> Tensor:
 
 
 def build_model(settings: ModelSettings, n_outputs: int) -> MammogramNet:
-    """Builds the network and starts its weights as ``settings`` say.
-
-    Args:
-        settings: Backbone, pooling, regularisation and where the weights come from.
-        n_outputs: Logits in all, over the targets.
+    """Builds the network, of ``n_outputs`` logits over all targets, and starts its weights as ``settings`` say.
 
     Raises:
         ConfigError: An unknown backbone (with near names), one without features to pool or without what is asked of it,
             weights that cannot be fetched, read or do not fit.
     """
-    name, features = resolve_name(settings.backbone), _features(settings)
+    name, features = _backbone_of(settings)
     options = features.options(settings.in_chans, settings.drop_path_rate)
     if settings.pretrained:
         backbone = pretrained_backbone(name, options)
@@ -150,22 +136,19 @@ def build_model(settings: ModelSettings, n_outputs: int) -> MammogramNet:
 
 
 def check_sizes(settings: ModelSettings, size: tuple[int, int], train_crop: int) -> None:
-    """Refuses images that the network cannot take, before anything is trained.
+    """Refuses prepared images of ``size`` (rows, columns) that the network cannot take, before anything is trained.
 
-    Args:
-        settings: The network.
-        size: (rows, columns) of prepared images.
-        train_crop: Side of the crops that it trains on; 0 for whole images.
+    ``train_crop`` is the side of the crops that it trains on, 0 for whole images.
 
     Raises:
         ConfigError: See :func:`rsna.model.backbone.check_size`.
     """
     seen = evaluation_view(torch.empty(1, 1, *size, device="meta"), settings.resize, settings.crop)
-    name = resolve_name(settings.backbone)
+    name, features = _backbone_of(settings)
     for rows, columns in {(train_crop, train_crop) if train_crop else size, (seen.shape[2], seen.shape[3])}:
-        check_size(name, _features(settings), (rows, columns), settings.in_chans)
+        check_size(name, features, (rows, columns), settings.in_chans)
 
 
-def _features(settings: ModelSettings) -> Features:
+def _backbone_of(settings: ModelSettings) -> tuple[str, Features]:
     name = resolve_name(settings.backbone)
-    return find_features(name, settings.in_chans, settings.drop_path_rate, settings.gradient_checkpointing)
+    return name, find_features(name, settings.in_chans, settings.drop_path_rate, settings.gradient_checkpointing)

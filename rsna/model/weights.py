@@ -16,7 +16,7 @@ from rsna.config.settings import ConfigError
 
 _WRAPPERS = ("state_dict", "model", "model_state", "state_dict_ema", "model_ema")
 """Keys under which training frameworks store the state dict within a checkpoint."""
-_PREFIXES = ("module.", "_orig_mod.", "net.", "model.")
+_WRAPPED = re.compile(r"^(module\.)?(_orig_mod\.)?(net\.)?(model\.)?(backbone\.)?")
 """Prefixes that wrappers put before every key."""
 _HEADS = ("classifier.", "head.", "fc.")
 
@@ -83,15 +83,14 @@ def to_timm_keys(state: Mapping[str, Tensor], backbone: Any) -> dict[str, Tensor
 
     mmpretrain merges stages of the same stride, so blocks are matched by their place in the whole network.
     """
-    plain = {_strip(key): value for key, value in state.items()}
+    plain = {_WRAPPED.sub("", key): value for key, value in state.items()}
     if "layers.0.conv.weight" not in plain:
         return plain
-    blocks = sorted({(int(m[1]), int(m[2])) for key in plain if (m := _MMPRETRAIN_BLOCK.fullmatch(key))})
+    matches = [m for key in plain if (m := _MMPRETRAIN_BLOCK.fullmatch(key))]
+    blocks = sorted({(int(m[1]), int(m[2])) for m in matches})
     names = [f"blocks.{s}.{i}" for s, stage in enumerate(backbone.blocks) for i in range(len(stage))]
     place = dict(zip(blocks, names, strict=False))
-    expanded = {
-        (int(m[1]), int(m[2])) for key in plain if (m := _MMPRETRAIN_BLOCK.fullmatch(key)) and m[3] == "expand_conv"
-    }
+    expanded = {(int(m[1]), int(m[2])) for m in matches if m[3] == "expand_conv"}
     last = max(int(key.split(".")[1]) for key in plain if key.startswith("layers."))
     ends = {"layers.0.conv": "conv_stem", "layers.0.bn": "bn1"}
     ends |= {f"layers.{last}.conv": "conv_head", f"layers.{last}.bn": "bn2"}
@@ -107,12 +106,6 @@ def to_timm_keys(state: Mapping[str, Tensor], backbone: Any) -> dict[str, Tensor
             key = f"{place[block]}.{names_inside.get(inside, inside)}.{parameter}"
         renamed[key] = value
     return renamed
-
-
-def _strip(key: str) -> str:
-    for prefix in (*_PREFIXES, "backbone."):
-        key = key.removeprefix(prefix)
-    return key
 
 
 def _read_state_dict(file: Path) -> dict[str, Tensor]:

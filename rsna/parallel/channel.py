@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from rsna.parallel.engine import Failure
+
 _COUNT = struct.Struct("<I")
 
 
@@ -30,8 +32,7 @@ class Answer:
     """What became of one task."""
 
     value: Any = None
-    failure: tuple[str, str] | None = None
-    """Class and message of the exception that ended the task."""
+    failure: Failure | None = None
     records: tuple[tuple[str, int, str], ...] = ()
     """Log records of at least WARNING: logger, level, message."""
 
@@ -59,10 +60,7 @@ class Channel:
             self._end.sendall(part)
 
     def receive(self, timeout: float | None = None) -> Any:
-        """Waits for a value; its arrays are writable.
-
-        Args:
-            timeout: Seconds until the whole value must be here; None waits for ever.
+        """Waits up to ``timeout`` seconds, or for ever, until a whole value is here; its arrays are writable.
 
         Raises:
             TimeoutError: It was not.
@@ -84,10 +82,7 @@ class Channel:
         content = bytearray(length)
         view = memoryview(content)
         while view:
-            if deadline is None:
-                self._end.settimeout(None)
-            else:
-                self._end.settimeout(max(1e-3, deadline - time.monotonic()))
+            self._end.settimeout(None if deadline is None else max(1e-3, deadline - time.monotonic()))
             try:
                 got = self._end.recv_into(view)
             except ConnectionError:

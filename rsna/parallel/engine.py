@@ -21,6 +21,9 @@ class Failure:
     """Class of the exception; WorkerCrashed or TaskTimeout where the worker had to be replaced."""
     message: str
 
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.message}"
+
 
 @dataclass(frozen=True)
 class Outcome(Generic[Task, Value]):
@@ -57,18 +60,16 @@ class Engine(Protocol[Task, Value]):
             tasks: Read one at a time, as workers come free.
             ordered: Whether outcomes come in the order of the tasks, or as they are done.
             ahead: Outcomes that may wait for the consumer, those in work included; None lets the engine choose.
-
-        Raises:
-            PoolError: No worker can be started.
         """
 
     def close(self, *, cancel: bool = False) -> None:
         """Ends the workers, once the submitted tasks are done.
 
-        Args:
-            cancel: Rather cancel what has not begun, and end what has after a short grace period.
+        With ``cancel``, what has not begun is cancelled, and what has is ended after a short grace period.
         """
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None: ...
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close(cancel=kind is not None)

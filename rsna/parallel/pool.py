@@ -20,7 +20,7 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any
 
 from rsna.dicom.decode import HEAP
 from rsna.parallel.channel import Answer, Channel, Setup
@@ -66,11 +66,7 @@ def map_tasks(
     ordered: bool = True,
     ahead: int | None = None,
 ) -> Generator[Outcome[Task, Value], None, None]:
-    """`LocalProcesses.map` in a pool of its own, which ends with the generator.
-
-    Raises:
-        PoolError: No worker can be started.
-    """
+    """`LocalProcesses.map` in a pool of its own, which ends with the generator."""
     with LocalProcesses(function, workers=workers, timeout=timeout, memory_limit=memory_limit) as pool:
         yield from pool.map(tasks, ordered=ordered, ahead=ahead)
 
@@ -150,17 +146,10 @@ class LocalProcesses(Engine[Task, Value]):
         for worker in self._workers:
             worker.close()
         deadline = time.monotonic() + _GRACE_PERIOD
-        for worker in self._workers:
-            worker.join(deadline)
         for worker, thread in zip(self._workers, self._threads, strict=True):
+            worker.join(deadline)
             thread.join()
             worker.stderr.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.close(cancel=kind is not None)
 
     def _enqueue(self, index: int, task: Task) -> "Future[Outcome[Task, Value]]":
         future: Future[Outcome[Task, Value]] = Future()
@@ -220,11 +209,7 @@ class _Worker:
         self._channel: Channel | None = None
 
     def start(self) -> None:
-        """Starts the process where none runs.
-
-        Raises:
-            PoolError: It does not start, or the worker was closed.
-        """
+        """Starts the process where none runs; a PoolError where it does not start or the worker was closed."""
         if self._process is not None and self._process.poll() is None:
             return
         self._end_process()
@@ -241,11 +226,7 @@ class _Worker:
             self._closed.wait(pause)
 
     def run(self, task: Any) -> tuple[Any, Failure | None]:
-        """Gives the task to the process and waits for the answer; the process may be gone afterwards.
-
-        Raises:
-            PoolError: The worker was closed.
-        """
+        """Gives the task to the process and waits for the answer; the process may be gone afterwards."""
         assert self._channel is not None
         try:
             self._channel.send(task)
@@ -260,7 +241,7 @@ class _Worker:
             return None, Failure(type(error).__name__, str(error))
         for name, level, message in answer.records:
             logging.getLogger(name).log(level, "%s", message)
-        return answer.value, None if answer.failure is None else Failure(*answer.failure)
+        return answer.value, answer.failure
 
     def close(self) -> None:
         """Lets the process end after its task; no other is started."""

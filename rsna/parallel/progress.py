@@ -28,20 +28,17 @@ class Progress:
         if now - self._printed < (_EVERY_TERMINAL if self._terminal else _EVERY_LOG) and done < total:
             return
         self._printed = now
-        self._print(progress_line(self._what, done, total, self._unit, now - self._started, failed))
+        line = progress_line(self._what, done, total, self._unit, now - self._started, failed)
+        if line != self._last:
+            self._last = line
+            self._stream.write(f"\r{line:<{_WIDTH}}" if self._terminal else f"{line}\n")
+            self._stream.flush()
 
     def close(self) -> None:
         """Leaves the line on the terminal as it is."""
         if self._terminal and self._last:
             self._stream.write("\n")
             self._stream.flush()
-
-    def _print(self, line: str) -> None:
-        if line == self._last:
-            return
-        self._last = line
-        self._stream.write(f"\r{line:<{_WIDTH}}" if self._terminal else f"{line}\n")
-        self._stream.flush()
 
 
 def progress_line(what: str, done: int, total: int, unit: str, seconds: float, failed: int = 0) -> str:

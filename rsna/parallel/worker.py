@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 
 from rsna.parallel.channel import Answer, Channel, Setup
+from rsna.parallel.engine import Failure
 
 _GRACE_PERIOD = 5.0
 """Seconds past its time after which a task ends its process by itself, should its parent be gone."""
@@ -43,7 +44,11 @@ def serve(channel: Channel) -> None:
     logging.getLogger().addHandler(collector)
     logging.captureWarnings(True)
     function: Callable[[Any], Any] = pickle.loads(setup.function)
-    _limit_memory(setup.memory_limit)  # after the imports, which a small limit would end
+    # After the imports, which a small limit would end. RLIMIT_DATA counts private writable pages; RLIMIT_AS would
+    # count every library that is mapped, too.
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = setup.memory_limit if hard == resource.RLIM_INFINITY else min(setup.memory_limit, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
     channel.send("ready")
     while True:
         try:
@@ -53,33 +58,23 @@ def serve(channel: Channel) -> None:
         collector.records.clear()
         # Without a handler SIGALRM ends the process even where a decoder hangs in C.
         signal.setitimer(signal.ITIMER_REAL, setup.timeout + _GRACE_PERIOD)
-        answer = _answer(function, task)
-        _send(channel, Answer(answer.value, answer.failure, tuple(collector.records)))
+        value, failure = None, None
+        try:
+            value = function(task)
+        except Exception as error:
+            failure = _failure(error)
+        records = tuple(collector.records)
+        try:
+            channel.send(Answer(value, failure, records))
+        except OSError:
+            return  # the parent is gone
+        except Exception as error:  # the value cannot be pickled
+            channel.send(Answer(None, _failure(error), records))
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _answer(function: Callable[[Any], Any], task: Any) -> Answer:
-    try:
-        return Answer(function(task))
-    except Exception as error:
-        return Answer(failure=(type(error).__name__, str(error)))
-
-
-def _send(channel: Channel, answer: Answer) -> None:
-    try:
-        channel.send(answer)
-    except OSError:
-        raise SystemExit(0) from None  # the parent is gone
-    except Exception as error:  # the value cannot be pickled
-        channel.send(Answer(failure=(type(error).__name__, str(error)), records=answer.records))
-
-
-def _limit_memory(limit: int) -> None:
-    # RLIMIT_DATA counts private writable pages; RLIMIT_AS would count every library that is mapped, too.
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    if hard != resource.RLIM_INFINITY:
-        limit = min(limit, hard)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+def _failure(error: Exception) -> Failure:
+    return Failure(type(error).__name__, str(error))
 
 
 if __name__ == "__main__":

@@ -6,12 +6,14 @@ Layout: ``<cache_dir>/<dataset>/<preprocessing hash>/`` holds ``images/<image_id
 
 import contextlib
 import fcntl
+import json
 import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote
 
 from rsna.config.data import PreprocessSettings
@@ -19,7 +21,6 @@ from rsna.config.settings import to_mapping
 from rsna.dicom.box import Box
 from rsna.files import fingerprint, read_json, write_atomic, write_json
 from rsna.prepare import tiff
-from rsna.prepare.entry import Entry, FileStamp
 from rsna.prepare.geometry import Geometry
 from rsna.prepare.image import PREPROCESSING_VERSION, Prepared, prepare_image, preprocessing_hash
 
@@ -33,6 +34,76 @@ _LEFTOVER = re.compile(r"\..*\.\d+\.tmp")
 """Temporary names of `rsna.files.atomic_path`, left where a process was killed."""
 
 
+@dataclass(frozen=True)
+class FileStamp:
+    """Where a file was when it was last compared, and its time of change: the same there, it is not opened again."""
+
+    path: str
+    mtime_ns: int
+
+    @staticmethod
+    def of(path: str) -> "FileStamp":
+        """Of a file as it is now."""
+        return FileStamp(str(Path(path).absolute()), os.stat(path).st_mtime_ns)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of a prepared image beside its pixels."""
+
+    fingerprint: str
+    """Of the file that it was made from."""
+    geometry: Geometry
+    stamp: FileStamp | None = field(default=None, compare=False)
+    """In the index alone: the image itself is the same wherever its file lies."""
+
+    def to_json(self, image_id: str) -> str:
+        """The description inside the image; ASCII."""
+        return _compact({"image_id": image_id, "fingerprint": self.fingerprint, **self.geometry.to_json()})
+
+    def to_line(self, image_id: str) -> str:
+        """One line of the index."""
+        stamp = asdict(self.stamp) if self.stamp else None
+        return _compact({**json.loads(self.to_json(image_id)), "seen": stamp})
+
+    @staticmethod
+    def from_json(text: str) -> tuple[str, "Entry"]:
+        """(image_id, entry) of a description or a line; a ValueError, KeyError or TypeError where it is neither."""
+        values: Mapping[str, Any] = json.loads(text)
+        stamp = FileStamp(**values["seen"]) if values.get("seen") else None
+        return values["image_id"], Entry(values["fingerprint"], Geometry.from_json(values), stamp)
+
+    def is_unchanged(self, path: str) -> bool:
+        """Whether its file was at ``path`` before and has not been changed since; the file is not opened."""
+        try:
+            return self.stamp == FileStamp.of(path) and os.stat(path).st_size == self._size
+        except OSError:
+            return False
+
+    def compared(self, path: str) -> "Entry | None":
+        """This entry with the stamp of the file at ``path``, or None where that is another file.
+
+        One that was put away since counts as the same.
+        """
+        if self.is_unchanged(path):
+            return self
+        try:
+            # The size first: it is known without opening the file.
+            same = os.stat(path).st_size == self._size and fingerprint(path) == self.fingerprint
+            return replace(self, stamp=FileStamp.of(path)) if same else None
+        except OSError:
+            return self
+
+    @property
+    def source_file(self) -> Path | None:
+        """The file that it was made from, where there still is one."""
+        return Path(self.stamp.path) if self.stamp and Path(self.stamp.path).is_file() else None
+
+    @property
+    def _size(self) -> int:
+        return int(self.fingerprint.partition("-")[0])
+
+
 class CacheError(RuntimeError):
     """An image that is not in the cache or cannot be read from it; the message says how to mend it."""
 
@@ -42,7 +113,11 @@ class CacheWriteError(CacheError):
 
 
 class Cache:
-    """The prepared images of one set under one preprocessing hash; cheap to make and to pickle."""
+    """The prepared images of one set under one preprocessing hash; cheap to make and to pickle.
+
+    Whatever reads an image raises CacheError where it was never prepared or is damaged; whatever writes,
+    CacheWriteError where the disk is full or may not be written.
+    """
 
     def __init__(self, directory: str | Path) -> None:
         """Opens the cache in ``directory``, which `Cache.create` has made once."""
@@ -50,17 +125,7 @@ class Cache:
 
     @classmethod
     def create(cls, cache_dir: str | Path, dataset: str, settings: PreprocessSettings) -> "Cache":
-        """The cache of a set under these settings; its folder is made where it is not there.
-
-        Args:
-            cache_dir: Folder of all caches.
-            dataset: Name of the set; two sets never share a cache.
-            settings: What the images are made with.
-
-        Raises:
-            ConfigError: The file of boxes cannot be read.
-            CacheWriteError: The folder cannot be made.
-        """
+        """The cache of the set named ``dataset`` under these settings; its folder is made where it is not there."""
         digest = preprocessing_hash(settings)
         cache = cls(Path(cache_dir).expanduser() / _file_name(dataset) / digest)
         about = {
@@ -85,11 +150,7 @@ class Cache:
         return self._images / (_file_name(image_id) + _SUFFIX)
 
     def read(self, image_id: str) -> Prepared:
-        """(H, W) uint8 or uint16 pixels, a fresh array.
-
-        Raises:
-            CacheError: The image was never prepared, or its file is damaged.
-        """
+        """(H, W) uint8 or uint16 pixels, a fresh array."""
         try:
             return tiff.decode(self.path(image_id).read_bytes())
         except FileNotFoundError:
@@ -98,11 +159,7 @@ class Cache:
             raise self._damaged(image_id, error) from error
 
     def geometry(self, image_id: str) -> Geometry:
-        """How the prepared image lies in its file.
-
-        Raises:
-            CacheError: The image was never prepared, or its file is damaged.
-        """
+        """How the prepared image lies in its file."""
         return self._entry(image_id).geometry
 
     def __contains__(self, image_id: object) -> bool:
@@ -119,20 +176,12 @@ class Cache:
                     yield unquote(file.name.removesuffix(_SUFFIX))
 
     def write(self, image_id: str, pixels: Prepared, entry: Entry) -> None:
-        """Adds an image; a reader sees all of it or nothing.
-
-        Raises:
-            CacheWriteError: The disk is full, or may not be written.
-        """
+        """Adds an image; a reader sees all of it or nothing."""
         with _write_errors(self.path(image_id)):
             write_atomic(self.path(image_id), tiff.encode(pixels, entry.to_json(image_id)))
 
     def discard(self, image_id: str) -> None:
-        """Removes an image.
-
-        Raises:
-            CacheWriteError: The folder may not be written.
-        """
+        """Removes an image."""
         with _write_errors(self.path(image_id)):
             self.path(image_id).unlink(missing_ok=True)
 
@@ -151,28 +200,19 @@ class Cache:
         return known
 
     def write_index(self, entries: Mapping[str, Entry]) -> None:
-        """Writes ``index.jsonl``, sorted by image_id.
-
-        Raises:
-            CacheWriteError: The disk is full, or may not be written.
-        """
+        """Writes ``index.jsonl``, sorted by image_id."""
         with _write_errors(self._index):
             write_atomic(self._index, _lines(entries))
 
     def is_indexed(self, entries: Mapping[str, Entry]) -> bool:
         """Whether ``index.jsonl`` says just this."""
-        try:
+        with contextlib.suppress(OSError, ValueError):
             return self._index.read_text() == _lines(entries)
-        except (OSError, ValueError):
-            return False
+        return False
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Holds the cache against other runs that would write it, and waits for one that does.
-
-        Raises:
-            CacheWriteError: The folder may not be written.
-        """
+        """Holds the cache against other runs that would write it, and waits for one that does."""
         with _write_errors(self.directory):
             lock = (self.directory / ".lock").open("w")
         with lock:  # released when the file closes, however this process ends
@@ -221,12 +261,7 @@ class PrepareTask:
 
 
 def fill(cache: Cache, settings: PreprocessSettings, task: PrepareTask) -> Entry:
-    """Prepares one image into the cache; what a worker does.
-
-    Raises:
-        DicomError, PictureError, ValueError, OSError: The image cannot be prepared.
-        CacheWriteError: The cache cannot be written.
-    """
+    """Prepares one image into the cache; what a worker does. Raises what :func:`prepare_image` and the cache raise."""
     # Before the pixels: a file that is replaced meanwhile is compared again by the next run.
     stamp, source = FileStamp.of(task.path), fingerprint(task.path)
     pixels, geometry = prepare_image(task.path, settings, task.box)
@@ -253,3 +288,7 @@ def _file_name(name: str) -> str:
     if len(quoted) > _LONGEST_NAME:
         raise ValueError(f"{name[:40]!r}… is too long for a file's name ({len(quoted)} characters)")
     return quoted if not quoted.startswith(".") else f"%2E{quoted[1:]}"
+
+
+def _compact(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, separators=(",", ":"))

@@ -82,17 +82,15 @@ def find_breast(image: npt.NDArray[np.generic]) -> BreastRegion:
     if image.ndim != 2 or image.size == 0:
         raise ValueError(f"find_breast takes one (h, w) picture with pixels, not an array of shape {image.shape}")
     grey = _to_uint8(image)
-    whole = _whole(grey)
-    inner = _without_frame(grey)
-    x0, y0, x1, y1 = inner
+    x0, y0, x1, y1 = _without_frame(grey)
     smooth = np.asarray(cv2.GaussianBlur(grey[y0:y1, x0:x1], (0, 0), 1.0), dtype=np.uint8)
     threshold = _skin_threshold(smooth)
     if threshold is None:
-        return whole
+        return _whole(grey)
     bright = (smooth > threshold).astype(np.uint8)
     tissue = _largest_piece(bright)
     if tissue is None:
-        return whole
+        return _whole(grey)
     rows = _rows_of_breast(tissue)
     reach = _HALO * max(grey.shape)
     tissue = _within(tissue, rows)

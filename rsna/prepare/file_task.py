@@ -59,28 +59,22 @@ class _Timed:
 
     def decode(self, level: int = 0) -> Stored:
         started = time.perf_counter()
-        try:
-            return self._image.decode(level)
-        finally:
-            self.seconds += time.perf_counter() - started
+        stored = self._image.decode(level)
+        self.seconds += time.perf_counter() - started
+        return stored
 
     def display(
         self, stored: Stored | int, *, window: int | str | None = 0, box: Box | None = None
     ) -> npt.NDArray[float32]:
         started = time.perf_counter()
-        try:
-            return self._image.display(stored, window=window, box=box)
-        finally:
-            if isinstance(stored, int):  # which it decodes first
-                self.seconds += time.perf_counter() - started
+        display = self._image.display(stored, window=window, box=box)
+        if isinstance(stored, int):  # which it decodes first
+            self.seconds += time.perf_counter() - started
+        return display
 
 
 def prepare_source(source: Source, settings: PreprocessSettings) -> PreparedSource:
-    """A task of `rsna.parallel.pool.map_tasks`.
-
-    Raises:
-        DicomError, PictureError, OSError: The source cannot become pixels.
-    """
+    """Reads and prepares a source; what a worker does."""
     started = time.perf_counter()
     image: SourceImage
     if isinstance(source, str):

@@ -1,12 +1,12 @@
 """How a prepared image lies in its file, so that whatever is found on it can be drawn on the original."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import TypeAdapter
 
 from rsna.dicom.box import Box
 
@@ -61,22 +61,16 @@ class Geometry:
         return np.stack([x / scale_x + self.box[0], y / scale_y + self.box[1]], axis=-1)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; :meth:`from_json` reads them back."""
-        fields = dataclasses.asdict(self)
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+        """Plain JSON values."""
+        return dict(_JSON.dump_python(self, mode="json"))
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Geometry":
-        """Inverse of :meth:`to_json`."""
-        x0, y0, x1, y1 = values["box"]
-        return cls(
-            source=_pair(values["source"]),
-            box=(x0, y0, x1, y1),
-            flipped=bool(values["flipped"]),
-            fitted=_pair(values["fitted"]),
-            offset=_pair(values["offset"]),
-            size=_pair(values["size"]),
-        )
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> "Geometry":
+        """Inverse of :meth:`to_json`; other keys are passed over. A ValueError where a field is missing or wrong."""
+        return _JSON.validate_python(values)
+
+
+_JSON = TypeAdapter(Geometry)
 
 
 def fit(box: Box, source: tuple[int, int], size: tuple[int, int], flipped: bool, to_right: bool) -> Geometry:
@@ -94,8 +88,3 @@ def fit(box: Box, source: tuple[int, int], size: tuple[int, int], flipped: bool,
     fitted = (min(size[0], max(1, round(height * scale))), min(size[1], max(1, round(width * scale))))
     offset = ((size[0] - fitted[0]) // 2, size[1] - fitted[1] if to_right else 0)
     return Geometry(source, box, flipped, fitted, offset, size)
-
-
-def _pair(values: Any) -> tuple[int, int]:
-    first, second = values
-    return int(first), int(second)

@@ -1,6 +1,6 @@
 """One file → the picture that a network sees: the one function for training and inference alike."""
 
-import hashlib
+import csv
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from rsna.config.data import PreprocessSettings
 from rsna.config.settings import ConfigError, digest
 from rsna.dicom.box import Box
 from rsna.dicom.decode import Stored
+from rsna.files import sha256
 from rsna.prepare.crop import BreastRegion, find_breast
 from rsna.prepare.geometry import Geometry, fit
 from rsna.prepare.source import SourceImage, open_image
@@ -23,6 +24,9 @@ PREPROCESSING_VERSION = 2
 
 Prepared = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 """(H, W) prepared pixels over the full range of their type, black at 0."""
+
+_CORNERS = ("x0", "y0", "x1", "y1")
+"""Columns of a file of boxes."""
 
 _OVERVIEW = (160, 512)
 """Long side of the picture on which the breast is looked for, in pixels: at least, at most."""
@@ -37,10 +41,47 @@ def preprocessing_hash(settings: PreprocessSettings) -> str:
     boxes = ""
     if settings.boxes:
         try:
-            boxes = hashlib.sha256(Path(settings.boxes).read_bytes()).hexdigest()
+            boxes = sha256(settings.boxes)
         except OSError as error:
             raise ConfigError(f"boxes {settings.boxes}: {error.strerror}") from error
     return digest(PREPROCESSING_VERSION, replace(settings, crop="none", boxes=""), settings.crop, boxes)
+
+
+def read_boxes(path: str | Path) -> dict[str, Box]:
+    """image_id → box in pixels of the file as stored, from a CSV file with image_id, x0, y0, x1, y1.
+
+    Fractions are rounded. Whether a box lies within its image is seen when the image is opened.
+
+    Raises:
+        ConfigError: The file cannot be read, lacks a column, repeats an image_id or holds a box without area.
+    """
+    boxes: dict[str, Box] = {}
+    try:
+        # Spreadsheets put a byte order mark before the first column's name.
+        with Path(path).open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            missing = {"image_id", *_CORNERS} - set(reader.fieldnames or ())
+            if missing:
+                raise ConfigError(f"boxes {path}: lacks the columns {', '.join(sorted(missing))}")
+            for row in reader:
+                where = f"boxes {path}, line {reader.line_num}"
+                image_id = str(row["image_id"])
+                if image_id in boxes:
+                    raise ConfigError(f"{where}: image_id {image_id} stands there twice")
+                boxes[image_id] = _box(row, where)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"boxes {path}: {error}") from error
+    return boxes
+
+
+def _box(row: dict[str, str], where: str) -> Box:
+    try:
+        x0, y0, x1, y1 = (round(float(row[column])) for column in _CORNERS)
+    except (TypeError, ValueError, OverflowError):
+        raise ConfigError(f"{where}: x0, y0, x1, y1 are not all numbers") from None
+    if not (0 <= x0 < x1 and 0 <= y0 < y1):
+        raise ConfigError(f"{where}: needs 0 ≤ x0 < x1 and 0 ≤ y0 < y1, has {x0}, {y0}, {x1}, {y1}")
+    return x0, y0, x1, y1
 
 
 def prepare_image(
@@ -50,7 +91,6 @@ def prepare_image(
 
     Args:
         source: A DICOM, PNG or JPEG file, or one that is open.
-        settings: What to make of it.
         box: x0, y0, x1, y1 of the crop in pixels of the file; required by crop=boxes, refused otherwise.
 
     Returns:

@@ -83,13 +83,10 @@ class Picture:
         except (OSError, SyntaxError, ValueError, EOFError) as error:
             raise PictureError(f"{self.name}: {error}. Copy or convert the file again") from error
         if pixels.ndim == 3:
-            red = pixels[..., 0]
-            if not all(np.array_equal(red, pixels[..., channel]) for channel in (1, 2)):
+            if (pixels != pixels[..., :1]).any():
                 raise PictureError(f"{self.name}: a colour image. Convert it to grey, 8 or 16 bits a pixel")
-            pixels = red
-        if pixels.dtype == np.uint8:
-            return np.ascontiguousarray(pixels)
-        return pixels.astype(np.uint16)
+            pixels = pixels[..., 0]
+        return np.ascontiguousarray(pixels) if pixels.dtype == np.uint8 else pixels.astype(np.uint16)
 
     def display(
         self, stored: Stored | int, *, window: int | str | None = 0, box: Box | None = None
@@ -100,17 +97,12 @@ class Picture:
         if window not in (0, None):
             raise PictureError(f"{self.name}: a PNG or JPEG image has no window {window!r}. Use window=0 or null")
         if box is not None:
-            x0, y0, x1, y1 = box
-            stored = stored[y0:y1, x0:x1]
+            stored = stored[box[1] : box[3], box[0] : box[2]]
         return np.multiply(stored, np.float32(1.0 / np.iinfo(stored.dtype).max), dtype=np.float32)
 
 
 def open_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> SourceImage:
-    """Opens a file of a table; nothing is decoded yet.
-
-    Args:
-        path: A DICOM file, or by its ending a PNG or JPEG file.
-        max_pixels: Rows × columns beyond which a file is refused.
+    """Opens a DICOM file, or by its ending a PNG or JPEG, of at most ``max_pixels``; nothing is decoded yet.
 
     Raises:
         DicomError: A DICOM file that cannot become pixels.

@@ -15,10 +15,8 @@ from rsna.files import write_atomic
 from rsna.parallel.engine import Failure, Outcome
 from rsna.parallel.pool import MEMORY_LIMIT, map_tasks
 from rsna.parallel.progress import Progress
-from rsna.prepare.boxes import read_boxes
-from rsna.prepare.cache import Cache, CacheWriteError, PrepareTask, fill
-from rsna.prepare.entry import Entry
-from rsna.prepare.image import preprocessing_hash
+from rsna.prepare.cache import Cache, CacheWriteError, Entry, PrepareTask, fill
+from rsna.prepare.image import preprocessing_hash, read_boxes
 
 FAILURE_COLUMNS = ["image_id", "path", "class", "message"]
 """Columns of failures.csv."""
@@ -79,8 +77,6 @@ def prepare_table(
 
     Raises:
         PrepareError: Too many images failed, or the cache cannot be written.
-        PoolError: No worker can be started.
-        ConfigError: The file of boxes cannot be read.
         ValueError: The table repeats an image_id, or the cache belongs to other settings.
     """
     started = time.monotonic()
@@ -157,11 +153,7 @@ def _tasks(table: pd.DataFrame, settings: PreprocessSettings, cache: Cache) -> l
 
 
 def _missing(tasks: list[PrepareTask], entries: dict[str, Entry], cache: Cache) -> list[PrepareTask]:
-    """Images that are not there or whose file has changed; the entries of files that were moved are brought up to date.
-
-    Raises:
-        PrepareError: The cache holds images of other files that are still there, so of another set of the same name.
-    """
+    """Images that are not there or whose file has changed; entries of files that were moved are brought up to date."""
     missing = [task for task in tasks if task.image_id not in entries]
     unsure = [task for task in tasks if (e := entries.get(task.image_id)) and not e.is_unchanged(task.path)]
     progress = Progress("compare", "files")

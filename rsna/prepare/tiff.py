@@ -33,11 +33,9 @@ class TiffError(ValueError):
 
 
 def encode(pixels: Grey, description: str) -> bytes:
-    """The file for (H, W) uint8 or uint16 ``pixels``; the same input gives the same bytes.
+    """The file for (H, W) uint8 or uint16 ``pixels``, neither side 0, with an ASCII ``description`` in tag 270.
 
-    Args:
-        pixels: Neither side is 0.
-        description: ASCII text for tag 270.
+    The same input gives the same bytes.
     """
     rows, columns = pixels.shape
     # Differences to the left neighbour are small nearly everywhere: at 8 bits a third less to store.
@@ -88,11 +86,7 @@ def decode(content: bytes) -> Grey:
 
 
 def read_description(file: BinaryIO) -> str:
-    """Tag 270 of an open file; the pixels are not read.
-
-    Raises:
-        TiffError: The content is not whole, or another program's.
-    """
+    """Tag 270 of an open file; the pixels are not read. Raises what :func:`decode` does."""
     content = file.read(4096)  # directory and text stand at the front
     tags = _directory(content)
     length, start = tags[_DESCRIPTION]
@@ -106,17 +100,12 @@ def _directory(content: bytes) -> dict[int, tuple[int, int]]:
     """Tag → how many values it has, and the value or where it stands."""
     try:
         head = _HEAD.unpack_from(content)
-        tags = {
-            tag: (count, value)
-            for tag, _, count, value in (
-                _ENTRY.unpack_from(content, _HEAD.size + _ENTRY.size * i) for i in range(len(_TAGS))
-            )
-        }
+        entries = [_ENTRY.unpack_from(content, _HEAD.size + _ENTRY.size * i) for i in range(len(_TAGS))]
     except struct.error:
         raise TiffError("its end is missing") from None
+    tags = {tag: (count, value) for tag, _, count, value in entries}
     ours = {_COMPRESSION: (1, _ZSTANDARD), _PREDICTOR: (1, _HORIZONTAL), _SAMPLES: (1, 1)}
-    if head != (b"II", 42, 8, len(_TAGS)) or tags.keys() != _TAGS or not ours.items() <= tags.items():
-        raise TiffError("it was written by another program")
-    if tags[_BITS][1] not in (8, 16):
+    known = head == (b"II", 42, 8, len(_TAGS)) and tags.keys() == _TAGS and ours.items() <= tags.items()
+    if not known or tags[_BITS][1] not in (8, 16):
         raise TiffError("it was written by another program")
     return tags

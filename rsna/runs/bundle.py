@@ -24,38 +24,26 @@ class Bundle:
     folder: Path
     record: BundleRecord
 
-    def file(self, name: str) -> Path:
-        """A file of the bundle.
-
-        Raises:
-            RunError: The name leads out of the folder, is not recorded, or is not there.
-        """
-        path = self.folder / name
-        if Path(name).name != name or path.is_symlink():
-            raise RunError(f"{self.folder}: {name!r} is no plain file of this folder")
-        if name not in self.record.files:
-            raise RunError(f"{self.folder}: {name} is not recorded in {BUNDLE}")
-        if not path.is_file():
-            raise RunError(f"{path}: is missing; copy the bundle again")
-        return path
-
     def check_files(self, names: Iterable[str] = ()) -> None:
         """Compares some files, or else every recorded one, with their SHA-256.
 
         Raises:
-            RunError: Names the first that differs, is missing, or is not to be touched.
+            RunError: Names the first that leads out of the folder, is not recorded, is missing, or differs.
         """
         for name in names or self.record.files:
-            if sha256(self.file(name)) != self.record.files[name]:
-                raise RunError(f"{self.folder / name}: its SHA-256 is not the recorded one; copy it again")
+            path = self.folder / name
+            if Path(name).name != name or path.is_symlink():
+                raise RunError(f"{self.folder}: {name!r} is no plain file of this folder")
+            if name not in self.record.files:
+                raise RunError(f"{self.folder}: {name} is not recorded in {BUNDLE}")
+            if not path.is_file():
+                raise RunError(f"{path}: is missing; copy the bundle again")
+            if sha256(path) != self.record.files[name]:
+                raise RunError(f"{path}: its SHA-256 is not the recorded one; copy it again")
 
 
 def one_path(source: str | Path) -> Path:
-    """The path of one trained model, as it is typed.
-
-    Raises:
-        RunError: It is a list of several.
-    """
+    """The path of one trained model, as it is typed; a list of several is refused."""
     path = Path(source).expanduser()
     if str(source).startswith("[") and not path.exists():
         raise RunError(f"run={source}: this takes one trained model; rsna ensemble run={source} joins several")

@@ -2,10 +2,7 @@
 
 import csv
 import fcntl
-import io
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,26 +47,21 @@ class LbScores(Record):
 
 
 def read_scores(run: Path) -> LbScores:
-    """Scores of a run; none where nothing was recorded.
-
-    Raises:
-        RunError: The file is torn.
-    """
+    """Scores of a run; none where nothing was recorded."""
     file = run / CV / LB
     return read_record(LbScores, file) if file.exists() else LbScores()
 
 
 def record_scores(run: Path, new: list[Submission]) -> list[Submission]:
-    """Adds submissions to a run's, under a lock: of several writers at once none loses anything.
-
-    Returns:
-        Those that were not there yet.
-    """
-    with _locked(run):
+    """Adds submissions to a run's and returns those that are new; under a lock, so that no other writer's are lost."""
+    folder = run / CV
+    folder.mkdir(exist_ok=True)
+    with (folder / ".lb.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         known = read_scores(run).submissions
         fresh = [submission for submission in dict.fromkeys(new) if submission not in known]
         ordered = sorted([*known, *fresh], key=_moment)
-        write_json(run / CV / LB, {"submissions": [asdict(submission) for submission in ordered]})
+        write_json(folder / LB, {"submissions": [asdict(submission) for submission in ordered]})
     return fresh
 
 
@@ -103,10 +95,11 @@ def read_submissions(file: Path) -> list[Submission]:
             "write it with `kaggle competitions submissions --csv`"
         )
     found = []
-    for number, row in enumerate(csv.DictReader(io.StringIO("".join(lines[start:]))), start + 2):
+    reader = csv.DictReader(lines[start:])
+    for row in reader:
         if "complete" not in (row["status"] or "").lower():
             continue
-        where = f"submissions={file}, line {number}"
+        where = f"submissions={file}, line {start + reader.line_num}"
         public, private = (_score(row[column], where) for column in ("publicScore", "privateScore"))
         if public is not None or private is not None:
             found.append(Submission(row["date"], public, private, (row["description"] or row["fileName"] or "")))
@@ -138,12 +131,3 @@ def _score(given: str | float | None, where: str) -> float | None:
     if not 0 <= value <= 1:
         raise RunError(f"{where}: {value} is no pF1; it lies in [0, 1]")
     return value
-
-
-@contextmanager
-def _locked(run: Path) -> Iterator[None]:
-    folder = run / CV
-    folder.mkdir(exist_ok=True)
-    with (folder / ".lb.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -1,12 +1,10 @@
-"""Reads a run directory: everything but weights and predictions at once, so that what is torn is said by whoever opens
-it."""
+"""Reads a run directory, all but the values of weights and predictions: whoever opens it says what is torn."""
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -18,12 +16,12 @@ from rsna.dataset.folds import COLUMNS, folds_hash
 from rsna.evaluation.checks import PredictionError
 from rsna.evaluation.evaluate import Evaluation, evaluate
 from rsna.evaluation.predictions import read_predictions
-from rsna.evaluation.tables import html_table
+from rsna.evaluation.tables import html_table, number
 from rsna.runs import schema
 from rsna.runs.errors import RunError
 from rsna.runs.lb_scores import LbScores, read_scores
 from rsna.runs.run_directory import fold_folder, is_finished, read_config
-from rsna.runs.schema import BreastMetrics, Metrics, RunRecord, Sampling, read_bytes, read_record
+from rsna.runs.schema import BreastMetrics, Metrics, MetricValues, RunRecord, read_bytes, read_record
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,26 +47,22 @@ class Run:
         return self.path.name
 
     @property
-    def n_folds(self) -> int:
-        """Folds of the split."""
-        return self.record.n_folds
-
-    @property
-    def sampling(self) -> Sampling:
-        """Whether the set's share of positives means anything."""
-        return self.record.data.sampling
-
-    @property
     def comparable(self) -> tuple[str, str]:
         """Dataset and folds hashes: only runs that share both are ranked together."""
         return self.record.hashes.dataset, self.record.hashes.folds
 
     @property
-    def metrics(self) -> dict[str, Any] | None:
-        """Pooled breast metrics by name; None for an incomplete cross-validation, and for runs that do not learn
-        cancer."""
-        breasts = self.pooled.breasts if self.pooled else None
-        return breasts.pooled.model_dump() if breasts else None
+    def metrics(self) -> MetricValues | None:
+        """Pooled breast metrics; None for an incomplete cross-validation, and for runs that do not learn cancer."""
+        return self.pooled.breasts.pooled if self.pooled and self.pooled.breasts else None
+
+    def metric(self, name: str) -> float | None:
+        """One of them; None where it is undefined, or there are none."""
+        return self.metrics.get(name) if self.metrics else None
+
+    def ends(self, name: str) -> tuple[float, float] | None:
+        """Ends of its interval; None where it has none."""
+        return self.metrics.ends(name) if self.metrics else None
 
     @property
     def selected(self) -> bool:
@@ -123,9 +117,14 @@ class Run:
         except PredictionError as error:
             raise RunError(f"{error}; copy it again, or remove the fold and train it again") from error
 
-    def evaluate(self) -> Evaluation:
-        """The out-of-fold breasts with nested thresholds; intervals are those of metrics.json."""
-        return evaluate(self.oof(), self.config.evaluation.aggregate, sampling=self.sampling, resamples=0)
+    def evaluate(self, folds: Sequence[int] = ()) -> Evaluation:
+        """The breasts of :meth:`oof` with nested thresholds, without intervals: those are in metrics.json.
+
+        Raises:
+            PredictionError: No breast is positive; beside what :meth:`oof` raises.
+        """
+        aggregate = self.config.evaluation.aggregate
+        return evaluate(self.oof(folds), aggregate, sampling=self.record.data.sampling, resamples=0)
 
     def breast_metrics(self, folds: Sequence[int]) -> BreastMetrics:
         """Metrics of the out-of-fold breasts of some folds: as recorded where these are just those folds.
@@ -133,27 +132,21 @@ class Run:
         Raises:
             RunError: A fold has no predictions yet, or none of its breasts is positive.
         """
-        recorded = self.pooled if len(folds) == self.n_folds else None
+        recorded = self.pooled if len(folds) == self.record.n_folds else None
         recorded = self.fold_metrics.get(folds[0]) if len(folds) == 1 else recorded
         if recorded and recorded.breasts:
             return recorded.breasts
-        aggregate = self.config.evaluation.aggregate
         try:
-            found = evaluate(self.oof(folds), aggregate, sampling=self.sampling, resamples=0)
+            found = self.evaluate(folds)
         except PredictionError as error:
             raise RunError(f"{self.path}: folds {', '.join(map(str, folds))}: {error}") from error
         return BreastMetrics.model_validate_json(json.dumps(found.to_dict()))
 
     def _repr_html_(self) -> str:
-        metrics = self.metrics or {}
-        scores = [f"{metrics[key]:.4f}" if metrics.get(key) is not None else "–" for key in ("pf1_nested", "auroc")]
-        folds = f"{len(self.fold_metrics)} of {self.n_folds}"
-        return html_table(
-            [
-                ["run", "data", "backbone", "input", "folds", "nested pF1", "AUROC"],
-                [self.name, self.record.data.name, self.backbone, self.input, folds, *scores],
-            ]
-        )
+        head = ["run", "data", "backbone", "input", "folds", "nested pF1", "AUROC"]
+        folds = f"{len(self.fold_metrics)} of {self.record.n_folds}"
+        scores = [number(self.metric(name)) for name in ("pf1_nested", "auroc")]
+        return html_table([head, [self.name, self.record.data.name, self.backbone, self.input, folds, *scores]])
 
 
 def open_run(path: str | Path) -> Run:
@@ -163,7 +156,18 @@ def open_run(path: str | Path) -> Run:
         RunError: It is not there, is no run, or one of its files is missing, torn, another's or of another format.
     """
     folder = Path(path).expanduser()
-    _check_kind(folder)
+    if not folder.exists():
+        raise RunError(f"run={folder}: there is no such folder; `rsna leaderboard` lists the runs")
+    if folder.is_file() or (folder / schema.BUNDLE).is_file():
+        raise RunError(
+            f"run={folder}: is a {'file' if folder.is_file() else 'bundle'}, and this needs a run folder, which alone "
+            "keeps out-of-fold predictions; name the one that it was made of"
+        )
+    if not (folder / schema.CONFIG).exists() and not (folder / schema.RECORD).exists():
+        raise RunError(
+            f"run={folder}: is no run folder: it holds neither config.yaml nor run.json, nor bundle.json as a bundle "
+            "does; `rsna leaderboard` lists the runs"
+        )
     record = read_record(RunRecord, folder / schema.RECORD, schema.RUN_FORMAT)
     file = folder / schema.CONFIG
     config = read_config(file)
@@ -211,21 +215,6 @@ def find_runs(folder: Path) -> tuple[list[Run], list[str]]:
         except RunError as error:
             left_out.append(str(error))
     return runs, left_out
-
-
-def _check_kind(folder: Path) -> None:
-    if not folder.exists():
-        raise RunError(f"run={folder}: there is no such folder; `rsna leaderboard` lists the runs")
-    if folder.is_file() or (folder / schema.BUNDLE).is_file():
-        raise RunError(
-            f"run={folder}: is a {'file' if folder.is_file() else 'bundle'}, and this needs a run folder, which alone "
-            "keeps out-of-fold predictions; name the one that it was made of"
-        )
-    if not (folder / schema.CONFIG).exists() and not (folder / schema.RECORD).exists():
-        raise RunError(
-            f"run={folder}: is no run folder: it holds neither config.yaml nor run.json, nor bundle.json as a bundle "
-            "does; `rsna leaderboard` lists the runs"
-        )
 
 
 def _read_folds(file: Path, recorded: str) -> pd.DataFrame:

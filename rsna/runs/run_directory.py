@@ -1,5 +1,4 @@
-"""Writes a run directory: what binds it to an experiment, then the results of its folds. It is the truth; all else
-mirrors it."""
+"""Writes a run directory, the one truth of a run: what binds it to an experiment, then the results of its folds."""
 
 import json
 import re
@@ -13,21 +12,9 @@ from rsna.config.schema import Config
 from rsna.config.settings import ConfigError, differences, flatten, from_mapping, to_mapping
 from rsna.dataset.folds import write_folds
 from rsna.files import FileError, atomic_path, read_yaml, write_atomic, write_json
+from rsna.runs import schema
 from rsna.runs.errors import RunError
-from rsna.runs.schema import (
-    CONFIG,
-    CV,
-    FOLDS,
-    METRICS,
-    OOF,
-    RECORD,
-    RUN_FORMAT,
-    Metrics,
-    RunRecord,
-    config_text,
-    read_bytes,
-    read_record,
-)  # fmt: skip
+from rsna.runs.schema import Metrics, RunRecord, config_text, read_bytes, read_record
 
 FREE = (
     "fold", "run", "objective", "tracking", "cache_dir", "batch_size_per_device", "data.root", "data.demo",
@@ -44,18 +31,18 @@ def check_run(folder: Path, config: Config, hashes: Mapping[str, str]) -> None:
     Raises:
         RunError: It holds foreign files, or the run of another experiment; the message shows every difference.
     """
-    if not (folder / CONFIG).exists():
+    if not (folder / schema.CONFIG).exists():
         if folder.exists() and not folder.is_dir():
             raise RunError(f"{folder}: is a file; choose a folder with run=FOLDER")
         if foreign := [file for file in sorted(folder.glob("*")) if not _left_unbound(file)]:
             raise RunError(
-                f"{folder}: holds files but no {CONFIG}, so it is no run (first: {foreign[0].name}); choose another "
-                "with run=FOLDER"
+                f"{folder}: holds files but no {schema.CONFIG}, so it is no run (first: {foreign[0].name}); choose "
+                "another with run=FOLDER"
             )
         return
-    theirs = read_record(RunRecord, folder / RECORD, RUN_FORMAT).hashes.model_dump()
+    theirs = read_record(RunRecord, folder / schema.RECORD, schema.RUN_FORMAT).hashes.model_dump()
     changed = [f"{name} hash: {theirs[name]} → {ours}" for name, ours in hashes.items() if theirs[name] != ours]
-    changed = differences(_bound(to_mapping(read_config(folder / CONFIG))), _bound(to_mapping(config))) + changed
+    changed = differences(_bound(to_mapping(read_config(folder / schema.CONFIG))), _bound(to_mapping(config))) + changed
     if changed:
         shown = "\n  ".join(changed)
         raise RunError(
@@ -67,22 +54,13 @@ def check_run(folder: Path, config: Config, hashes: Mapping[str, str]) -> None:
 def bind_run(folder: Path, config: Config, folds: pd.DataFrame, record: RunRecord) -> None:
     """Binds a folder to an experiment; where :func:`check_run` found it bound already, nothing is written.
 
-    Args:
-        folder: The run folder, made where it is not there.
-        config: What the record was made of.
-        folds: patient_id, image_id, fold.
-        record: See :meth:`RunRecord.of`.
+    ``folds`` has the columns patient_id, image_id, fold.
     """
-    if (folder / CONFIG).exists():
+    if (folder / schema.CONFIG).exists():
         return
-    write_folds(folds, folder / FOLDS)
-    write_json(folder / RECORD, record.model_dump(mode="json"))
-    write_config(config, folder / CONFIG)  # last: its presence says that the folder is whole
-
-
-def write_config(config: Config, file: Path) -> None:
-    """Writes the resolved configuration as YAML."""
-    write_atomic(file, config_text(config))
+    write_folds(folds, folder / schema.FOLDS)
+    write_json(folder / schema.RECORD, record.model_dump(mode="json"))
+    write_atomic(folder / schema.CONFIG, config_text(config))  # last: its presence says that the folder is whole
 
 
 def read_config(file: Path) -> Config:
@@ -107,17 +85,18 @@ def fold_folder(run_folder: Path, fold: int) -> Path:
 
 def is_finished(run_folder: Path, fold: int) -> bool:
     """Whether a fold is trained, predicted and scored: its metrics are written last."""
-    return (fold_folder(run_folder, fold) / METRICS).exists()
+    return (fold_folder(run_folder, fold) / schema.METRICS).exists()
 
 
-def write_fold_results(run_folder: Path, fold: int, oof: pd.DataFrame, metrics: Mapping[str, Any]) -> None:
-    """Writes a fold's out-of-fold predictions, then its metrics; with them it is finished."""
-    _write_results(fold_folder(run_folder, fold), oof, metrics)
+def write_results(folder: Path, oof: pd.DataFrame, metrics: Mapping[str, Any]) -> None:
+    """Writes out-of-fold predictions, a row an example, then their metrics, with which a fold is finished.
 
-
-def write_pooled_results(run_folder: Path, oof: pd.DataFrame, metrics: Mapping[str, Any]) -> None:
-    """Writes the predictions of all folds, then their metrics."""
-    _write_results(run_folder / CV, oof, metrics)
+    ``folder`` is :func:`fold_folder`, or cv/ in the run folder for all folds pooled.
+    """
+    Metrics.model_validate_json(json.dumps(metrics))  # what could not be read again is not written
+    with atomic_path(folder / schema.OOF) as temporary:
+        oof.to_parquet(temporary, index=False)
+    write_json(folder / schema.METRICS, metrics)
 
 
 def read_oof(run_folder: Path, fold: int) -> pd.DataFrame:
@@ -126,20 +105,13 @@ def read_oof(run_folder: Path, fold: int) -> pd.DataFrame:
     Raises:
         RunError: They are missing, or the file is no table.
     """
-    file = fold_folder(run_folder, fold) / OOF
+    file = fold_folder(run_folder, fold) / schema.OOF
     if not file.is_file():
-        raise RunError(f"{file}: is missing; copy it again, or remove {file.with_name(METRICS)} and train again")
+        raise RunError(f"{file}: is missing; copy it again, or remove {file.with_name(schema.METRICS)} and train again")
     try:
         return pd.read_parquet(file)
     except (ValueError, OSError) as error:  # what pandas and pyarrow raise for bytes that are no table
         raise RunError(f"{file}: cannot be read: {error}; copy it again") from error
-
-
-def _write_results(folder: Path, oof: pd.DataFrame, metrics: Mapping[str, Any]) -> None:
-    Metrics.model_validate_json(json.dumps(metrics))  # what could not be read again is not written
-    with atomic_path(folder / OOF) as temporary:
-        oof.to_parquet(temporary, index=False)
-    write_json(folder / METRICS, metrics)
 
 
 def _left_unbound(file: Path) -> bool:
@@ -147,7 +119,7 @@ def _left_unbound(file: Path) -> bool:
     if file.is_dir():
         weights = (*file.rglob("*.ckpt"), *file.rglob("*.safetensors"))
         return re.fullmatch(r"fold\d+", file.name) is not None and not weights
-    return file.name in (FOLDS, RECORD) or file.name.startswith(".")
+    return file.name in (schema.FOLDS, schema.RECORD) or file.name.startswith(".")
 
 
 def _bound(mapping: dict[str, Any]) -> dict[str, Any]:

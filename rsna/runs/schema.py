@@ -19,7 +19,7 @@ from rsna.config.settings import to_mapping
 from rsna.config.training import WantedPrecision
 from rsna.dataset.table import ImageTable
 from rsna.dataset.targets import Target
-from rsna.evaluation.breasts import Aggregate
+from rsna.evaluation.breasts import Aggregate, Sampling
 from rsna.runs.errors import RunError
 
 RUN_FORMAT = 1
@@ -34,7 +34,6 @@ BUNDLE, CARD = "bundle.json", "README.md"
 """In a bundle."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Sampling = Literal["population", "enriched"]
 
 
 class Record(BaseModel):
@@ -100,22 +99,9 @@ class RunRecord(Record):
 
     @classmethod
     def of(
-        cls,
-        config: Config,
-        table: ImageTable,
-        hashes: Mapping[str, str],
-        targets: Sequence[Target],
-        n_folds: int,
+        cls, config: Config, table: ImageTable, hashes: Mapping[str, str], targets: Sequence[Target], n_folds: int
     ) -> Self:
-        """What a run is bound to that this checkout begins now.
-
-        Args:
-            config: The experiment.
-            table: Its images.
-            hashes: The three hashes by name.
-            targets: Those that the table has labels for.
-            n_folds: Folds of the split.
-        """
+        """What a run is bound to that this checkout begins now; ``targets`` are those that the table has labels for."""
         return cls(
             format=RUN_FORMAT,
             name=config.name,
@@ -161,6 +147,13 @@ class MetricValues(Record):
         """A metric by its name; None where it is undefined, or unknown."""
         value: float | None = (self.model_extra or {}).get(name)
         return value
+
+    def ends(self, name: str) -> tuple[float, float] | None:
+        """Ends of a metric's interval; None where it has none."""
+        interval = self.intervals.get(name)
+        if interval is None or interval.low is None or interval.high is None:
+            return None
+        return interval.low, interval.high
 
 
 class ThresholdRecord(Record):
@@ -322,12 +315,7 @@ T = TypeVar("T", bound=Record)
 
 
 def read_record(cls: type[T], file: Path, expected: int | None = None) -> T:
-    """Reads a JSON file as the record that it must hold.
-
-    Args:
-        cls: What it must hold.
-        file: A file of a run or a bundle.
-        expected: Number that its key ``format`` must have.
+    """Reads a JSON file as the record that it must hold; ``expected`` is the number that its ``format`` must have.
 
     Raises:
         RunError: It is missing, torn, of another format, or holds something else; in one line that names the file.

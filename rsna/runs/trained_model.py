@@ -1,20 +1,19 @@
 """What a prediction needs and nothing else, read from a run directory or a bundle."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
 
 from safetensors import SafetensorError
 from safetensors.torch import load
 
 from rsna.config.data import PreprocessSettings
 from rsna.config.model import ModelSettings
-from rsna.config.settings import ConfigError, digest, from_mapping, to_mapping
+from rsna.config.settings import ConfigError, digest, from_mapping
 from rsna.config.training import WantedPrecision
 from rsna.dataset.targets import Target, get_targets
-from rsna.evaluation.breasts import to_breasts
+from rsna.evaluation.breasts import Aggregate, to_breasts
 from rsna.evaluation.calibration import Platt, fit_platt
 from rsna.files import sha256
 from rsna.model.heads import output_count, output_slices
@@ -23,7 +22,7 @@ from rsna.prepare.image import preprocessing_hash
 from rsna.runs.bundle import Bundle, one_path, open_bundle
 from rsna.runs.errors import RunError
 from rsna.runs.run import Run, open_run
-from rsna.runs.schema import BUNDLE
+from rsna.runs.schema import BUNDLE, BundleRecord, RunRecord
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class TrainedModel:
     preprocess: PreprocessSettings
     model: ModelSettings
     targets: tuple[Target, ...]
-    aggregate: Literal["mean", "max", "top2"]
+    aggregate: Aggregate
     """Breast probability from its images'."""
     flip: bool
     """Whether out-of-fold predictions, and with them the threshold, are means over each image and its mirror image."""
@@ -78,8 +77,8 @@ class TrainedModel:
         return int(output_slices(self.targets)[names.index("cancer")].start)
 
     @property
-    def fingerprint(self) -> str:
-        """Same preprocessing and same weights, same fingerprint: predictions may be joined."""
+    def model_hash(self) -> str:
+        """Of preprocessing and weights: predictions under the same hash may be joined."""
         return digest(preprocessing_hash(self.preprocess), [weights.sha256 for weights in self.weights])
 
     def networks(self) -> list[MammogramNet]:
@@ -88,53 +87,42 @@ class TrainedModel:
         Raises:
             RunError: A weight file cannot be read, is not the one that was recorded, or does not fit.
         """
-        return [self._network(weights) for weights in self.weights]
+        networks = []
+        for weights in self.weights:
+            content = weights.file.read_bytes()
+            if hashlib.sha256(content).hexdigest() != weights.sha256:
+                raise RunError(f"{weights.file}: its SHA-256 is not the recorded one; copy the file again")
+            networks.append(build_model(self.model, output_count(self.targets)))
+            try:
+                networks[-1].load_state_dict(load(content))
+            except (SafetensorError, RuntimeError, ValueError) as error:
+                raise RunError(f"{weights.file}: cannot be loaded into {self.model.backbone}: {error}") from error
+        return networks
 
-    def _network(self, weights: Weights) -> MammogramNet:
-        network = build_model(self.model, output_count(self.targets))
-        content = weights.file.read_bytes()
-        if hashlib.sha256(content).hexdigest() != weights.sha256:
-            raise RunError(f"{weights.file}: its SHA-256 is not the recorded one; copy the file again")
-        try:
-            network.load_state_dict(load(content))
-        except (SafetensorError, RuntimeError, ValueError) as error:
-            raise RunError(f"{weights.file}: cannot be loaded into {self.model.backbone}: {error}") from error
-        return network
 
-
-def load_trained(source: str | Path, folds: tuple[int, ...] = ()) -> TrainedModel:
+def load_trained(source: str | Path | Run | Bundle, folds: tuple[int, ...] = ()) -> TrainedModel:
     """Reads what a run folder or a bundle says of how it predicts; weights follow with :meth:`TrainedModel.networks`.
 
     Args:
-        source: Run folder, bundle's folder, or its archive (.zip, .tar).
+        source: Run folder, bundle's folder, or its archive (.zip, .tar); or any of them opened.
         folds: Folds to use; empty takes every one that is trained.
 
     Raises:
         RunError: It is not there, or neither; a file of it is torn, changed or of another format; no fold is trained;
             cancer is not among the targets; preprocessing of another version.
     """
-    return trained_of(open_any(source), folds)
+    opened = source if isinstance(source, (Run, Bundle)) else open_any(source)
+    return _of_run(opened, folds) if isinstance(opened, Run) else _of_bundle(opened, folds)
 
 
 def open_any(source: str | Path) -> Run | Bundle:
-    """A run folder, or a bundle as folder or archive.
-
-    Raises:
-        RunError: See :func:`load_trained`.
-    """
+    """A run folder, or a bundle as folder or archive; refuses what :func:`load_trained` refuses of the files."""
     path = one_path(source)
     return open_bundle(path) if path.is_file() or (path / BUNDLE).is_file() else open_run(path)
 
 
-def trained_of(source: Run | Bundle, folds: tuple[int, ...] = ()) -> TrainedModel:
-    """See :func:`load_trained`."""
-    return _of_run(source, folds) if isinstance(source, Run) else _of_bundle(source, folds)
-
-
 def _of_run(run: Run, folds: tuple[int, ...]) -> TrainedModel:
-    _check_preprocessing(run.path, run.config.preprocess, run.record.hashes.preprocessing)
-    targets = _targets(run.path, run.record.targets)
-    chosen = _choose(run.path, tuple(run.weights), folds)
+    chosen, targets = _check(run.path, run.config.preprocess, run.record, run.weights, folds)
     metrics = run.breast_metrics(chosen)
     settings = run.config.evaluation
     breasts = to_breasts(run.oof(chosen), settings.aggregate)
@@ -142,9 +130,9 @@ def _of_run(run: Run, folds: tuple[int, ...]) -> TrainedModel:
     both = breasts["cancer"].nunique() == 2
     return TrainedModel(
         source=run.path,
-        n_folds=run.n_folds,
+        n_folds=run.record.n_folds,
         preprocess=run.config.preprocess,
-        model=_model(to_mapping(run.config.model)),
+        model=_network_alone(run.config.model),
         targets=targets,
         aggregate=settings.aggregate,
         flip=settings.flip_tta,
@@ -162,19 +150,18 @@ def _of_bundle(bundle: Bundle, folds: tuple[int, ...]) -> TrainedModel:
     record = bundle.record
     try:
         preprocess = from_mapping(PreprocessSettings, record.preprocess, "preprocess")
-        model = _model(record.model)
+        model = from_mapping(ModelSettings, record.model, "model")
     except ConfigError as error:
         raise RunError(f"{bundle.folder / BUNDLE}: {error}; the file was changed, copy it again") from error
-    _check_preprocessing(bundle.folder, preprocess, record.hashes.preprocessing)
-    chosen = _choose(bundle.folder, tuple(sorted(record.weights)), folds)
+    chosen, targets = _check(bundle.folder, preprocess, record, sorted(record.weights), folds)
     files = {fold: record.weights[fold] for fold in chosen}
     bundle.check_files(files.values())
     return TrainedModel(
         source=bundle.folder,
         n_folds=len(record.weights),
         preprocess=preprocess,
-        model=model,
-        targets=_targets(bundle.folder, record.targets),
+        model=_network_alone(model),
+        targets=targets,
         aggregate=record.aggregate,
         flip=record.flip,
         precision=record.precision,
@@ -187,32 +174,28 @@ def _of_bundle(bundle: Bundle, folds: tuple[int, ...]) -> TrainedModel:
     )
 
 
-def _check_preprocessing(source: Path, preprocess: PreprocessSettings, recorded: str) -> None:
-    """Refuses weights that learnt from other pixels than this version makes."""
-    ours = preprocessing_hash(preprocess)
-    if ours != recorded:
+def _check(
+    path: Path,
+    preprocess: PreprocessSettings,
+    record: RunRecord | BundleRecord,
+    trained: Iterable[int],
+    asked: tuple[int, ...],
+) -> tuple[tuple[int, ...], tuple[Target, ...]]:
+    """Folds that are used, and what they learnt; refuses what would predict something else than it learnt."""
+    if (ours := preprocessing_hash(preprocess)) != record.hashes.preprocessing:
         raise RunError(
-            f"{source}: was trained with preprocessing {recorded}, this version prepares with {ours}; predictions "
-            "would be of other pixels. Use the version that trained it, or train again"
+            f"{path}: was trained with preprocessing {record.hashes.preprocessing}, this version prepares with {ours}; "
+            "predictions would be of other pixels. Use the version that trained it, or train again"
         )
-
-
-def _choose(source: Path, trained: tuple[int, ...], asked: tuple[int, ...]) -> tuple[int, ...]:
+    if "cancer" not in record.targets:
+        raise RunError(f"{path}: learnt {', '.join(record.targets)}, not cancer; there is nothing to submit")
     chosen = tuple(fold for fold in trained if not asked or fold in asked)
     if not chosen or any(fold not in chosen for fold in asked):
         what = f"fold {', '.join(map(str, asked))}" if asked else "any fold"
-        raise RunError(f"{source}: has no weights of {what}; train it first (python train.py fold=all)")
-    return chosen
+        raise RunError(f"{path}: has no weights of {what}; train it first (python train.py fold=all)")
+    return chosen, get_targets(record.targets)
 
 
-def _targets(source: Path, names: Sequence[str]) -> tuple[Target, ...]:
-    if "cancer" not in names:
-        raise RunError(f"{source}: learnt {', '.join(names)}, not cancer; there is nothing to submit")
-    return get_targets(tuple(names))
-
-
-def _model(values: dict[str, Any]) -> ModelSettings:
-    """The network alone: where training's first weights came from does not matter any more."""
-    return from_mapping(
-        ModelSettings, values | {"pretrained": False, "weights": "", "gradient_checkpointing": False}, "model"
-    )
+def _network_alone(model: ModelSettings) -> ModelSettings:
+    """Where training's first weights came from, and how it saved memory, does not matter any more."""
+    return replace(model, pretrained=False, weights="", gradient_checkpointing=False)

@@ -16,8 +16,7 @@ from rsna.dataset.source import load_data
 from rsna.dataset.table import ImageTable, TableError
 from rsna.dataset.targets import Target, kept_targets
 from rsna.model.network import build_model, check_sizes
-from rsna.prepare.boxes import read_boxes
-from rsna.prepare.image import preprocessing_hash
+from rsna.prepare.image import preprocessing_hash, read_boxes
 from rsna.runs.run_directory import check_run
 from rsna.training.data.batch import BatchPlan, plan_batch
 from rsna.training.hardware import Hardware, choose_hardware
@@ -76,8 +75,7 @@ def resolve(config: Config, unit: Unit = "image") -> Experiment:
     """
     hardware = choose_hardware(config)
     plan = plan_batch(config.global_batch_size, config.batch_size_per_device, hardware.devices)
-    _check_network(config, hardware)
-    _check_files(config)
+    _check_settings(config, hardware)
     table = load_data(config.data)
     folds = folds_for(table.frame, config.folds)
     targets = learnable(unit, kept_targets(config.targets, table))
@@ -91,25 +89,11 @@ def resolve(config: Config, unit: Unit = "image") -> Experiment:
     return experiment
 
 
-def _check_network(config: Config, hardware: Hardware) -> None:
-    """Name, options and image sizes of the network.
-
-    Raises:
-        ConfigError: See :func:`rsna.model.network.check_sizes`.
-    """
+def _check_settings(config: Config, hardware: Hardware) -> None:
+    """What is wrong without any data: network, image sizes, boxes, folders of run and cache that cannot be written."""
     if config.model.norm == "sync" and hardware.accelerator != "cuda":
         raise ConfigError(f"model.norm: sync works between GPUs, and this run uses {hardware.accelerator}; use batch")
     check_sizes(config.model, config.preprocess.size, config.augment.crop)  # on the meta device
-
-
-def _check_files(config: Config) -> None:
-    """Fold number, boxes, and whether run and cache can be written.
-
-    Raises:
-        ConfigError: One of them cannot be as it is asked for.
-    """
-    if not config.folds.file and config.fold != "all" and config.fold >= config.folds.n_folds:
-        raise _no_such_fold(config.fold, range(config.folds.n_folds))
     if config.preprocess.boxes:
         read_boxes(config.preprocess.boxes)
     for key, folder in (("run", config.run_dir), ("cache_dir", Path(config.cache_dir).expanduser())):
@@ -121,18 +105,14 @@ def _check_files(config: Config) -> None:
 
 
 def _check_folds(experiment: Experiment) -> None:
-    """Every fold that is asked for has images on both sides, and positives where the sampler needs them.
-
-    Raises:
-        ConfigError: There is no such fold, or balanced batches have nothing to balance.
-        TableError: A side of a fold is empty.
-    """
+    """Every fold that is asked for has images on both sides, and positives where the sampler needs them."""
     config, table, folds = experiment.config, experiment.table, experiment.folds
     fold_of = folds["fold"].to_numpy()
     positive = table.frame["cancer"].eq(1).to_numpy() if "cancer" in table.frame else np.zeros(len(fold_of), dtype=bool)
     for fold in experiment.folds_to_train:
         if fold not in experiment.all_folds:
-            raise _no_such_fold(fold, experiment.all_folds)
+            known = ", ".join(map(str, experiment.all_folds))
+            raise ConfigError(f"fold: there is no fold {fold}; this run has {known}, or all")
         training = fold_of != fold
         if not training.any():
             raise TableError(f"fold {fold}: no image is left to train on")
@@ -144,7 +124,3 @@ def _check_folds(experiment: Experiment) -> None:
                 f"sampler.kind: balanced needs positives, and fold {fold} trains on {int(training.sum()):,} images "
                 "without any; use plain"
             )
-
-
-def _no_such_fold(fold: int, known: "range | list[int]") -> ConfigError:
-    return ConfigError(f"fold: there is no fold {fold}; this run has {', '.join(map(str, known))}, or all")

@@ -5,6 +5,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -26,8 +27,7 @@ from rsna.training.callbacks.history import History, Waiting
 from rsna.training.callbacks.progress import progress_callbacks
 from rsna.training.callbacks.watch import LossWatch
 from rsna.training.data.batch import BatchPlan
-from rsna.training.data.fold import FoldData
-from rsna.training.data.module import MammogramData
+from rsna.training.data.module import FoldData, MammogramData
 from rsna.training.experiment import Experiment
 from rsna.training.hardware import Hardware
 from rsna.training.module import MammogramModule
@@ -46,7 +46,7 @@ def fit_fold(experiment: Experiment, fold: int, folder: Path, data: FoldData) ->
         experiment: What was resolved.
         fold: Number of the fold, for the log.
         folder: ``<run>/fold<k>``.
-        data: Tables, cache and targets.
+        data: What it trains and validates on.
 
     Raises:
         DivergedError: The loss is not finite.
@@ -64,8 +64,10 @@ def fit_fold(experiment: Experiment, fold: int, folder: Path, data: FoldData) ->
     module = MammogramModule(network, data.targets, data.validation, config, steps)
 
     watch, waiting = LossWatch(fold), Waiting()
-    history = History(folder, watch, waiting, config.global_batch_size)
-    checkpoints = Checkpoints(folder / "checkpoints", watch, config, lambda: _bind(experiment))
+    history = History(folder, watch, waiting)
+    record = RunRecord.of(config, experiment.table, experiment.hashes, experiment.targets, len(experiment.all_folds))
+    bind = partial(bind_run, experiment.run, config, experiment.folds, record)
+    checkpoints = Checkpoints(folder / "checkpoints", watch, config, bind)
     progress = progress_callbacks(config.trainer, history, watch, fold)
     trainer = make_trainer(config, folder, plan, hardware, [watch, history, *progress, checkpoints, waiting])
     resume = latest_checkpoint(folder / "checkpoints")
@@ -92,12 +94,6 @@ def fit_fold(experiment: Experiment, fold: int, folder: Path, data: FoldData) ->
     trainer.strategy.barrier()
 
 
-def _bind(experiment: Experiment) -> None:
-    config, n_folds = experiment.config, len(experiment.all_folds)
-    record = RunRecord.of(config, experiment.table, experiment.hashes, experiment.targets, n_folds)
-    bind_run(experiment.run, config, experiment.folds, record)
-
-
 def lay_out(network: MammogramNet, config: Config, plan: BatchPlan) -> MammogramNet:
     """Batch normalisation over devices, and channels last in memory, where they are asked for."""
     if config.model.norm == "sync" and plan.devices > 1:
@@ -110,28 +106,14 @@ def lay_out(network: MammogramNet, config: Config, plan: BatchPlan) -> Mammogram
 
 def data_module(config: Config, data: FoldData, plan: BatchPlan, hardware: Hardware) -> MammogramData:
     """Batches of a fold for this rank."""
-    return MammogramData(
-        config,
-        data,
-        plan,
-        rank=ranks.rank(),
-        workers=hardware.workers,
-        pin_memory=hardware.accelerator == "cuda",
-    )
+    pin_memory = hardware.accelerator == "cuda"
+    return MammogramData(config, data, plan, rank=ranks.rank(), workers=hardware.workers, pin_memory=pin_memory)
 
 
 def make_trainer(
     config: Config, folder: Path, plan: BatchPlan, hardware: Hardware, callbacks: Sequence[pl.Callback]
 ) -> pl.Trainer:
-    """A Trainer that does what the configuration says and writes nothing of its own.
-
-    Args:
-        config: The experiment's.
-        folder: ``<run>/fold<k>``.
-        plan: How a step is made up.
-        hardware: What it runs on.
-        callbacks: In the order in which they are called.
-    """
+    """A Trainer that does what the configuration says and writes nothing of its own; callbacks are called in order."""
     # Lightning's advice on loaders, loggers and devices is for other set-ups; what matters here this project says.
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -54,11 +54,7 @@ def choose_hardware(config: Config) -> Hardware:
 
 
 def choose_accelerator(settings: TrainerSettings) -> str:
-    """cpu, cuda or mps.
-
-    Raises:
-        ConfigError: A kind of device that this machine lacks.
-    """
+    """cpu, cuda or mps, whichever is asked for and is there."""
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if settings.accelerator == "auto":
         return next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
@@ -74,13 +70,10 @@ def choose_devices(settings: TrainerSettings, accelerator: str, global_batch_siz
     """Number of devices; auto is the largest number of GPUs over which the global batch can be spread exactly.
 
     Args:
-        settings: Which and how many are asked for.
+        settings: How many are asked for.
         accelerator: cpu, cuda or mps.
         global_batch_size: Examples per optimiser step.
         per_device: Examples per device and forward pass.
-
-    Raises:
-        ConfigError: More devices than there are.
     """
     available = torch.cuda.device_count() if accelerator == "cuda" else 1
     if settings.devices == "auto":
@@ -93,13 +86,9 @@ def choose_devices(settings: TrainerSettings, accelerator: str, global_batch_siz
 
 
 def choose_precision(settings: TrainerSettings, accelerator: str) -> Precision:
-    """Arithmetic of the forward and backward pass.
-
-    Raises:
-        ConfigError: fp16 on the CPU, whose range needs scaled gradients, which are a GPU's.
-    """
+    """Arithmetic of the forward and backward pass."""
     if settings.precision == "auto":
         return device_precision(torch.device(accelerator))
-    if settings.precision == "fp16" and accelerator == "cpu":
+    if settings.precision == "fp16" and accelerator == "cpu":  # its range needs scaled gradients, which are a GPU's
         raise ConfigError("trainer.precision: fp16 needs a GPU; use auto, bf16 or 32")
     return settings.precision

@@ -1,18 +1,25 @@
-"""Starts the ranks of a fold: in this process where there is one, under torchrun where there are more."""
+"""The ranks of a fold, where there are more than one: started under torchrun, each runs this file."""
 
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 from filelock import FileLock, Timeout
 
+from rsna.dataset.examples import Unit
+from rsna.files import write_atomic
 from rsna.parallel.pool import available_cores
-from rsna.runs.run_directory import write_config
-from rsna.training.data.fold import FoldData
-from rsna.training.experiment import Experiment
+from rsna.prepare.cache import Cache
+from rsna.runs.run_directory import read_config
+from rsna.runs.schema import config_text
+from rsna.training import ranks
+from rsna.training.data.module import fold_data
+from rsna.training.experiment import Experiment, resolve
 from rsna.training.fit import fit_fold
 
 RANKS = "ranks.yaml"
@@ -43,23 +50,20 @@ def only_one(fold: int, folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def launch_fold(experiment: Experiment, fold: int, folder: Path, data: FoldData) -> None:
-    """Trains a fold on the devices of the experiment.
+def launch_ranks(experiment: Experiment, fold: int, folder: Path) -> None:
+    """Trains a fold by a process for each device of the experiment, started by torchrun, which ends all when one dies.
 
-    Several ranks are processes of their own, started by torchrun, which ends all of them when one dies. What they
-    need to know lies in a file: a rank that works out paths for itself can work out others.
+    What they need to know lies in a file, or is said to them: a rank that works it out for itself can work out
+    something else.
 
     Raises:
         TrainingError: A rank died.
     """
-    if experiment.hardware.devices == 1 or "RANK" in os.environ:  # the latter: the user's own torchrun
-        fit_fold(experiment, fold, folder, data)
-        return
-    write_config(experiment.config, folder / RANKS)
+    write_atomic(folder / RANKS, config_text(experiment.config))
     devices = experiment.hardware.devices
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}",
-        "-m", "rsna.training.worker", str(folder), str(fold),
+        "-m", "rsna.training.launch", str(folder), str(fold), experiment.unit,
     ]  # fmt: skip
     threads = {"OMP_NUM_THREADS": str(max(1, available_cores() // devices))}
     try:
@@ -74,3 +78,30 @@ def launch_fold(experiment: Experiment, fold: int, folder: Path, data: FoldData)
             f"fold {fold}: a training process ended with code {code}, and the others with it; its message "
             "stands above. The same command goes on from the last checkpoint"
         )
+
+
+def train_rank(folder: Path, fold: int, unit: Unit) -> None:
+    """One rank of :func:`launch_ranks`."""
+    with ranks.joined():
+        experiment = resolve(read_config(folder / RANKS), unit)
+        config, table = experiment.config, experiment.table
+        cache = Cache.create(config.cache_dir, table.name, config.preprocess)
+        fit_fold(experiment, fold, folder, fold_data(experiment, fold, cache))
+
+
+def _end_with_launcher() -> None:
+    """Standard input is a pipe that the launching process never writes to; it ends when that process does."""
+    os.read(0, 1)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    threading.Thread(target=_end_with_launcher, daemon=True).start()
+    try:
+        train_rank(Path(sys.argv[1]), int(sys.argv[2]), cast(Unit, sys.argv[3]))
+    except Exception as error:
+        if not (type(error).__module__.startswith("rsna.") or isinstance(error, OSError)):
+            raise
+        # The project's own errors say what, where and how to mend; a traceback would hide them.
+        print(f"rank {ranks.rank()}: {error}", file=sys.stderr, flush=True)
+        sys.exit(1)

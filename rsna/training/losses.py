@@ -1,7 +1,4 @@
-"""The loss: summed over targets and examples, divided by the batch.
-
-A new kind of loss is a key of :class:`rsna.config.training.LossSettings` and a branch of :func:`_cross_entropy`.
-"""
+"""The loss of a batch. A new kind of loss is a key of :class:`rsna.config.training.LossSettings` and a branch here."""
 
 from collections.abc import Sequence
 

@@ -34,15 +34,7 @@ class MammogramModule(LightningModule):
         config: Config,
         steps_per_epoch: int,
     ) -> None:
-        """Wraps a network.
-
-        Args:
-            network: On the CPU; Lightning moves it.
-            targets: In the order of the network's outputs.
-            validation: What the validation dataset is made of.
-            config: The experiment.
-            steps_per_epoch: Optimiser steps, for the schedule.
-        """
+        """Takes a network on the CPU, which Lightning moves, and optimiser steps an epoch, for the schedule."""
         super().__init__()
         self.network = network
         self.average = MovingAverage(network, config.trainer.ema) if config.trainer.ema else None

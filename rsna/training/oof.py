@@ -21,7 +21,7 @@ from rsna.model.network import build_model
 from rsna.prepare.cache import Cache
 from rsna.prepare.image import Prepared
 from rsna.runs.schema import WEIGHTS
-from rsna.training.data.fold import FoldData
+from rsna.training.data.module import FoldData
 from rsna.training.hardware import choose_accelerator
 
 _KEPT = (

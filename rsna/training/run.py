@@ -1,5 +1,6 @@
 """The story of a run: resolve, prepare, train each fold, pool."""
 
+import os
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -9,18 +10,19 @@ from typing import Any
 import pandas as pd
 
 from rsna.config.schema import Config
-from rsna.dataset.prepare_set import prepare_set
+from rsna.dataset.source import prepare_set
 from rsna.evaluation.evaluate import evaluate
 from rsna.evaluation.targets import score_targets, targets_table
 from rsna.prepare.cache import Cache
-from rsna.runs.run_directory import fold_folder, is_finished, read_oof, write_fold_results, write_pooled_results
+from rsna.runs.run_directory import fold_folder, is_finished, read_oof, write_results
 from rsna.runs.schema import CV, METRICS, WEIGHTS, Metrics, read_record
 from rsna.training import ranks
-from rsna.training.data.fold import fold_data
+from rsna.training.data.module import fold_data
 from rsna.training.experiment import Experiment, resolve
-from rsna.training.launch import launch_fold, only_one
+from rsna.training.fit import fit_fold
+from rsna.training.launch import launch_ranks, only_one
 from rsna.training.oof import predict_fold
-from rsna.training.tracking import track_cv, track_fold
+from rsna.training.tracking import track
 
 _OBJECTIVES = {"nested_pf1": "pf1_nested", "raw_pf1": "pf1_raw", "auroc": "auroc", "auprc": "auprc"}
 """What a sweep may optimise → the metric of metrics.json."""
@@ -74,11 +76,7 @@ def prepare(experiment: Experiment) -> Cache:
 
 
 def train_fold(experiment: Experiment, fold: int, cache: Cache) -> None:
-    """Trains a fold, or goes on training it, predicts its images out of fold and scores them.
-
-    Raises:
-        TrainingError, DivergedError, CheckpointError: It ended without weights.
-    """
+    """Trains a fold, or goes on training it, predicts its images out of fold and scores them."""
     config = experiment.config
     folder = fold_folder(experiment.run, fold)
     if is_finished(experiment.run, fold):
@@ -89,7 +87,10 @@ def train_fold(experiment: Experiment, fold: int, cache: Cache) -> None:
     if not (folder / WEIGHTS).exists():
         folder.mkdir(parents=True, exist_ok=True)
         with only_one(fold, folder) if ranks.is_first_rank() else nullcontext():
-            launch_fold(experiment, fold, folder, data)
+            if experiment.hardware.devices == 1 or "RANK" in os.environ:  # the latter: the user's own torchrun
+                fit_fold(experiment, fold, folder, data)
+            else:
+                launch_ranks(experiment, fold, folder)
     if not ranks.is_first_rank():
         return
     oof = predict_fold(config, fold, folder, data)
@@ -99,8 +100,8 @@ def train_fold(experiment: Experiment, fold: int, cache: Cache) -> None:
         "hardware": str(experiment.hardware),
         "seconds": round(time.monotonic() - started, 1),
     }
-    write_fold_results(experiment.run, fold, oof, metrics)
-    track_fold(config, experiment.run, fold)
+    write_results(folder, oof, metrics)
+    track(config, experiment.run, folder)
 
 
 def pool(experiment: Experiment) -> float | None:
@@ -122,8 +123,8 @@ def pool(experiment: Experiment) -> float | None:
     if len(lost):
         _print(f"{len(lost)} {experiment.unit}s have no prediction: see failures.csv in the cache for why")
     metrics = _score(experiment, oof) | {"hashes": experiment.hashes, "missing": lost.tolist()}
-    write_pooled_results(run, oof, metrics)
-    track_cv(experiment.config, run)
+    write_results(run / CV, oof, metrics)
+    track(experiment.config, run, run / CV)
     _print(f"metrics and predictions: {run / CV}")
     return _objective(experiment, run / (CV if experiment.config.fold == "all" else f"fold{experiment.config.fold}"))
 
@@ -136,11 +137,13 @@ def _objective(experiment: Experiment, folder: Path) -> float | None:
 
 def _print_experiment(experiment: Experiment) -> None:
     config, table, frame = experiment.config, experiment.table, experiment.table.frame
-    positives = frame.loc[frame["cancer"] == 1, "prediction_id"].nunique()
+    positive = "unknown how many"  # in a layout without such labels
+    if "cancer" in frame:
+        positive = f"{frame.loc[frame['cancer'] == 1, 'prediction_id'].nunique():,}"
     extra = f", and {len(table.extra):,} images only to train on" if table.extra is not None else ""
     _print(
         f"data {table.name} ({table.root}): {len(frame):,} images, {frame['patient_id'].nunique():,} patients, "
-        f"{frame['prediction_id'].nunique():,} breasts, {positives:,} positive{extra}"
+        f"{frame['prediction_id'].nunique():,} breasts, {positive} positive{extra}"
     )
     for note in table.notes:
         _print(note)

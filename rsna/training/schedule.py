@@ -9,7 +9,7 @@ from rsna.config.training import OptimSettings
 
 
 def peak_lr(settings: OptimSettings, global_batch_size: int) -> float:
-    """Learning rate at the end of the warm-up."""
+    """Learning rate at the end of the warm-up, for ``global_batch_size`` examples a step."""
     if settings.scale_lr == "linear":
         return settings.lr * global_batch_size / settings.base_batch_size
     return settings.lr
@@ -25,14 +25,7 @@ def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, 
 
 
 def make_optimizer(network: nn.Module, settings: OptimSettings, global_batch_size: int, fused: bool) -> AdamW:
-    """AdamW over :func:`parameter_groups`.
-
-    Args:
-        network: What is trained.
-        settings: Rates and decays.
-        global_batch_size: Images a step, for ``scale_lr``.
-        fused: One kernel for all parameters.
-    """
+    """AdamW over :func:`parameter_groups`; ``fused`` is one kernel for all parameters."""
     groups = parameter_groups(network, settings.weight_decay)
     lr = peak_lr(settings, global_batch_size)
     return AdamW(groups, lr=lr, betas=(settings.beta1, settings.beta2), fused=fused)

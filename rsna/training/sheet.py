@@ -11,8 +11,7 @@ import numpy.typing as npt
 from rsna.config.schema import Config
 from rsna.files import write_atomic
 from rsna.training.data.batch import plan_batch
-from rsna.training.data.fold import FoldData
-from rsna.training.data.module import MammogramData
+from rsna.training.data.module import FoldData, MammogramData
 
 _HEIGHT = 320
 """Pixels that an image is shown with."""
@@ -27,7 +26,7 @@ def augmented_sheet(config: Config, data: FoldData, out: Path, batches: int = 4,
         data: A fold of it, prepared.
         out: The PNG.
         batches: Rows of the sheet.
-        epoch: Its number; augmentation and order differ from epoch to epoch.
+        epoch: Counted from 0; augmentation and order differ from epoch to epoch.
 
     Raises:
         CacheError: An image is not prepared.

@@ -1,7 +1,7 @@
-"""MLflow as a mirror of run directories: parameters, curves, figures, artifacts."""
+"""MLflow as a mirror of run directories: parameters, curves, metrics, artifacts."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,46 +11,31 @@ import pandas as pd
 from rsna.config.schema import Config
 from rsna.config.settings import flatten, to_mapping
 from rsna.files import read_json
-from rsna.runs.run_directory import fold_folder
 from rsna.runs.schema import CV, HISTORY, METRICS, OOF
 from rsna.training.callbacks.checkpoints import first_line
 
 STORE = "mlflow.db"
 
 
-def track_fold(config: Config, run: Path, fold: int) -> None:
-    """Mirrors a finished fold: its curves, figures and small files."""
-    folder = fold_folder(run, fold)
+def track(config: Config, run: Path, folder: Path) -> None:
+    """Mirrors a finished fold, or ``cv``: its metrics and small files, and the curves of a fold.
 
-    def log(mlflow: Any) -> None:
-        history = pd.read_csv(folder / HISTORY)
-        for row in history.to_dict("records"):
-            metrics = {str(k): float(v) for k, v in row.items() if k not in ("epoch", "step") and pd.notna(v)}
-            mlflow.log_metrics(metrics, step=int(row["epoch"]))
-        _log_metrics(mlflow, read_json(folder / METRICS))
-        for name in (HISTORY, "history.png", METRICS, OOF):
-            mlflow.log_artifact(str(folder / name))
-
-    _mirror(config, run, f"{run.name}/fold{fold}", log)
-
-
-def track_cv(config: Config, run: Path) -> None:
-    """Mirrors the pooled figures of a whole cross-validation."""
-
-    def log(mlflow: Any) -> None:
-        _log_metrics(mlflow, read_json(run / CV / METRICS))
-        mlflow.log_artifact(str(run / CV / METRICS))
-
-    _mirror(config, run, f"{run.name}/cv", log)
-
-
-def _mirror(config: Config, run: Path, name: str, log: Callable[[Any], None]) -> None:
-    """Logs to MLflow. A store that refuses costs the mirror alone: figures and files are in the run folder."""
+    A store that refuses costs the mirror alone: everything is in the run folder.
+    """
     if config.tracking == "none":
         return
+    name = f"{run.name}/{folder.name}"
     try:
         with _mlflow_run(config, run, name) as mlflow:
-            log(mlflow)
+            _log_metrics(mlflow, read_json(folder / METRICS))
+            mlflow.log_artifact(str(folder / METRICS))
+            if folder.name == CV:
+                return
+            for row in pd.read_csv(folder / HISTORY).to_dict("records"):
+                metrics = {str(k): float(v) for k, v in row.items() if k not in ("epoch", "step") and pd.notna(v)}
+                mlflow.log_metrics(metrics, step=int(row["epoch"]))
+            for file in (HISTORY, "history.png", OOF):
+                mlflow.log_artifact(str(folder / file))
     except Exception as error:  # MLflow's, sqlalchemy's, OSError, RuntimeError without a HOME: nothing may end training
         print(f"note: {name} is not mirrored to MLflow ({first_line(error)}); everything is in {run}", flush=True)
 
@@ -76,8 +61,7 @@ def _mlflow_run(config: Config, run: Path, name: str) -> Iterator[Any]:
             mlflow.create_experiment(config.name, artifact_location=(root / "mlflow").as_uri())
         mlflow.set_experiment(config.name)
     with mlflow.start_run(run_name=name, tags={"run": str(run), "data": config.data_name}):
-        parameters = {key: str(value) for key, value in flatten(to_mapping(config)).items()}
-        mlflow.log_params(parameters)
+        mlflow.log_params({key: str(value) for key, value in flatten(to_mapping(config)).items()})
         yield mlflow
 
 

@@ -16,8 +16,8 @@ from rsna.dataset.targets import get_targets
 from rsna.evaluation.evaluate import evaluate
 from rsna.model.network import build_model
 from rsna.prepare.image import preprocessing_hash
-from rsna.runs.run_directory import bind_run, fold_folder, write_fold_results, write_pooled_results
-from rsna.runs.schema import WEIGHTS, Commit, RunRecord
+from rsna.runs.run_directory import bind_run, fold_folder, write_results
+from rsna.runs.schema import CV, WEIGHTS, Commit, RunRecord
 
 BACKBONE = "test_efficientnet"
 """timm's smallest."""
@@ -93,11 +93,11 @@ def bind_and_write(folder, settings, folds, oof, trained, dataset="d" * 12, netw
             "seconds": 1800.0,
             "fold": fold,
         }
-        write_fold_results(folder, fold, part, metrics)
+        write_results(fold_folder(folder, fold), part, metrics)
         if networks:
             save_file((network or random_network)(settings, fold).state_dict(), fold_folder(folder, fold) / WEIGHTS)
     if len(trained) == n_folds:
-        write_pooled_results(folder, oof, {**(_metrics(oof) if scored else {}), **shared})
+        write_results(folder / CV, oof, {**(_metrics(oof) if scored else {}), **shared})
     return folder
 
 

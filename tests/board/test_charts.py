@@ -25,7 +25,7 @@ def test_every_chart_is_well_formed_and_named(run):
         assert svg.get("aria-label")
         assert "nan" not in chart.svg
         assert chart.caption
-    assert "nan" not in charts.folds_spread(evaluation, run.metrics).svg
+    assert "nan" not in charts.folds_spread(evaluation, run).svg
 
 
 def test_the_confusion_matrix_is_scikit_learns(run):
@@ -49,10 +49,11 @@ def test_the_roc_curve_rises_from_corner_to_corner(run):
 def test_a_single_fold_without_positives_in_some_part_is_drawn_all_the_same(tmp_path):
     oof = drawn(20)
     oof["cancer"] = (oof["prediction_id"] == "p0_L").astype(int)
-    evaluation = open_run(write_run(tmp_path / "few", oof)).evaluate()
+    run = open_run(write_run(tmp_path / "few", oof))
+    evaluation = run.evaluate()
     chart = charts.reliability_pictures(evaluation)
     assert [name for _, name in chart.legend] == ["as given"]
-    ET.fromstring(charts.folds_spread(evaluation, None).svg)
+    ET.fromstring(charts.folds_spread(evaluation, run).svg)
 
 
 def test_every_calibrator_has_its_line_and_its_entry_in_the_legend(run):

@@ -18,7 +18,7 @@ def test_runs_on_other_images_or_folds_are_never_ranked_together(ranked, tmp_pat
 
 def test_the_best_nested_pf1_leads_and_an_incomplete_run_is_not_ranked(ranked):
     group = max(leaderboard(find_runs(ranked)[0], resamples=0), key=lambda g: len(g.places))
-    nested = [p.run.metrics["pf1_nested"] for p in group.places if p.rank]
+    nested = [p.run.metric("pf1_nested") for p in group.places if p.rank]
     assert nested == sorted(nested, reverse=True)
     assert [p.rank for p in group.places] == [1, 2, 3, None]
     assert group.places[-1].run.name == "begun"

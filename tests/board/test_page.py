@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from rsna.board.report import write_report
+from rsna.config.verbs import ReportOptions
 from rsna.runs.run import find_runs, open_run
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
@@ -28,7 +29,8 @@ def browser():
 @pytest.fixture(scope="module")
 def report(pictured, ranked, tmp_path_factory):
     out = tmp_path_factory.mktemp("page") / "report.html"
-    write_report([*find_runs(ranked)[0], open_run(pictured)], out, images=2, resamples=50)
+    options = ReportOptions(out=str(out), images=2, resamples=50)
+    write_report([*find_runs(ranked)[0], open_run(pictured)], options)
     return out
 
 

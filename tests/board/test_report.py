@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from rsna.board.report import write_report
+from rsna.config.verbs import ReportOptions
 from rsna.runs.errors import RunError
 from rsna.runs.run import Run, find_runs, open_run
 
@@ -11,9 +12,8 @@ from rsna.runs.run import Run, find_runs, open_run
 @pytest.fixture(scope="module")
 def page(pictured, ranked, tmp_path_factory) -> str:
     out = tmp_path_factory.mktemp("page") / "report.html"
-    write_report(
-        [open_run(pictured), *find_runs(ranked)[0]], out, images=2, resamples=50, left_out=["runs/bad: broken"]
-    )
+    options = ReportOptions(out=str(out), images=2, resamples=50)
+    write_report([open_run(pictured), *find_runs(ranked)[0]], options, left_out=["runs/bad: broken"])
     return out.read_text()
 
 
@@ -49,13 +49,13 @@ def test_words_from_run_folders_are_escaped(pictured, tmp_path):
     run = open_run(pictured)
     data = run.record.data.model_copy(update={"name": "<script>alert(1)</script>"})
     run = replace(run, record=run.record.model_copy(update={"data": data}))
-    write_report([run], tmp_path / "r.html", images=0, resamples=0)
+    write_report([run], ReportOptions(out=str(tmp_path / "r.html"), images=0, resamples=0))
     assert "<script>alert" not in (tmp_path / "r.html").read_text()
 
 
 def test_no_run_is_an_error(tmp_path):
     with pytest.raises(RunError, match="no run to report on"):
-        write_report([], tmp_path / "r.html")
+        write_report([], ReportOptions(out=str(tmp_path / "r.html")))
 
 
 def test_each_run_is_evaluated_once(ranked, tmp_path, monkeypatch):
@@ -67,5 +67,5 @@ def test_each_run_is_evaluated_once(ranked, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Run, "evaluate", counted)
     runs = find_runs(ranked)[0]
-    write_report(runs, tmp_path / "r.html", images=0, resamples=20)
+    write_report(runs, ReportOptions(out=str(tmp_path / "r.html"), images=0, resamples=20))
     assert sorted(evaluated) == sorted(run.name for run in runs)

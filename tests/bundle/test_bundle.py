@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from rsna.bundle.kaggle import NOTEBOOK, notebook
 from rsna.bundle.make import make_bundle, summary
 from rsna.bundle.verify import verify_bundle
-from rsna.bundle.wheel import pack_project
+from rsna.bundle.wheels import pack_project
 from rsna.config.settings import ConfigError
 from rsna.config.verbs import BundleMakeOptions, BundleVerifyOptions, InferOptions
 from rsna.inference.infer import infer
@@ -77,7 +77,7 @@ def test_the_wheel_carries_the_notebook_for_bundles_made_of_an_installed_package
         assert wheel.read(f"rsna/notebooks/{NOTEBOOK}") == notebook().read_bytes()
 
 
-def test_a_bundle_is_the_same_recipe_as_its_run(made, run):
+def test_a_bundle_is_the_same_trained_model_as_its_run(made, run):
     ours, theirs = load_trained(made), load_trained(run)
     for key in ("preprocess", "model", "targets", "aggregate", "threshold", "recalled", "prevalence", "calibration"):
         assert getattr(ours, key) == getattr(theirs, key), key

@@ -10,9 +10,8 @@ import nbformat
 import pandas as pd
 import pytest
 
-from rsna.bundle.environment import clean_variables, closure, make_environment, no_network
 from rsna.bundle.make import make_bundle
-from rsna.bundle.verify import verify_bundle
+from rsna.bundle.verify import clean_variables, closure, make_environment, no_network, verify_bundle
 from rsna.config.data import PreprocessSettings
 from rsna.config.settings import ConfigError
 from rsna.config.verbs import BundleMakeOptions, BundleVerifyOptions

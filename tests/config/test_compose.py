@@ -64,6 +64,8 @@ def test_the_documents_hold_overrides():
         ("trainer.epochs=0", "trainer.epochs: 0 is below 1"),
         ("trainer.precision=64", "trainer.precision: .* is not one of auto, 32, bf16, fp16"),
         ("targets=[cancr]", r"targets\[0\]: 'cancr' is not one of cancer, biopsy"),
+        ("targets=[]", "targets: name at least one of cancer, biopsy"),
+        ("targets=[view,view]", "targets: 'view' is named 2 times"),
         ("fold=-1", "fold: -1 is below 0"),
         ("fold=some", "fold: expected a whole number"),
         ("model.drop_rate=1", r"model.drop_rate: 1 is not in \[0, 1\)"),

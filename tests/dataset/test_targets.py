@@ -37,13 +37,9 @@ def test_outputs_are_one_for_two_classes():
     assert [t.outputs for t in get_targets(("cancer", "BIRADS", "density"))] == [1, 3, 4]
 
 
-@pytest.mark.parametrize(
-    ("names", "message"),
-    [((), "name at least one"), (("cancr",), "'cancr' is not one of"), (("view", "view"), "2 times")],
-)
-def test_wrong_names_are_refused(names, message):
-    with pytest.raises(ConfigError, match=message):
-        get_targets(names)
+def test_an_unknown_name_is_refused():
+    with pytest.raises(ConfigError, match="'cancr' is not one of"):
+        get_targets(("view", "cancr"))
 
 
 def make_table(extra=None, **columns):

@@ -18,8 +18,8 @@ from sklearn.preprocessing import StandardScaler
 from rsna.config.data import PreprocessSettings
 from rsna.config.settings import ConfigError
 from rsna.dataset.source import load_table
-from rsna.demo import DemoSettings, anatomy, files, lesions, machines, plan, scene, write_demo
-from rsna.demo.writer import TEST_COLUMNS, TRAIN_COLUMNS
+from rsna.demo import DemoSettings, anatomy, lesions, machines, plan, scene, write_demo
+from rsna.demo.writer import TEST_COLUMNS, TRAIN_COLUMNS, dicom_bytes
 from rsna.dicom import read_mammogram
 from rsna.prepare.image import prepare_image
 
@@ -56,7 +56,7 @@ def _render(patient: plan.Patient, index: int = 0) -> tuple[scene.Scene, machine
     rng = np.random.default_rng(5)
     drawn = scene.draw_scene(patient, patient.shots[index], rng)
     exposure = machines.expose(patient.machine, drawn.picture, drawn.air, rng)
-    return drawn, exposure, files.dicom_bytes(patient, patient.shots[index], exposure)
+    return drawn, exposure, dicom_bytes(patient, patient.shots[index], exposure)
 
 
 class TestSample:

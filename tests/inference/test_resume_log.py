@@ -7,7 +7,7 @@ import pytest
 
 from rsna.inference.resume_log import ResumeLog
 
-KEY = {"fingerprint": "abc", "flip": False}
+KEY = {"model": "abc", "flip": False}
 
 
 @pytest.fixture

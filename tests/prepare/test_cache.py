@@ -14,8 +14,7 @@ import pytest
 
 from rsna.config.data import PreprocessSettings
 from rsna.files import fingerprint
-from rsna.prepare.cache import Cache, CacheError, CacheWriteError, PrepareTask, fill
-from rsna.prepare.entry import Entry
+from rsna.prepare.cache import Cache, CacheError, CacheWriteError, Entry, PrepareTask, fill
 from rsna.prepare.geometry import Geometry
 from rsna.prepare.image import prepare_image, preprocessing_hash
 from tests.prepare import files

@@ -51,6 +51,7 @@ def test_the_same_table_twice_adds_nothing(tmp_path):
         ("a,b\n1,2\n", "no line with the columns"),
         (PRINTED.replace("0.55", "high"), "line 4: 'high' is no score"),
         (PRINTED.replace("0.55", "55"), "line 4: 55.0 is no pF1"),
+        (PRINTED.replace("b3, four", "b3,\nfour").replace("0.55", "high"), "line 5: 'high' is no score"),
     ],
 )
 def test_a_table_that_is_none_is_refused(tmp_path, text, says):

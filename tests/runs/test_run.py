@@ -14,7 +14,7 @@ def good(tmp_path):
 
 def test_a_run_tells_what_it_is(good):
     run = open_run(good)
-    assert (run.name, run.backbone, run.input, run.n_folds) == ("good", "test_efficientnet", "64×32", 2)
+    assert (run.name, run.backbone, run.input, run.record.n_folds) == ("good", "test_efficientnet", "64×32", 2)
     assert run.commit == "0123456+"
     assert run.hardware == "2 × T4"
     assert run.seconds == 3600
@@ -24,7 +24,7 @@ def test_a_run_tells_what_it_is(good):
 
 def test_metrics_of_the_evaluation_are_those_on_disk(good):
     run = open_run(good)
-    assert run.evaluate().pooled.pf1_nested == run.metrics["pf1_nested"]
+    assert run.evaluate().pooled.pf1_nested == run.metric("pf1_nested")
 
 
 def test_an_incomplete_run_has_no_pooled_metrics_but_predictions(tmp_path):
@@ -70,4 +70,4 @@ def test_a_notebook_shows_a_run_as_a_table(good):
     shown = open_run(good)._repr_html_()
     assert shown.startswith("<table>")
     assert all(word in shown for word in ("good", "test_efficientnet", "64×32", "2 of 2"))
-    assert f"{open_run(good).metrics['pf1_nested']:.4f}" in shown
+    assert f"{open_run(good).metric('pf1_nested'):.4f}" in shown

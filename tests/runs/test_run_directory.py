@@ -11,7 +11,7 @@ from rsna.dataset.table import ImageTable
 from rsna.dataset.targets import get_targets
 from rsna.runs.errors import RunError
 from rsna.runs.run import open_run
-from rsna.runs.run_directory import bind_run, check_run, is_finished, read_oof, write_fold_results
+from rsna.runs.run_directory import bind_run, check_run, fold_folder, is_finished, read_oof, write_results
 from rsna.runs.schema import RUN_FORMAT, RunRecord
 from tests.board.runs import drawn
 
@@ -40,7 +40,7 @@ def test_checking_writes_nothing_and_binding_writes_what_a_run_is(tmp_path):
     assert run.record.format == RUN_FORMAT
     assert run.record.data.model_dump() == {"name": "set", "sampling": "enriched", "images": 40, "simulated": False}
     assert run.record.hashes.model_dump() == HASHES
-    assert (run.config, run.n_folds, run.record.targets) == (config(), 2, ("cancer",))
+    assert (run.config, run.record.n_folds, run.record.targets) == (config(), 2, ("cancer",))
     pd.testing.assert_frame_equal(run.folds, FOLDS)
 
 
@@ -97,10 +97,10 @@ def test_a_fold_is_finished_once_its_metrics_are_there_and_they_must_be_readable
     bind(tmp_path / "b3", config())
     metrics = {"checkpoint": "last", "data": "set", "hashes": HASHES, "fold": 0}
     with pytest.raises(ValidationError, match="surprise"):
-        write_fold_results(tmp_path / "b3", 0, OOF, metrics | {"surprise": 1})
+        write_results(fold_folder(tmp_path / "b3", 0), OOF, metrics | {"surprise": 1})
     assert not is_finished(tmp_path / "b3", 0)
     assert not (tmp_path / "b3" / "fold0").exists()
-    write_fold_results(tmp_path / "b3", 0, OOF, metrics)
+    write_results(fold_folder(tmp_path / "b3", 0), OOF, metrics)
     assert is_finished(tmp_path / "b3", 0)
     pd.testing.assert_frame_equal(read_oof(tmp_path / "b3", 0), OOF)
     with pytest.raises(RunError, match=r"fold1/oof.parquet: is missing"):

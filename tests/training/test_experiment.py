@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from rsna.config.settings import ConfigError
+from rsna.dataset.adapters import competition
 from rsna.dataset.table import TableError
 from rsna.runs.errors import RunError
 from rsna.training.experiment import resolve
@@ -99,7 +100,7 @@ def filled(value: object, folder: Path) -> object:
 @pytest.mark.parametrize(("overrides", "error", "said"), REFUSED, ids=[json.dumps(row[0]) for row in REFUSED])
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU makes some of these possible")
 def test_what_is_wrong_is_refused_and_nothing_is_written(bare, monkeypatch, overrides, error, said):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # its variable is read when it is imported
     before = tree(bare)
     config = tiny_config(bare, **{key: filled(value, bare) for key, value in overrides.items()})
     with pytest.raises(error, match=said):
@@ -113,7 +114,7 @@ def test_resolving_what_is_right_writes_nothing_and_says_what_the_run_will_be(ba
     assert tree(bare) == before
     assert experiment.all_folds == experiment.folds_to_train == [0, 1]
     assert [target.name for target in experiment.targets] == ["cancer"]
-    assert str(experiment.plan) == "16 images a step = 1 device(s) × 8 × 2 accumulated"
+    assert str(experiment.plan) == "16 examples a step = 1 device(s) × 8 × 2 accumulated"
     assert set(experiment.hashes) == {"preprocessing", "folds", "dataset"}
     assert not experiment.run.exists()
 
@@ -127,6 +128,16 @@ def test_a_run_that_ended_before_its_first_checkpoint_binds_nothing(tiny):
     shutil.rmtree(tiny / "cache")
     train_here(tiny_config(tiny, trainer__epochs=1))
     assert (tiny / "run" / "config.yaml").exists()
+
+
+def test_a_set_of_a_layout_without_cancer_labels_is_trained_for_its_other_targets(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(competition, "LABELS", {})
+    table = write_set(tmp_path / "set") / "train.csv"
+    pd.read_csv(table, dtype=str).drop(columns=["cancer"]).to_csv(table, index=False)
+    done = train(tiny_config(tmp_path, targets=["density"], trainer__epochs=1))
+    assert "24 breasts, unknown how many positive" in capsys.readouterr().out
+    assert done.objective is None
+    assert "p_density_A" in pd.read_parquet(done.run / "fold0" / "oof.parquet")
 
 
 def test_the_objective_is_the_metric_that_is_asked_for(tiny):

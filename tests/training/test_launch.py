@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 import torch
 
+from rsna.training.experiment import resolve
 from rsna.training.launch import TrainingError, only_one
+from rsna.training.run import prepare, train_fold
 from tests.training.tiny import PROCESSES, die_at_step, tiny_config, train_here
 
 ROOT = Path(__file__).parents[2]
@@ -87,10 +89,21 @@ def test_a_rank_that_dies_ends_the_others_with_a_clear_error(tiny, capfd):
     assert "is damaged" in capfd.readouterr().err
 
 
+def test_ranks_learn_from_the_examples_of_the_experiment(tiny):
+    one_batch_of_four = {"global_batch_size": 4, "batch_size_per_device": 2, "trainer__epochs": 1}
+    experiment = resolve(tiny_config(tiny, trainer__devices=2, **one_batch_of_four), "breast")
+    train_fold(experiment, 0, prepare(experiment))
+    history = pd.read_csv(tiny / "run" / "fold0" / "history.csv")
+    assert history["step"].tolist() == [3]  # 12 breasts; their 24 images would be 6 steps
+    images_per_step = history["images_per_s"] * history["ms_per_step"] / 1000
+    assert images_per_step.tolist() == pytest.approx([8], rel=0.02)  # four breasts of two
+    assert not (tiny / "run" / "fold0" / "ranks.yaml").exists()
+
+
 def ranks_in(folder):
     """Processes that train in a folder."""
     commands = {file.parent.name: file.read_bytes() for file in Path("/proc").glob("[0-9]*/cmdline") if readable(file)}
-    return [pid for pid, line in commands.items() if b"rsna.training.worker" in line and str(folder).encode() in line]
+    return [pid for pid, line in commands.items() if b"rsna.training.launch" in line and str(folder).encode() in line]
 
 
 def readable(file):

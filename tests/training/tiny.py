@@ -18,7 +18,7 @@ from rsna.config.settings import from_mapping
 from rsna.dataset.examples import Unit
 from rsna.prepare.cache import Cache
 from rsna.training.callbacks.checkpoints import Checkpoints
-from rsna.training.data.fold import FoldData, fold_data
+from rsna.training.data.module import FoldData, fold_data
 from rsna.training.experiment import resolve
 from rsna.training.run import train
 

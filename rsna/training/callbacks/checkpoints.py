@@ -32,14 +32,7 @@ class Checkpoints(Callback):
     """
 
     def __init__(self, folder: Path, watch: LossWatch, config: Config, bind: Callable[[], None]) -> None:
-        """Reads ``checkpoint``, ``soup``, ``trainer.patience`` and ``trainer.checkpoint_every_steps``.
-
-        Args:
-            folder: Where everything goes.
-            watch: Asked before anything is saved.
-            config: The experiment's.
-            bind: Called before anything is saved: from then on the run folder belongs to this experiment.
-        """
+        """``bind`` is called before anything is saved: from then on the run folder belongs to this experiment."""
         self.folder, self.watch, self.bind = folder, watch, bind
         self.choose, self.soup, self.patience = config.checkpoint, config.soup, config.trainer.patience
         self.every_steps = config.trainer.checkpoint_every_steps
@@ -59,7 +52,7 @@ class Checkpoints(Callback):
 
     @property
     def files(self) -> list[Path]:
-        """Weights of these epochs."""
+        """Their weights."""
         return [self._file(epoch) for epoch in self.kept_epochs]
 
     @property

@@ -1,21 +1,30 @@
-"""One row an epoch: losses, learning rate, figures of the validation fold, speed; as CSV and as a picture."""
+"""One row an epoch: losses, learning rate, metrics of the validation fold, speed; as CSV and as a picture."""
 
 import contextlib
 import csv
+import io
 import math
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from rsna.files import atomic_path
-from rsna.training.callbacks.picture import draw_history
+from rsna.files import atomic_path, write_atomic
 from rsna.training.callbacks.watch import LossWatch
 
 DRAWN_EVERY_S = 30.0
 """Seconds between two pictures, which take half a second: short epochs shall not wait for them."""
+
+_PANELS = (
+    ("loss", {"train_loss": "training", "val_loss": "validation"}),
+    ("learning rate", {"lr": "learning rate"}),
+    ("raw pF1", {"val_pf1": "validation"}),
+    ("AUROC", {"val_auroc": "validation"}),
+    ("AUPRC", {"val_auprc": "validation"}),
+)
 
 
 class Waiting(Callback):
@@ -48,12 +57,11 @@ class History(Callback):
     )  # fmt: skip
     """waiting_for_data is a share of the training time; peak memory is in 2^20 bytes."""
 
-    def __init__(self, folder: Path, watch: LossWatch, waiting: Waiting, global_batch_size: int) -> None:
+    def __init__(self, folder: Path, watch: LossWatch, waiting: Waiting) -> None:
         self.folder, self.watch, self.waiting = folder, watch, waiting
-        self.global_batch_size = global_batch_size
         self.rows: list[dict[str, Any]] = []
         self._started = self._trained = 0.0
-        self._steps_before = 0
+        self._steps_before = self._images = 0
         self._drawn = -math.inf
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -67,6 +75,7 @@ class History(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._trained = time.perf_counter() - self._started
+        self._images += len(batch["images"]) * trainer.world_size  # an example may have several
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -78,7 +87,7 @@ class History(Callback):
             "lr": pl_module.last_lr,
             "train_loss": self.watch.mean(trainer),
             **{f"val_{name}": metrics.get(f"val/{name}") for name in ("loss", "pf1", "auroc", "auprc")},
-            "images_per_s": round(steps * self.global_batch_size / max(self._trained, 1e-9), 2),
+            "images_per_s": round(self._images / max(self._trained, 1e-9), 2),
             "ms_per_step": round(1000 * self._trained / max(steps, 1), 1),
             "waiting_for_data": round(self.waiting.seconds / max(self._trained, 1e-9), 4),
             "peak_memory_mb": _peak_memory_mb(),
@@ -109,24 +118,37 @@ class History(Callback):
 
     def _start(self, trainer: Trainer) -> None:
         self._started = time.perf_counter()
-        self._steps_before, self._trained = trainer.global_step, 0.0
+        self._steps_before, self._images, self._trained = trainer.global_step, 0, 0.0
 
     def _draw(self) -> None:
         draw_history(self.rows, self.folder / "history.png", f"{self.folder.parent.name}, {self.folder.name}")
         self._drawn = time.monotonic()
 
 
-def epoch_line(row: dict[str, Any], epochs: int) -> str:
-    """One epoch of the history, for people."""
-    figures = [
-        f"{label} {row[key]:.4f}"
-        for key, label in (
-            ("train_loss", "loss"), ("val_loss", "val loss"), ("val_pf1", "raw pF1"), ("val_auroc", "AUROC"),
-        )
-        if row.get(key) is not None
-    ]  # fmt: skip
-    speed = f"{row['images_per_s']:.1f} images/s, {row['waiting_for_data']:.0%} of it waiting for data"
-    return f"epoch {row['epoch'] + 1}/{epochs}, {', '.join(figures)}, {speed}"
+def draw_history(rows: Sequence[Mapping[str, Any]], file: Path, title: str) -> None:
+    """Draws the rows of history.csv, one an epoch, into a PNG."""
+    # The object interface: pyplot would look for a display and keep every figure.
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(18, 3.4), layout="constrained")
+    figure.suptitle(title)
+    epochs = [row["epoch"] + 1 for row in rows]
+    for axes, (name, curves) in zip(figure.subplots(1, len(_PANELS)), _PANELS, strict=True):
+        axes.set_title(name)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        drawn = {column: [row.get(column) for row in rows] for column in curves}
+        for column, values in drawn.items():
+            if any(value is not None for value in values):
+                numbers = [float("nan") if value is None else value for value in values]
+                axes.plot(epochs, numbers, marker=".", label=curves[column])
+        if len(curves) > 1:
+            axes.legend()
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=90)
+    write_atomic(file, content.getvalue())
 
 
 def _peak_memory_mb() -> int:

@@ -9,7 +9,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import RichProgressBar
 
 from rsna.config.training import TrainerSettings
-from rsna.training.callbacks.history import History, epoch_line
+from rsna.training.callbacks.history import History
 from rsna.training.callbacks.watch import LossWatch
 
 
@@ -33,7 +33,7 @@ class PlainProgress(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
             self._last = time.monotonic()
-            self._print(epoch_line(self.history.rows[-1], self.epochs))
+            self._print(_epoch_line(self.history.rows[-1], self.epochs))
 
     def _print(self, line: str) -> None:
         print(f"fold {self.fold}: {line}", flush=True)
@@ -54,3 +54,16 @@ def progress_callbacks(settings: TrainerSettings, history: History, watch: LossW
         plain = PlainProgress(history, watch, fold, settings.epochs, every_s=float("inf"))
         return [RichProgressBar(leave=False), plain]
     return [PlainProgress(history, watch, fold, settings.epochs)]
+
+
+def _epoch_line(row: dict[str, Any], epochs: int) -> str:
+    """One epoch of the history, for people."""
+    metrics = [
+        f"{label} {row[key]:.4f}"
+        for key, label in (
+            ("train_loss", "loss"), ("val_loss", "val loss"), ("val_pf1", "raw pF1"), ("val_auroc", "AUROC"),
+        )
+        if row.get(key) is not None
+    ]  # fmt: skip
+    speed = f"{row['images_per_s']:.1f} images/s, {row['waiting_for_data']:.0%} of it waiting for data"
+    return f"epoch {row['epoch'] + 1}/{epochs}, {', '.join(metrics)}, {speed}"

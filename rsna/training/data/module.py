@@ -1,6 +1,7 @@
-"""Examples as batches of prepared images and labels, resumable at any batch."""
+"""What a fold trains and validates on, as batches of prepared images and labels, resumable at any batch."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -14,19 +15,54 @@ from torch.utils.data import DataLoader, Dataset
 from rsna.config.schema import Config
 from rsna.config.settings import ConfigError
 from rsna.config.training import AugmentSettings
-from rsna.dataset.examples import Examples
+from rsna.dataset.examples import Examples, examples_of
+from rsna.dataset.table import TableError
 from rsna.dataset.targets import Target
 from rsna.prepare.cache import Cache
 from rsna.training.data.augment import Augmentation
 from rsna.training.data.batch import BatchPlan
-from rsna.training.data.fold import FoldData
-from rsna.training.data.order import make_order
-from rsna.training.data.sampler import Draw, EpochSampler, ShardSampler, image_seed
+from rsna.training.data.sampler import Draw, EpochSampler, ShardSampler, image_seed, make_order
+from rsna.training.experiment import Experiment
 
 Batch = dict[str, Tensor]
 """B examples of N images: ``images`` (N, 1, H, W) uint8 or float32 in [0, 1]; ``example`` (N,) int64, the number from
 0 to B - 1 of the example that each image belongs to, ascending; ``labels`` (B, targets) float32, NaN where missing;
 ``index`` (B,) int64, the place of each example in the fold's :class:`rsna.dataset.examples.Examples`."""
+
+
+@dataclass(frozen=True)
+class FoldData:
+    """Examples, prepared images and targets of a fold."""
+
+    training: Examples
+    """Those of the other folds, and of sets that are only trained on."""
+    validation: Examples
+    """Those of this fold."""
+    cache: Cache
+    """Prepared images of both."""
+    targets: tuple[Target, ...]
+    """In the order of the network's outputs."""
+
+
+def fold_data(experiment: Experiment, fold: int, cache: Cache) -> FoldData:
+    """Splits the table of an experiment; images that could not be prepared are on neither side.
+
+    Raises:
+        TableError: A side of the fold is empty.
+    """
+    table, folds, unit = experiment.table, experiment.folds, experiment.unit
+    prepared = set(cache)
+    frame = table.frame[table.frame["image_id"].isin(prepared)]
+    is_valid = frame["image_id"].isin(folds.loc[folds["fold"] == fold, "image_id"])
+    training, validation = [frame[~is_valid]], frame[is_valid]
+    if table.extra is not None:
+        extra = table.extra[table.extra["image_id"].isin(prepared)]
+        # The same patient may stand in two sets; it must not be learnt from while it is validated on.
+        training.append(extra[~extra["patient_id"].isin(validation["patient_id"])])
+    examples = examples_of(unit, *training)
+    if not len(examples) or validation.empty:
+        raise TableError(f"fold {fold}: {len(examples.images)} images to train on and {len(validation)} to validate on")
+    return FoldData(examples, examples_of(unit, validation), cache, experiment.targets)
 
 
 class ExampleDataset(Dataset[Batch]):
@@ -78,13 +114,7 @@ class MammogramData(LightningDataModule):
     """Training and validation batches of one fold on one rank."""
 
     def __init__(
-        self,
-        config: Config,
-        data: FoldData,
-        plan: BatchPlan,
-        rank: int = 0,
-        workers: int = 0,
-        pin_memory: bool = False,
+        self, config: Config, data: FoldData, plan: BatchPlan, rank: int = 0, workers: int = 0, pin_memory: bool = False
     ) -> None:
         super().__init__()
         _use_one_thread()

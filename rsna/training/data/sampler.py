@@ -1,13 +1,105 @@
 """Which example comes at which position of an epoch: a function of (seed, epoch, position), on any number of ranks."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from torch.utils.data import Sampler
 
+from rsna.config.settings import ConfigError
+from rsna.config.training import SamplerSettings
 from rsna.training.data.batch import BatchPlan
-from rsna.training.data.order import EpochOrder
+
+Indices = npt.NDArray[np.int64]
+"""Places of examples in :class:`rsna.dataset.examples.Examples`."""
+
+
+class EpochOrder(ABC):
+    """An example for every position of an epoch."""
+
+    length: int
+    """Positions of an epoch, a multiple of the global batch."""
+
+    def __len__(self) -> int:
+        return self.length
+
+    @abstractmethod
+    def indices(self, epoch: int) -> Indices:
+        """(length,) int64, the example at every position."""
+
+
+class ShuffledOrder(EpochOrder):
+    """Listed examples, shuffled anew each epoch.
+
+    Those beyond the last whole batch wait for another epoch. A list shorter than one batch is repeated to fill it.
+    """
+
+    def __init__(self, listed: Indices, seed: int, global_batch_size: int) -> None:
+        """Takes (n,) examples; one that is listed twice comes twice an epoch."""
+        self.listed, self.seed = listed, seed
+        self.length = max(len(listed) // global_batch_size, 1) * global_batch_size
+
+    def indices(self, epoch: int) -> Indices:
+        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.listed))
+        return self.listed[np.resize(order, self.length)]
+
+
+class BalancedOrder(EpochOrder):
+    """At least k positives in every micro-batch; no example is lost over epochs.
+
+    Where there are enough positives, every example comes once an epoch and positives are spread evenly. Where there are
+    not, negatives come once and positives as often as the batches need, no one of them twice more than another.
+    Examples that do not fill a last step wait for another epoch.
+    """
+
+    def __init__(self, positive: npt.NDArray[np.bool_], seed: int, plan: BatchPlan, least: int) -> None:
+        """Takes (n,) whether an example is a positive, and the least number of positives in a micro-batch.
+
+        Raises:
+            ConfigError: There are no positives, or no negatives.
+        """
+        self.positives, self.negatives = np.flatnonzero(positive), np.flatnonzero(~positive)
+        if not len(self.positives) or not len(self.negatives):
+            raise ConfigError(
+                f"sampler.kind: balanced needs both, and this fold trains on {len(self.positives)} positives and "
+                f"{len(self.negatives)} negatives; use plain"
+            )
+        self.seed, self.micro = seed, plan.per_device
+        in_step = plan.devices * plan.accumulate  # micro-batches
+        batches = max(len(positive) // (self.micro * in_step), 1) * in_step
+        if len(self.positives) < least * batches:
+            # Fewer places for negatives, so more batches.
+            batches = max(len(self.negatives) // ((self.micro - least) * in_step), 1) * in_step
+        self.batches = batches
+        self.length = batches * self.micro
+        share = round(self.length * len(self.positives) / len(positive))
+        self.in_epoch = max(least * batches, min(share, self.length - 1))
+
+    def indices(self, epoch: int) -> Indices:
+        generator = np.random.default_rng((self.seed, epoch))
+        rounds = -(-self.in_epoch // len(self.positives))
+        positives = np.concatenate([generator.permutation(self.positives) for _ in range(rounds)])[: self.in_epoch]
+        others = self.length - self.in_epoch
+        negatives = np.resize(generator.permutation(self.negatives), others)
+        # Each batch gets its share of positives, the first ones of a random order one more where it does not divide.
+        share = np.full(self.batches, self.in_epoch // self.batches)
+        share[generator.permutation(self.batches)[: self.in_epoch % self.batches]] += 1
+        place = np.arange(self.micro) < share[:, None]  # (batches, micro)
+        order = np.empty((self.batches, self.micro), dtype=np.int64)
+        order[place], order[~place] = positives, negatives
+        return generator.permuted(order, axis=1).reshape(-1)
+
+
+def make_order(positive: npt.NDArray[np.bool_], settings: SamplerSettings, seed: int, plan: BatchPlan) -> EpochOrder:
+    """The order that ``settings`` ask for, over (n,) whether each example is a positive."""
+    if settings.kind == "balanced":
+        return BalancedOrder(positive, seed, plan, settings.positives)
+    listed = np.arange(len(positive))
+    if settings.kind == "repeated":
+        listed = np.repeat(listed, np.where(positive, settings.repeats, 1))
+    return ShuffledOrder(listed, seed, plan.devices * plan.per_device * plan.accumulate)
 
 
 @dataclass(frozen=True)

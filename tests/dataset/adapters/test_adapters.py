@@ -40,6 +40,7 @@ def read(root, split):
     )
     if (table["finding"] != "unread").all():
         frame["cancer"] = table["finding"].map({"malignant": 1.0, "benign": 0.0})
+    frame = frame[frame["finding"] != "withdrawn"]
     return Listing(frame, root / "clinic.txt", notes=("side is taken from the file's name",))
 '''
 
@@ -84,6 +85,17 @@ def test_an_audit_looks_at_it_too(clinic, tmp_path):
     report = audit(clinic, tmp_path / "out", PreprocessSettings(), sheet_images=0, workers=1)
     assert report.images["image_id"].tolist() == ["c1l", "c1r", "c2l", "c2r"]
     assert "row without a file" in set(report.issues["kind"])
+
+
+def test_rows_that_an_adapter_leaves_out_do_not_shift_what_an_audit_says_of_the_others(clinic, tmp_path):
+    (clinic / "clinic.txt").write_text("c1 l withdrawn\nc1 r benign\nc2 l malignant\nc2 r malignant\n")
+    (clinic / "c2_r.dcm").write_bytes((clinic / "c2_l.dcm").read_bytes())
+    (clinic / "c1_r.dcm").write_text("no image")
+    report = audit(clinic, tmp_path / "out", PreprocessSettings(), sheet_images=0, workers=1)
+    issues = report.issues.set_index("kind")["id"]
+    assert issues["unreadable"] == "c1r"
+    assert issues["equal pixels"] == "c2l = c2r"
+    assert report.images["header_patient_id"].tolist() == ["", "c2", "c2"]
 
 
 def test_a_table_that_somebody_wrote_wins_and_two_public_layouts_are_refused(clinic):

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from rsna.training.data.batch import plan_batch
-from rsna.training.data.fold import fold_data
-from rsna.training.data.module import MammogramData, as_grey, collate
+from rsna.training.data.module import MammogramData, as_grey, collate, fold_data
 from rsna.training.data.sampler import Draw, image_seed
 from rsna.training.experiment import resolve
 from tests.training.tiny import first_fold, tiny_config

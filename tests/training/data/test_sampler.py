@@ -1,13 +1,19 @@
-"""What comes at which position of an epoch is a function of (seed, epoch, position), on any number of ranks."""
+"""What comes at which position of an epoch is a function of (seed, epoch, position), on any number of ranks;
+each kind of sampling keeps its promise in every epoch, and loses no image over epochs."""
 
 import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from rsna.config.settings import ConfigError
+from rsna.config.training import SamplerSettings
 from rsna.training.data.batch import BatchPlan
-from rsna.training.data.order import ShuffledOrder
-from rsna.training.data.sampler import EpochSampler, ShardSampler
+from rsna.training.data.sampler import BalancedOrder, EpochSampler, ShardSampler, ShuffledOrder, make_order
+
+PLAN = BatchPlan(2, 8, 1)
 
 
 def sampler(n, seed, world, micro, rank=0, global_batch=16):
@@ -56,3 +62,71 @@ def test_validation_covers_every_row_with_as_many_batches_a_rank(n, world):
     shards = [list(ShardSampler(n, 4, rank, world)) for rank in range(world)]
     assert {draw.index for shard in shards for batch in shard for draw in batch} == set(range(n))
     assert len({len(shard) for shard in shards}) == 1
+
+
+def mask(positives, n):
+    return np.arange(n) % n < positives
+
+
+def kind(name, **more):
+    return SamplerSettings(kind=name, **more)
+
+
+@pytest.mark.parametrize("name", ["plain", "balanced", "repeated"])
+def test_orders_are_functions_of_seed_and_epoch(name):
+    positive = mask(7, 100)
+    orders = [make_order(positive, kind(name), seed, PLAN).indices(epoch) for seed, epoch in ((0, 0), (0, 1), (1, 0))]
+    np.testing.assert_array_equal(orders[0], make_order(positive, kind(name), 0, PLAN).indices(0))
+    assert not np.array_equal(orders[0], orders[1])
+    assert not np.array_equal(orders[0], orders[2])
+
+
+@pytest.mark.parametrize("name", ["plain", "balanced", "repeated"])
+def test_no_image_is_lost_over_epochs(name):
+    order = make_order(mask(7, 100), kind(name), 0, PLAN)
+    assert {int(row) for epoch in range(20) for row in order.indices(epoch)} == set(range(100))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(2, 300), st.floats(0.01, 0.99), st.integers(1, 3), st.sampled_from([4, 8]),
+    st.integers(1, 2), st.integers(1, 3), st.integers(0, 5),
+)  # fmt: skip
+def test_balanced_batches_hold_their_positives_on_every_rank(n, share, least, micro, devices, accumulate, epoch):
+    positives = min(max(round(n * share), 1), n - 1)
+    plan = BatchPlan(devices, micro, accumulate)
+    order = BalancedOrder(mask(positives, n), 0, plan, least)
+    rows = order.indices(epoch)
+    assert len(rows) == len(order)
+    assert len(rows) % (micro * devices * accumulate) == 0
+    batches = rows.reshape(-1, micro) < positives
+    assert (batches.sum(1) >= least).all()
+    assert batches.sum(1).max() - batches.sum(1).min() <= 1
+    counts = np.bincount(rows[rows < positives], minlength=positives)
+    assert counts.max() - counts.min() <= 1
+
+
+def test_with_few_positives_an_epoch_still_holds_almost_every_negative_once():
+    rows = make_order(mask(5, 500), kind("balanced"), 0, PLAN).indices(0)
+    negatives = rows[rows >= 5]
+    assert len(set(negatives)) == len(negatives) > 495 - 14
+
+
+def test_with_enough_positives_no_image_comes_twice():
+    rows = make_order(mask(40, 96), kind("balanced"), 0, PLAN).indices(0)
+    assert sorted(rows) == list(range(96))
+
+
+def test_repeated_positives_come_that_often_and_others_once():
+    rows = make_order(mask(4, 16), kind("repeated", repeats=5), 0, BatchPlan(1, 4, 1)).indices(0)
+    assert np.bincount(rows).tolist() == [5] * 4 + [1] * 12
+
+
+def test_a_set_smaller_than_a_batch_fills_it():
+    assert set(ShuffledOrder(np.arange(5), 0, 16).indices(0)) == set(range(5))
+
+
+@pytest.mark.parametrize("positives", [0, 10])
+def test_balanced_batches_need_both(positives):
+    with pytest.raises(ConfigError, match=r"sampler\.kind: balanced needs both"):
+        make_order(mask(positives, 10), kind("balanced"), 0, PLAN)

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rsna.dataset.limit import limit_table
 from rsna.dataset.source import load_table
-from rsna.dataset.table import ImageTable, TableError
+from rsna.dataset.table import ImageTable, TableError, limit_table
 from tests.dataset.sets import make_set, rows
 
 

@@ -8,8 +8,7 @@ import pytest
 
 from rsna.config.data import DataSettings, PreprocessSettings
 from rsna.config.schema import Config, PrepareSettings
-from rsna.dataset.prepare_set import prepare_set
-from rsna.dataset.source import load_table
+from rsna.dataset.source import load_table, prepare_set
 from rsna.prepare.table import PrepareError
 from tests.prepare.files import write_set
 

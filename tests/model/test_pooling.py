@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from rsna.config.model import ModelSettings
-from rsna.model.fusion import MeanFusion
 from rsna.model.network import build_model
+from rsna.model.pooling import MeanFusion
 
 
 @pytest.fixture(scope="module")

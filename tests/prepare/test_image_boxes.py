@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from rsna.config.settings import ConfigError
-from rsna.prepare.boxes import read_boxes
+from rsna.prepare.image import read_boxes
 
 
 def test_boxes_are_read_and_other_columns_left_alone(tmp_path: Path) -> None:

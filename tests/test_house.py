@@ -1,0 +1,78 @@
+"""The house as docs/architecture.md has it: rooms that one can take in, words that are the field's."""
+
+import ast
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted((ROOT / "rsna").rglob("*.py"))
+ROOMS = sorted({file.relative_to(ROOT / "rsna").parts[0] for file in FILES if file.parent != ROOT / "rsna"})
+
+RETIRED = (
+    "ledger", "lies_at", "hang_up", "bury", "last_words", "farewell", "tired", "lesser", "own_words", "recipe",
+)  # fmt: skip
+"""Words that stood for something that has a term: parts of identifiers, singular."""
+
+
+def lines(file: Path) -> int:
+    return file.read_text().count("\n")
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_can_be_taken_in(room):
+    folder = ROOT / "rsna" / room
+    for place in {folder, *(file.parent for file in folder.rglob("*.py"))}:
+        assert len(list(place.glob("*.py"))) <= 18, f"{place}: split it by what its files are about"
+    share = sum(lines(file) for file in folder.rglob("*.py")) / sum(map(lines, FILES))
+    assert share <= 0.12, f"rsna/{room} holds {share:.1%} of the lines"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_file_tells_one_story_and_says_which(file):
+    tree = ast.parse(file.read_text())
+    assert lines(file) <= 400
+    said = ast.get_docstring(tree)
+    assert said or not tree.body, "a module says in a line what it holds"
+    assert not re.search(r"TODO|FIXME|beyond the obvious", file.read_text())
+    long = [
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno - _docstring_lines(node) > 60
+    ]
+    assert not long, f"longer than 60 lines: {long}"
+
+
+def _docstring_lines(node: ast.FunctionDef) -> int:
+    first = node.body[0]
+    return first.end_lineno - first.lineno + 1 if ast.get_docstring(node) else 0
+
+
+@pytest.mark.parametrize("word", RETIRED)
+def test_words_that_have_a_term_are_not_names(word):
+    names = Counter(
+        name
+        for file in FILES
+        for node in ast.walk(ast.parse(file.read_text()))
+        for name in (getattr(node, "name", None), getattr(node, "id", None), getattr(node, "arg", None))
+        if isinstance(name, str) and re.search(rf"(^|_){word}s?($|_)", name.lower())
+    )
+    assert not names
+
+
+def test_every_room_stands_in_the_architecture_and_in_a_layer():
+    architecture = (ROOT / "docs" / "architecture.md").read_text()
+    layers = (ROOT / "pyproject.toml").read_text()
+    for room in ROOMS:
+        assert f"| `{room}/` |" in architecture
+        assert f'\n  "{room}",\n' in layers
+
+
+def test_every_document_that_is_named_is_there():
+    pages = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
+    pages += (ROOT / "docs").rglob("*.md")
+    for page in pages:
+        for link in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page}: {link}"
