@@ -25,33 +25,37 @@ class JobError(RuntimeError):
 @verb("train", configured=True)
 def _train(arguments: Sequence[str]) -> int:
     """Train folds of an experiment, predict them out of fold, score pF1 by breast."""
+    from rsna.config.compose import compose, is_sweep, read_arguments
+
+    flags, overrides, _ = read_arguments(arguments)
+    if is_sweep(flags, overrides):
+        return _sweep(arguments)
+    config = compose(arguments)
+    # torch is imported after the command line is read: what is mistyped is said at once.
+    from rsna.training.run import train
+
+    train(config)
+    return 0
+
+
+def _sweep(arguments: Sequence[str]) -> int:
+    """Trains the jobs of a sweep by Hydra's sweeper and launcher. One that fails is said, and the others go on."""
     from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
 
     from rsna.config.compose import freeze, read_arguments, run_hydra
 
     flags, overrides, said = read_arguments(arguments)
-    # torch is imported after the command line is read: what is mistyped is said at once.
-    from rsna.training.ranks import is_first_rank
-    from rsna.training.run import train
-
-    if said and is_first_rank():
+    if said:
         print(said, file=sys.stderr, flush=True)
-    failed: list[Exception] = []
 
     def job(composed: Any) -> float | None:
-        """One job; of a sweep perhaps in a process of its own."""
+        """One job, perhaps in a process of its own or on another machine."""
+        from rsna.training.run import train
+
         about = HydraConfig.get()
-        swept = about.mode == RunMode.MULTIRUN
         try:
-            config = freeze(composed)
-            if swept:
-                config = with_own_run(config, composed, overrides, about.overrides.task)
-            return train(config).objective
+            return train(with_own_run(freeze(composed), composed, overrides, about.overrides.task)).objective
         except Exception as error:
-            if not swept:
-                failed.append(error)  # raised below; Hydra would add words of its own
-                return None
             message = f"job {about.job.num} ({' '.join(about.overrides.task)}) failed: {error}"
             print(f"rsna train: {message}", file=sys.stderr, flush=True)
             if not speaks_for_itself(error):
@@ -63,8 +67,6 @@ def _train(arguments: Sequence[str]) -> int:
     except JobError as first:
         print(f"rsna train: the sweep is done, but not all of it; first {first}", file=sys.stderr)
         return 1
-    if failed:
-        raise failed[0]
     return 0
 
 

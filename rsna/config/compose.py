@@ -40,20 +40,26 @@ def groups() -> dict[str, dict[str, str]]:
 
 
 def compose(arguments: Sequence[str]) -> Config:
-    """Composes conf/ with ``key=value`` overrides, as train.py does, for every other verb that needs a configuration.
+    """Composes conf/ with ``key=value`` overrides, for every verb that needs a configuration.
 
     Raises:
-        ConfigError: A misspelt key, an unknown group, a value that is not allowed.
+        ConfigError: A misspelt key, an unknown group, a value that is not allowed, a sweep.
     """
     found: list[Any] = []
     flags, overrides, said = read_arguments(arguments)
-    require(not {"-m", "--multirun"} & set(flags), "-m: train.py alone sweeps; give one configuration")
-    if said:
+    require(not is_sweep(flags, overrides), "-m: train.py alone sweeps; give one configuration")
+    if said and os.environ.get("RANK", "0") == "0":  # of torchrun's processes the first one speaks
         print(said, file=sys.stderr)
     run_hydra(flags, overrides, lambda composed: found.append(composed))  # no method: Hydra looks for a function's file
     if not found:
         sys.exit(0)  # --cfg and its like print and do nothing
     return freeze(found[0])
+
+
+def is_sweep(flags: Sequence[str], overrides: Sequence[str]) -> bool:
+    """Whether a command line asks for several jobs."""
+    mode = any(override.lower().startswith("hydra.mode=multirun") for override in overrides)
+    return mode or bool({"-m", "--multirun"} & set(flags))
 
 
 def run_hydra(flags: Sequence[str], overrides: Sequence[str], task: Callable[[Any], Any]) -> None:
