@@ -14,9 +14,9 @@ from rsna.config.schema import Config
 from rsna.dataset.examples import Examples
 from rsna.dataset.targets import Target
 from rsna.evaluation.evaluate import evaluate
+from rsna.model.average import MovingAverage
 from rsna.model.heads import probabilities
 from rsna.model.network import MammogramNet, to_unit
-from rsna.training.average import MovingAverage
 from rsna.training.data.module import Batch
 from rsna.training.data.sampler import draw_seed
 from rsna.training.losses import mixed_loss, target_loss

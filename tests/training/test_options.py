@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 
 from rsna.config.training import LossSettings
 from rsna.dataset.targets import get_targets
+from rsna.model.average import MovingAverage
 from rsna.model.heads import output_count
 from rsna.model.network import build_model
-from rsna.training.average import MovingAverage
 from rsna.training.callbacks.checkpoints import average_weights
 from rsna.training.data.batch import plan_batch
 from rsna.training.fit import data_module, lay_out
