@@ -129,7 +129,7 @@ def _measure(part: str, config: Config, options: argparse.Namespace) -> dict[str
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", help="write the figures to this file")
+    parser.add_argument("--json", help="write the rates to this file")
     parser.add_argument("--size", type=int, nargs=2, default=[1024, 512], help="rows and columns, pixels")
     parser.add_argument("--batch", type=int, help="images per step: 8 on a GPU, 2 on a CPU")
     parser.add_argument("--steps", type=int, help="steps that are timed: 60 on a GPU, 8 on a CPU")

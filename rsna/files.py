@@ -72,7 +72,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         at = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise FileError(f"{path}{at}: is not YAML: {error.problem}; mend the file or copy it again") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise FileError(f"{path}: is not YAML: {str(error).splitlines()[0]}; copy the file again") from error
+        raise FileError(f"{path}: is not YAML: {first_line(error)}; copy the file again") from error
     if not isinstance(value, dict):
         raise FileError(f"{path}: holds no keys with values, so it was cut off or replaced; copy the file again")
     return value
@@ -94,6 +94,11 @@ def fingerprint(path: str | Path) -> str:
             content.seek(max(size - _SAMPLE_BYTES, 0) * number // (_SAMPLES - 1))
             digest.update(content.read(_SAMPLE_BYTES))
     return f"{size}-{digest.hexdigest()[:16]}"
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    return next(iter(str(error).splitlines()), "no message")
 
 
 def sha256(path: str | Path) -> str:

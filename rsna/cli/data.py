@@ -65,8 +65,16 @@ def _browse(overrides: Sequence[str], options: BrowseOptions) -> None:
         from rsna.audit.browse import browse
         from rsna.dataset.source import load_data
 
-        frame = load_data(config.data).frame
-        print(browse(frame, config.preprocess, options.out, n=options.n or None, seed=options.seed).text())
+        report = browse(
+            load_data(config.data).frame,
+            config.preprocess,
+            options.out,
+            n=options.n or None,
+            seed=options.seed,
+            workers=config.prepare.workers,
+            file_timeout=config.prepare.file_timeout,
+        )
+        print(report.text())
 
 
 @verb("audit", AuditOptions)

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 from rsna.config.data import DATA_VARIABLE, DEFAULT_ROOT
 from rsna.config.schema import Config
 from rsna.config.settings import ConfigError, fields_of, from_mapping, is_group, require, to_mapping, unknown_key
+from rsna.files import first_line
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 _NO_TEXT = re.compile(r"[+-]?[\d._]*\d[\d._]*(e[+-]?\d+)?|[+-]?inf|nan|true|false", re.IGNORECASE)
@@ -184,7 +185,7 @@ def _fit_override(argument: str, kind: Any) -> str:
         OverridesParser.create().parse_override(argument)
     except HydraException as error:
         if not text:
-            raise ConfigError(f"{argument}: Hydra cannot read this value: {str(error).splitlines()[0]}") from None
+            raise ConfigError(f"{argument}: Hydra cannot read this value: {first_line(error)}") from None
         items = [item.strip(" '\"") for item in (value.strip("[]").split(",") if listed else [value])]
         quoted = ",".join(f'"{item}"' for item in items)
         raise ConfigError(

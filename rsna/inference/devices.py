@@ -8,6 +8,7 @@ import logging
 import torch
 
 from rsna.config.training import Precision, WantedPrecision
+from rsna.files import first_line
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ def _works(device: torch.device) -> bool:
     try:
         torch.nn.functional.conv2d(torch.ones(1, 1, 8, 8, device=device), torch.ones(1, 1, 3, 3, device=device)).cpu()
     except RuntimeError as error:
-        log.warning("%s is left out: %s", device, next(iter(str(error).splitlines()), "it fails"))
+        log.warning("%s is left out: %s", device, first_line(error))
         return False
     return True
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from rsna.config.data import PreprocessSettings
+from rsna.files import first_line
 from rsna.inference.networks import Networks, count_that_fits, stack_examples
 from rsna.inference.pass_plan import Pace, PassPlan
 from rsna.parallel.engine import Outcome
@@ -244,7 +245,7 @@ class _Device:
                     with contextlib.suppress(RuntimeError):  # of a device that is broken altogether
                         torch.cuda.empty_cache()
                     continue
-                message = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+                message = f"{type(error).__name__}: {first_line(error)}"
                 results += [message] * len(part)
             else:
                 results += [logits[:, number] for number in range(len(part))]

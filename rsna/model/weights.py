@@ -13,6 +13,7 @@ from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from rsna.config.settings import ConfigError
+from rsna.files import first_line
 
 _WRAPPERS = ("state_dict", "model", "model_state", "state_dict_ema", "model_ema")
 """Keys under which training frameworks store the state dict within a checkpoint."""
@@ -46,7 +47,7 @@ def pretrained_backbone(name: str, options: Mapping[str, Any]) -> nn.Module:
         # The hub's client raises some twenty classes, of its own and of its HTTP library, for "no network".
         raise ConfigError(
             f"model.pretrained: the weights of {name} could not be fetched ({type(error).__name__}: "
-            f"{str(error).splitlines()[0] if str(error) else 'no message'}). Give a file with model.pretrained=false "
+            f"{first_line(error)}). Give a file with model.pretrained=false "
             "model.weights=FILE, or start from scratch with model.pretrained=false"
         ) from error
     return backbone

@@ -17,6 +17,7 @@ from rsna.evaluation.checks import PredictionError
 from rsna.evaluation.evaluate import Evaluation, evaluate
 from rsna.evaluation.predictions import read_predictions
 from rsna.evaluation.tables import html_table, number
+from rsna.files import first_line
 from rsna.runs import schema
 from rsna.runs.errors import RunError
 from rsna.runs.lb_scores import LbScores, read_scores
@@ -236,7 +237,7 @@ def _check_oof(file: Path) -> None:
     except FileNotFoundError as error:
         raise RunError(f"{file}: is missing beside metrics.json; copy it again") from error
     except (ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise RunError(f"{file}: cannot be read: {reason}; copy it again, or train the fold again") from error
     if lacking := {"patient_id", "prediction_id", "fold"} - columns:
         raise RunError(f"{file}: holds no out-of-fold predictions: no column {', '.join(sorted(lacking))}")

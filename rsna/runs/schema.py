@@ -29,6 +29,8 @@ BUNDLE_FORMAT = 3
 CONFIG, FOLDS, RECORD, CV = "config.yaml", "folds.csv", "run.json", "cv"
 """In a run folder."""
 OOF, METRICS, WEIGHTS, HISTORY, LB = "oof.parquet", "metrics.json", "model.safetensors", "history.csv", "lb.json"
+MLFLOW = "mlflow.db"
+"""Beside the runs: the database that mirrors them."""
 """In its fold folders and in cv/."""
 BUNDLE, CARD = "bundle.json", "README.md"
 """In a bundle."""

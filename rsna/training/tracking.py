@@ -10,11 +10,8 @@ import pandas as pd
 
 from rsna.config.schema import Config
 from rsna.config.settings import flatten, to_mapping
-from rsna.files import read_json
-from rsna.runs.schema import CV, HISTORY, METRICS, OOF
-from rsna.training.callbacks.checkpoints import first_line
-
-STORE = "mlflow.db"
+from rsna.files import first_line, read_json
+from rsna.runs.schema import CV, HISTORY, METRICS, MLFLOW, OOF
 
 
 def track(config: Config, run: Path, folder: Path) -> None:
@@ -54,8 +51,8 @@ def _mlflow_run(config: Config, run: Path, name: str) -> Iterator[Any]:
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     root = run.parent.resolve()
     # Two processes on a fresh store race in its first migration.
-    with FileLock(root / f".{STORE}.lock"):
-        mlflow.set_tracking_uri(f"sqlite:///{root / STORE}")
+    with FileLock(root / f".{MLFLOW}.lock"):
+        mlflow.set_tracking_uri(f"sqlite:///{root / MLFLOW}")
         experiment = mlflow.get_experiment_by_name(config.name)
         if experiment is None:
             mlflow.create_experiment(config.name, artifact_location=(root / "mlflow").as_uri())

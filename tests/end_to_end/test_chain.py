@@ -1,4 +1,4 @@
-"""The whole chain on a small sample: DICOM → folds → training → out-of-fold figures → submission → ranking."""
+"""The whole chain on a small sample: DICOM → folds → training → out-of-fold metrics → submission → ranking."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A run is scored on another labelled folder in the table of out-of-fold figures."""
+"""A run is scored on another labelled folder in the table of out-of-fold metrics."""
 
 import re
 

@@ -111,8 +111,8 @@ def test_the_best_epoch_counts_where_asked_and_every_table_says_so(plain, tiny, 
     train_with(tiny, checkpoint="best")
     assert "checkpoint=best chose the epoch on the very fold that is reported" in capsys.readouterr().out
     assert same(trained(tiny), trained(plain))
-    figures = [float(row["val_pf1"]) for row in rows(tiny)]
-    best = figures.index(max(figures)) + 1
+    values = [float(row["val_pf1"]) for row in rows(tiny)]
+    best = values.index(max(values)) + 1
     (file,) = (fold(tiny) / "checkpoints").glob("epoch*.safetensors")
     assert file.name == f"epoch{best:04d}.safetensors"
     assert same(counted(tiny), load_file(file))
@@ -195,8 +195,8 @@ def test_an_option_changes_its_part_of_the_first_step_and_no_other(prepared, opt
 def test_soups_of_the_best_take_the_best_epochs(plain, tiny):
     train_with(tiny, checkpoint="best", soup=2)
     assert same(trained(tiny), trained(plain))
-    figures = [float(row["val_pf1"]) for row in rows(tiny)]
-    best = sorted(sorted(range(3), key=lambda epoch: -figures[epoch])[:2])
+    values = [float(row["val_pf1"]) for row in rows(tiny)]
+    best = sorted(sorted(range(3), key=lambda epoch: -values[epoch])[:2])
     files = sorted((fold(tiny) / "checkpoints").glob("epoch*.safetensors"))
     assert [file.name for file in files] == [f"epoch{epoch + 1:04d}.safetensors" for epoch in best]
     first, second = map(load_file, files)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from rsna.config.schema import Config
-from rsna.files import atomic_path
+from rsna.files import atomic_path, first_line
 from rsna.training.callbacks.watch import LossWatch
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
@@ -188,11 +188,6 @@ def average_weights(files: Sequence[Path]) -> dict[str, Tensor]:
             if not floating:
                 total[key] = value
     return {key: (value / len(files)).float() if value.is_floating_point() else value for key, value in total.items()}
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, in one line."""
-    return next(iter(str(error).splitlines()), "")
 
 
 def _not_written(file: Path, error: Exception) -> CheckpointError:
