@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rsna.cli.verb import verb
-from rsna.config.settings import ConfigError
+from rsna.config.settings import ConfigError, unless_auto
 from rsna.config.verbs import AuditOptions, BrowseOptions, FoldsCheckOptions, FoldsMakeOptions, TableOptions
 
 
@@ -71,7 +71,7 @@ def _browse(overrides: Sequence[str], options: BrowseOptions) -> None:
             options.out,
             n=options.n or None,
             seed=options.seed,
-            workers=config.prepare.workers,
+            workers=unless_auto(config.prepare.workers),
             file_timeout=config.prepare.file_timeout,
         )
         print(report.text())
@@ -92,7 +92,7 @@ def _audit(options: AuditOptions) -> None:
         options.out,
         PreprocessSettings(),
         sheet_images=options.sheet_images,
-        workers=options.workers,
+        workers=unless_auto(options.workers),
         file_timeout=options.file_timeout,
     )
     print(report.text(), end="")

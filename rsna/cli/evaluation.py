@@ -27,17 +27,18 @@ def _evaluate(options: EvaluateOptions) -> None:
     from rsna.evaluation.slices import slices
     from rsna.files import write_json
 
+    aggregate = None if options.aggregate == "auto" else options.aggregate
     if options.run:
         # All are read ahead of the first table: a torn one is said at once.
-        sources = {name: _read_run(name, options.aggregate) for name in options.run}
+        sources = {name: _read_run(name, aggregate) for name in options.run}
     else:
         images = read_predictions(Path(options.predictions), Path(options.labels) if options.labels else None)
-        sources = {options.predictions: _Predictions(images, options.sampling, options.aggregate or "mean")}
+        sources = {options.predictions: _Predictions(images, options.sampling, aggregate or "mean")}
     results: dict[str, dict[str, object]] = {}
     for name, source in sources.items():
         found = evaluate(
             source.images,
-            options.aggregate or source.aggregate,
+            aggregate or source.aggregate,
             prevalence=options.prevalence,
             sampling=source.sampling,
             probabilities=not options.ranks,
@@ -68,25 +69,26 @@ def _ensemble(options: EnsembleOptions) -> None:
     from rsna.evaluation.predictions import read_predictions
     from rsna.files import write_json
 
+    aggregate = None if options.aggregate == "auto" else options.aggregate
     labels = Path(options.labels) if options.labels else None
     members, runs = {}, {}
     for name in options.run:
         if name.endswith((".csv", ".csv.gz", ".parquet")):
             members[name] = read_predictions(Path(name), labels)
         else:
-            runs[name] = _read_run(name, options.aggregate)
+            runs[name] = _read_run(name, aggregate)
             members[name] = runs[name].images
     samplings = {run.sampling for run in runs.values()} or {options.sampling}
     if len(samplings) > 1:
         raise ConfigError(f"run: these are sampled differently ({', '.join(sorted(samplings))}) and cannot be joined")
     own = {run.aggregate for run in runs.values()} or {"mean"}
-    if options.aggregate is None and len(own) > 1:
+    if aggregate is None and len(own) > 1:
         said = ", ".join(f"{name}: {run.aggregate}" for name, run in runs.items())
         raise ConfigError(f"run: these make breasts of images differently ({said}); say how with aggregate=…")
     found = ensemble(
         members,
         options.method,
-        options.aggregate or own.pop(),
+        aggregate or own.pop(),
         ranks=options.ranks,
         prevalence=options.prevalence,
         sampling=samplings.pop(),

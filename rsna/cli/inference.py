@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from rsna.cli.verb import verb
+from rsna.config.settings import unless_auto
 from rsna.config.verbs import BundleMakeOptions, BundleVerifyOptions, ExportOptions, InferOptions, PredictOptions
 
 
@@ -32,7 +33,7 @@ def _predict(options: PredictOptions) -> int:
 
     if not Path(options.input).expanduser().exists():
         raise TableError(f"input={options.input}: there is no such file or folder")
-    with Predictor(options.run, backend=options.backend, workers=options.workers) as predictor:
+    with Predictor(options.run, backend=options.backend, workers=unless_auto(options.workers)) as predictor:
         found = predictor.predict(options.input)
     print(found.table() if options.format == "table" else json.dumps(found.to_dict(), indent=2))
     return 1 if found.failures else 0

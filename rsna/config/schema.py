@@ -7,7 +7,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat
 
 from rsna.config.data import Aggregate, DataSettings, FolderName, FoldSettings, PreprocessSettings, TargetName
 from rsna.config.model import ModelSettings
-from rsna.config.settings import AtLeastOne, Fraction, require, settings
+from rsna.config.settings import AtLeastOne, Auto, Fraction, require, settings
 from rsna.config.training import AugmentSettings, LossSettings, OptimSettings, SamplerSettings, TrainerSettings
 
 
@@ -27,8 +27,8 @@ class EvaluationSettings:
 class PrepareSettings:
     """How the cache is filled; nothing here changes a pixel."""
 
-    workers: AtLeastOne | None = None
-    """Preparing processes; null is one a core."""
+    workers: AtLeastOne | Auto = "auto"
+    """Preparing processes; auto is one a core."""
     file_timeout: PositiveFloat = 60.0
     """Seconds after which a file counts as failed."""
     max_failed: Fraction = 0.01

@@ -26,6 +26,8 @@ Kind = tuple[Any, tuple[Any, ...]]
 """One of the types that a field may have, with its limits."""
 
 AtLeastOne = Annotated[int, Field(ge=1)]
+Auto = Literal["auto"]
+"""What a key is given where the program chooses; see :func:`unless_auto`."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
 
@@ -154,6 +156,11 @@ def unknown_key(key: str, part: str, known: Iterable[str]) -> ConfigError:
     near = difflib.get_close_matches(part, list(known), n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known keys: {', '.join(known)}"
     return ConfigError(f"{key}: there is no such key; {hint}")
+
+
+def unless_auto(value: T | Auto) -> T | None:
+    """A key's value, None where the program chooses."""
+    return None if value == "auto" else value
 
 
 def require(condition: bool, message: str) -> None:

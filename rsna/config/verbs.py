@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat
 
 from rsna.config.data import Aggregate, NumberOfFolds, Sampling
-from rsna.config.settings import AtLeastOne, Fraction, require, settings
+from rsna.config.settings import AtLeastOne, Auto, Fraction, require, settings
 
 
 def _distinct(run: tuple[str, ...]) -> tuple[str, ...]:
@@ -26,13 +26,13 @@ Backend = Literal["torch", "onnxruntime"]
 BackendKey = Annotated[Backend, Field(description="torch, or onnxruntime with what `rsna export` wrote.")]
 ModelKey = Annotated[str, Field(description="Run folder, or bundle (folder, .zip or .tar).")]
 FoldsKey = Annotated[tuple[int, ...], Field(description="Folds to use; every trained one where empty.")]
-WorkersKey = Annotated[AtLeastOne | None, Field(description="Preparing processes; null is one a core.")]
+WorkersKey = Annotated[AtLeastOne | Auto, Field(description="Preparing processes; auto is one a core.")]
 TimeoutKey = Annotated[PositiveFloat, Field(description="Seconds after which a file is given up as unreadable.")]
 AverageKey = Annotated[Literal["logits", "probabilities"], Field(description="What is averaged over the folds.")]
 # The threshold was chosen on out-of-fold predictions, so by default new images are predicted as those were.
 FlipKey = Annotated[
-    bool | None,
-    Field(description="Predict mirrored images, too, in twice the time, and average; null does as it was out of fold."),
+    bool | Auto,
+    Field(description="Predict mirrored images, too, in twice the time, and average; auto does as it was out of fold."),
 ]
 RunsKey = Annotated[str, Field(description="Folder that holds run folders.")]
 DistinctRuns = Annotated[tuple[str, ...], AfterValidator(_distinct)]
@@ -49,11 +49,11 @@ class InferOptions:
     """Submission to write; images, breasts, failures and progress are written beside it."""
     folds: FoldsKey = ()
     average: AverageKey = "logits"
-    flip: FlipKey = None
+    flip: FlipKey = "auto"
     submit: Literal["threshold", "probability"] = "threshold"
     """Column cancer: 0 or 1 at the threshold, or the probability."""
-    threshold: Fraction | None = None
-    """Threshold; the one chosen out of fold where null."""
+    threshold: Fraction | Auto = "auto"
+    """Threshold; auto is the one chosen out of fold."""
     time_budget: str = ""
     """Time in which the submission must be done: 8h, 45m, 90s; flip, then folds are dropped to keep it."""
     strict: bool = False
@@ -63,7 +63,7 @@ class InferOptions:
     """Images per forward pass; halved where memory runs out."""
     compile: bool = False
     """Compile the networks: minutes at the start, faster afterwards on a GPU."""
-    workers: WorkersKey = None
+    workers: WorkersKey = "auto"
     file_timeout: TimeoutKey = 60.0
 
     def __post_init__(self) -> None:
@@ -87,7 +87,7 @@ class PredictOptions:
     format: Literal["table", "json"] = "table"
     """Text for people, or JSON for programs."""
     backend: BackendKey = "torch"
-    workers: WorkersKey = None
+    workers: WorkersKey = "auto"
 
 
 @settings
@@ -157,7 +157,7 @@ class AuditOptions:
     """Folder for audit.txt, images.csv, issues.csv and sheets of prepared images, a machine each."""
     sheet_images: NonNegativeInt = 12
     """Images shown of each machine; 0 draws no sheets."""
-    workers: WorkersKey = None
+    workers: WorkersKey = "auto"
     file_timeout: TimeoutKey = 60.0
 
 
@@ -207,8 +207,8 @@ class EvaluateOptions:
     """Instead of runs: CSV or Parquet with image_id or prediction_id and probability, of whatever origin."""
     labels: str = ""
     """CSV with the labels of predictions=, as the competition's train.csv."""
-    aggregate: Aggregate | None = None
-    """Breast probability from its images'; null is the run's own, and mean for files."""
+    aggregate: Aggregate | Auto = "auto"
+    """Breast probability from its images'; auto is the run's own, and mean for files."""
     prevalence: float | None = None
     """Share of positive breasts to reweight the negatives to, on enriched sets alone; screening has 0.021."""
     sampling: Sampling = "population"
@@ -238,8 +238,8 @@ class EnsembleOptions:
     """CSV with the labels, where some are files without them."""
     method: Literal["mean", "logit_mean", "rank_mean", "weights"] = "logit_mean"
     """Mean of probabilities, of logits, of ranks, or weights fitted on the other folds."""
-    aggregate: Aggregate | None = None
-    """Breast probability from its images', in each member; null is the runs' own, and mean where all are files."""
+    aggregate: Aggregate | Auto = "auto"
+    """Breast probability from its images', in each member; auto is the runs' own, and mean where all are files."""
     ranks: tuple[str, ...] = ()
     """Members that hold ranks or the like, which only order breasts: leaves out what needs probabilities."""
     prevalence: float | None = None
@@ -274,12 +274,12 @@ class ValidateOptions:
     sampling: Sampling = "population"
     """Whether the share of positives in this set means anything."""
     average: AverageKey = "logits"
-    flip: FlipKey = None
+    flip: FlipKey = "auto"
     resamples: Annotated[int, Field(ge=100)] = 2000
     """Patient-level bootstrap resamples behind every interval."""
     batch_size: AtLeastOne = 16
     """Images per forward pass."""
-    workers: WorkersKey = None
+    workers: WorkersKey = "auto"
     out: str = ""
     """Predictions, a row an image, as .csv or .parquet; empty writes none."""
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from rsna.config.data import DataSettings, Split, require_data
 from rsna.config.schema import Config
+from rsna.config.settings import unless_auto
 from rsna.dataset.adapters import competition, find_adapter
 from rsna.dataset.table import REQUIRED, ImageTable, TableError, check_frame, limit_table, refuse_rows, require_columns
 from rsna.files import first_few
@@ -74,7 +75,7 @@ def prepare_set(config: Config, table: ImageTable, say: Callable[[str], None] = 
         table.images,
         config.preprocess,
         cache,
-        workers=config.prepare.workers,
+        workers=unless_auto(config.prepare.workers),
         file_timeout=config.prepare.file_timeout,
         max_failed=config.prepare.max_failed,
     )

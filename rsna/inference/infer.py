@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from rsna.config.settings import unless_auto
 from rsna.config.verbs import InferOptions
 from rsna.dataset.examples import Unit, examples_of
 from rsna.inference import report
@@ -72,14 +73,20 @@ def infer(options: InferOptions, unit: Unit = "image") -> Inference:
     predictions.save()  # complete and valid before anything that takes long
     if options.strict:
         _refuse_gaps(tests.images)
-    plan = PassPlan.of(trained, options.flip)
+    plan = PassPlan.of(trained, unless_auto(options.flip))
     key = {"model": trained.model_hash, "flip": plan.flip, "backend": options.backend}
     with contextlib.closing(ResumeLog(out.with_name(f"{out.stem}_progress.jsonl"), key)) as log:
         if examples := predictions.read_log(log, unit):
             networks = load_networks(trained, options.backend, options.compile)
             stages = predictions.stages
             stream = Stream(
-                networks, trained.preprocess, plan, options.batch_size, options.workers, options.file_timeout, stages
+                networks,
+                trained.preprocess,
+                plan,
+                options.batch_size,
+                unless_auto(options.workers),
+                options.file_timeout,
+                stages,
             )
             in_time = itertools.takewhile(lambda example: not clock.over, examples)
             try:
@@ -111,7 +118,7 @@ class _Predictions:
 
     def __init__(self, options: InferOptions, trained: TrainedModel, tests: TestSet, clock: Clock) -> None:
         self.options, self.trained, self.tests, self.clock = options, trained, tests, clock
-        self.threshold = trained.threshold if options.threshold is None else options.threshold
+        self.threshold = trained.threshold if options.threshold == "auto" else options.threshold
         self.images = tests.images[["image_id", "prediction_id", "path"]].copy()
         self.images["probability"] = np.nan
         self.images["failure"] = tests.images["failure"].mask(tests.images["failure"].eq(""), NOT_REACHED)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from rsna.config.settings import unless_auto
 from rsna.config.verbs import ValidateOptions
 from rsna.dataset.source import load_table
 from rsna.dataset.table import ImageTable, TableError
@@ -57,9 +58,13 @@ def validate(options: ValidateOptions) -> pd.DataFrame:
 
 
 def _predict(options: ValidateOptions, trained: TrainedModel, table: ImageTable) -> pd.DataFrame:
-    plan = PassPlan.of(trained, options.flip)
+    plan = PassPlan.of(trained, unless_auto(options.flip))
     stream = Stream(
-        load_networks(trained), trained.preprocess, plan, batch_size=options.batch_size, workers=options.workers
+        load_networks(trained),
+        trained.preprocess,
+        plan,
+        batch_size=options.batch_size,
+        workers=unless_auto(options.workers),
     )
     columns = ["image_id", "patient_id", "prediction_id", "cancer"]
     frame = table.frame[columns].assign(probability=np.nan)
