@@ -16,7 +16,7 @@ from rsna.config.verbs import InferOptions
 from rsna.dataset.examples import Unit, examples_of
 from rsna.inference import report
 from rsna.inference.exam import NO_FILE, TestSet, load_test_set
-from rsna.inference.networks import load_networks
+from rsna.inference.networks import check_networks, load_networks
 from rsna.inference.pass_plan import WARM_UP, Clock, PassPlan, choose_plan
 from rsna.inference.resume_log import ResumeLog
 from rsna.inference.stream import Predicted, Stages, Stream
@@ -68,6 +68,7 @@ def infer(options: InferOptions, unit: Unit = "image") -> Inference:
     clock, out = Clock(options.budget_seconds), Path(options.out)
     tests = load_test_set(options.input)
     trained = load_trained(options.run, options.folds)
+    check_networks(trained, options.backend)
     report.start(options, trained, tests)
     predictions = _Predictions(options, trained, tests, clock)
     predictions.save()  # complete and valid before anything that takes long

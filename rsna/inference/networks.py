@@ -3,6 +3,7 @@
 import copy
 import logging
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 import numpy as np
@@ -85,15 +86,31 @@ class TorchNetworks:
         return logits.cpu().numpy()
 
 
+def check_networks(trained: TrainedModel, backend: Backend) -> None:
+    """Refuses what is known to be wrong without loading any weights.
+
+    Raises:
+        RunError: The weights were not exported, for onnxruntime.
+        ConfigError: The model cannot be used on files that are new, or onnxruntime is not installed.
+    """
+    if trained.preprocess.crop == "boxes":
+        raise ConfigError("preprocess.crop: boxes are known for the training images alone; train with crop=breast")
+    if backend == "onnxruntime":
+        if find_spec("onnxruntime") is None:
+            raise ConfigError("backend: onnxruntime is not installed; pip install 'rsna-mammography[export]'")
+        from rsna.inference.onnx_networks import read_exports
+
+        read_exports(trained)
+
+
 def load_networks(trained: TrainedModel, backend: Backend = "torch", compiled: bool = False) -> Sequence[Networks]:
     """The networks of every fold: with torch once a device, with onnxruntime on the CPU.
 
     Raises:
-        RunError: Weights that cannot be loaded, or were not exported.
-        ConfigError: The model cannot be used on files that are new.
+        RunError: Weights that cannot be loaded, or what :func:`check_networks` refuses.
+        ConfigError: See there.
     """
-    if trained.preprocess.crop == "boxes":
-        raise ConfigError("preprocess.crop: boxes are known for the training images alone; train with crop=breast")
+    check_networks(trained, backend)
     if backend == "onnxruntime":
         from rsna.inference.onnx_networks import OnnxNetworks
 

@@ -25,22 +25,13 @@ class OnnxNetworks:
         """Opens every fold's export.
 
         Raises:
-            RunError: Not exported, exported from other weights, or a file that was changed.
+            RunError: What :func:`read_exports` refuses, or a file that was changed.
         """
-        folder = trained.source / FOLDER
-        if not (folder / INDEX).is_file():
-            raise RunError(f"{folder}: there is no export; write one with rsna export run={trained.source}")
-        index = read_record(ExportRecord, folder / INDEX).folds
         self._sessions = []
-        for weights in trained.weights:
-            entry = index.get(weights.fold)
-            if entry is None or entry.weights != weights.sha256:
-                raise RunError(
-                    f"{folder}: is not of these weights of fold {weights.fold}; write it again with rsna export"
-                )
-            content = read_bytes(folder / f"fold{weights.fold}.onnx")
-            if hashlib.sha256(content).hexdigest() != entry.sha256:
-                raise RunError(f"{folder}/fold{weights.fold}.onnx: its SHA-256 is not the recorded one")
+        for file, sha256 in read_exports(trained).items():
+            content = read_bytes(file)
+            if hashlib.sha256(content).hexdigest() != sha256:
+                raise RunError(f"{file}: its SHA-256 is not the recorded one")
             self._sessions.append(open_session(content))
 
     def logits(
@@ -53,6 +44,25 @@ class OnnxNetworks:
         for view in (batch, np.ascontiguousarray(batch[..., ::-1])) if plan.flip else (batch,):
             predicted += [run_session(session, view, example) for session in self._sessions[: plan.networks]]
         return np.stack(predicted)
+
+
+def read_exports(trained: TrainedModel) -> dict[Path, str]:
+    """File of each fold's network → the SHA-256 that it must have.
+
+    Raises:
+        RunError: Not exported, or exported from other weights.
+    """
+    folder = trained.source / FOLDER
+    if not (folder / INDEX).is_file():
+        raise RunError(f"{folder}: there is no export; write one with rsna export run={trained.source}")
+    index = read_record(ExportRecord, folder / INDEX).folds
+    files = {}
+    for weights in trained.weights:
+        entry = index.get(weights.fold)
+        if entry is None or entry.weights != weights.sha256:
+            raise RunError(f"{folder}: is not of these weights of fold {weights.fold}; write it again with rsna export")
+        files[folder / f"fold{weights.fold}.onnx"] = entry.sha256
+    return files
 
 
 def open_session(model: bytes | Path) -> Any:

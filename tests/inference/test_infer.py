@@ -60,6 +60,31 @@ def test_rows_are_those_of_test_csv_in_its_order(run, exams, tmp_path):
     assert not done.breasts["filled"].any()
 
 
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"run": "nowhere"}, RunError, "nowhere: there is no such folder"),
+        ({"folds": (7,)}, RunError, "has no weights of fold 7"),
+        ({"input": "nowhere"}, TableError, "input=nowhere: there is no such folder"),
+        ({"backend": "onnxruntime"}, RunError, "there is no export; write one with rsna export"),
+        ({"run": "boxes"}, ConfigError, r"preprocess\.crop: boxes are known for the training images alone"),
+    ],
+)
+def test_what_is_wrong_is_refused_before_networks_load_and_nothing_is_written(
+    run, exams, tmp_path, monkeypatch, options, error, said
+):
+    (tmp_path / "boxes.csv").write_text("image_id,x0,y0,x1,y1\n")
+    if options.get("run") == "boxes":
+        boxes = {"size": [64, 32], "crop": "boxes", "boxes": str(tmp_path / "boxes.csv")}
+        options["run"] = str(write_run(tmp_path / "boxes", preprocess=boxes))
+    monkeypatch.setattr("rsna.inference.infer.load_networks", lambda *_: pytest.fail("networks were loaded"))
+    before = sorted(tmp_path.rglob("*"))
+    given = {"run": str(run), "input": str(exams), "out": str(tmp_path / "out.csv")} | options
+    with pytest.raises(error, match=said):
+        infer(InferOptions(**given))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_a_breast_is_the_mean_of_its_images_over_the_mean_logit_of_the_folds(run, exams, tmp_path):
     both = predict(run, exams, tmp_path).images.set_index("image_id")["probability"]
     singles = [predict(run, exams, tmp_path, folds=(k,)).images.set_index("image_id")["probability"] for k in (0, 1)]
