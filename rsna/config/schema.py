@@ -92,6 +92,10 @@ class Config:
         require(bool(self.targets), f"targets: name at least one of {', '.join(get_args(TargetName))}")
         twice = [name for name in self.targets if self.targets.count(name) > 1]
         require(not twice, f"targets: {twice and twice[0]!r} is named {twice and self.targets.count(twice[0])} times")
+        # A file of folds says how many there are when it is read.
+        known = self.fold == "all" or bool(self.folds.file) or self.fold < self.folds.n_folds
+        numbers = ", ".join(map(str, range(self.folds.n_folds)))
+        require(known, f"fold: there is no fold {self.fold}; this run has {numbers}, or all")
         micro = min(self.batch_size_per_device, self.global_batch_size)
         require(
             self.sampler.kind != "balanced" or self.sampler.positives < micro,

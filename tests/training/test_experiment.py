@@ -27,6 +27,10 @@ def bare(tmp_path_factory):
     (folder / "torn.pth").write_bytes(b"PK torn")
     (folder / "boxes.csv").write_text("image_id,x0,y0\n1,2,3\n")
     (folder / "folds.csv").write_text("patient_id,image_id,fold\n0,0CC,0\n")
+    table = pd.read_csv(folder / "set" / "train.csv", dtype=str)
+    table.assign(fold=table["patient_id"].astype(int) % 3)[["patient_id", "image_id", "fold"]].to_csv(
+        folder / "thirds.csv", index=False
+    )
     (folder / "a_file").write_text("in the way")
     unlabelled = folder / "unlabelled"
     shutil.copytree(folder / "set", unlabelled)
@@ -62,6 +66,7 @@ REFUSED = [
     ({"trainer__devices": 3}, ConfigError, r"trainer\.devices can be 1, 2, 4, 8, 16"),
     ({"trainer__devices": 2, "global_batch_size": 12}, ConfigError, r"batch_size_per_device can be 1, 2, 3, 6"),
     ({"fold": 9}, ConfigError, r"fold: there is no fold 9; this run has 0, 1, or all"),
+    ({"fold": 3, "folds__file": "{folder}/thirds.csv"}, ConfigError, r"no fold 3; this run has 0, 1, 2, or all"),
     ({"folds__n_folds": 90}, TableError, r"folds\.n_folds: 90 folds need as many patients, the table has 24"),
     ({"folds__file": "{folder}/none.csv"}, TableError, r"none\.csv: there is no such file"),
     ({"folds__file": "{folder}/folds.csv"}, TableError, r"folds\.csv: 47 images have no fold"),
@@ -102,9 +107,8 @@ def filled(value: object, folder: Path) -> object:
 def test_what_is_wrong_is_refused_and_nothing_is_written(bare, monkeypatch, overrides, error, said):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # its variable is read when it is imported
     before = tree(bare)
-    config = tiny_config(bare, **{key: filled(value, bare) for key, value in overrides.items()})
     with pytest.raises(error, match=said):
-        train(config)
+        train(tiny_config(bare, **{key: filled(value, bare) for key, value in overrides.items()}))
     assert tree(bare) == before
 
 
