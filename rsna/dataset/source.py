@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 
-from rsna.config.data import DataSettings, Split, require_data
+from rsna.config.data import DataSettings, Sampling, Split, require_data
 from rsna.config.schema import Config
 from rsna.config.settings import unless_auto
 from rsna.dataset.adapters import competition, find_adapter
@@ -38,7 +37,7 @@ def load_table(
     root: str | Path,
     split: Split = "train",
     name: str = "",
-    sampling: Literal["population", "enriched"] = "population",
+    sampling: Sampling = "population",
     extra: tuple[str, ...] = (),
 ) -> ImageTable:
     """Reads and checks a set in a layout that an adapter knows; every row has a file, every file a row.
@@ -64,8 +63,10 @@ def load_table(
     return ImageTable(name or root.name, root, frame, sampling, joined, notes)
 
 
-def prepare_set(config: Config, table: ImageTable, say: Callable[[str], None] = print) -> tuple[Cache, PrepareReport]:
-    """Fills the cache of a set, those images included that are only trained on; calls ``say`` with each line on it.
+def prepare_set(
+    config: Config, table: ImageTable, output: Callable[[str], None] = print
+) -> tuple[Cache, PrepareReport]:
+    """Fills the cache of a set, those images included that are only trained on; calls ``output`` with each line on it.
 
     Raises:
         PrepareError: More than ``prepare.max_failed`` of the images failed, or the cache cannot be written.
@@ -79,12 +80,12 @@ def prepare_set(config: Config, table: ImageTable, say: Callable[[str], None] = 
         file_timeout=config.prepare.file_timeout,
         max_failed=config.prepare.max_failed,
     )
-    say(
+    output(
         f"cache {cache.directory}: {report.n_kept + report.n_done:,} prepared images "
         f"({report.n_done:,} now in {report.seconds:.0f} s), {len(report.failures):,} failed"
     )
     for row in report.failures.head(_FAILURES_SHOWN).itertuples():
-        say(f"failed: {row.image_id}: {row.message}")
+        output(f"failed: {row.image_id}: {row.message}")
     return cache, report
 
 

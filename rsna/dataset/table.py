@@ -10,10 +10,11 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from rsna.config.data import Sampling
 from rsna.config.settings import digest
 from rsna.files import first_few
 
-Unit = Literal["image", "breast", "patient"]
+LabelUnit = Literal["image", "breast", "patient"]
 """What one label is of."""
 
 SUFFIXES = (".dcm", ".png", ".jpg", ".jpeg")
@@ -47,7 +48,7 @@ class ImageTable:
     frame: pd.DataFrame = field(repr=False)
     """One row an image: patient_id, image_id, laterality, view (str), path (str), prediction_id, and other columns
     of the source; labels are float with NaN for missing."""
-    sampling: Literal["population", "enriched"] = "population"
+    sampling: Sampling = "population"
     """Whether prevalence in this set means anything."""
     extra: pd.DataFrame | None = field(default=None, repr=False)
     """Images that are only ever trained on, in the columns of ``frame``."""
@@ -97,7 +98,7 @@ def read_csv(file: str | Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
     return frame
 
 
-def check_frame(frame: pd.DataFrame, source: str | Path, labels: Mapping[str, Unit] | None = None) -> pd.DataFrame:
+def check_frame(frame: pd.DataFrame, source: str | Path, labels: Mapping[str, LabelUnit] | None = None) -> pd.DataFrame:
     """Checks ids and labels, adds ``prediction_id`` and fills ``view``; returns the frame in its own order, reindexed.
 
     Args:

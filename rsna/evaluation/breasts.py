@@ -1,19 +1,14 @@
 """Images → breasts, the unit that is scored, and what a breast weighs."""
 
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from rsna.config.data import Aggregate, Sampling
 from rsna.config.settings import ConfigError, require
 from rsna.evaluation.checks import Floats, PredictionError, as_labels, offenders
-
-Aggregate = Literal["mean", "max", "top2"]
-"""How a breast's probability comes from its images: their mean, the highest, or the mean of the two highest."""
-
-Sampling = Literal["population", "enriched"]
-"""Whether the share of positives in a set is that of the women screened, or was made by choosing cases."""
 
 ATTRIBUTES = ("site_id", "machine_id", "age", "density", "implant", "BIRADS", "difficult_negative_case")
 """Columns of the competition's table that travel along where they are there (first value given within a breast)."""

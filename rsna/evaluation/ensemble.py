@@ -10,8 +10,9 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.metrics import average_precision_score
 
+from rsna.config.data import Aggregate, Sampling
 from rsna.evaluation.bootstrap import RESAMPLES
-from rsna.evaluation.breasts import Aggregate, Sampling, to_breasts
+from rsna.evaluation.breasts import to_breasts
 from rsna.evaluation.calibration import logit, sigmoid
 from rsna.evaluation.checks import Bools, Floats, PredictionError
 from rsna.evaluation.compare import Comparison, compare, same_breasts

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from rsna.config.data import Aggregate, Sampling
 from rsna.evaluation.bootstrap import LEVEL, RESAMPLES, Interval, Resamples, score_breasts
-from rsna.evaluation.breasts import Aggregate, Sampling, check_prevalence, prevalence_weights, to_breasts
+from rsna.evaluation.breasts import check_prevalence, prevalence_weights, to_breasts
 from rsna.evaluation.checks import Ints, PredictionError
 from rsna.evaluation.counts import Counts, OperatingPoints, SortedBreasts
 from rsna.evaluation.metrics import METRICS, pf1_of_ones

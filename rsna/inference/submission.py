@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from rsna.evaluation.breasts import Aggregate, breast_probabilities
+from rsna.config.data import Aggregate
+from rsna.evaluation.breasts import breast_probabilities
 from rsna.files import atomic_path
 
 Average = Literal["logits", "probabilities"]

@@ -14,12 +14,12 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from rsna.config.data import Aggregate, Sampling
 from rsna.config.schema import Config
 from rsna.config.settings import to_mapping
 from rsna.config.training import WantedPrecision
 from rsna.dataset.table import ImageTable
 from rsna.dataset.targets import Target
-from rsna.evaluation.breasts import Aggregate, Sampling
 from rsna.runs.errors import RunError
 
 RUN_FORMAT = 1

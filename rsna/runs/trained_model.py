@@ -8,12 +8,12 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load
 
-from rsna.config.data import PreprocessSettings
+from rsna.config.data import Aggregate, PreprocessSettings
 from rsna.config.model import ModelSettings
 from rsna.config.settings import ConfigError, digest, from_mapping
 from rsna.config.training import WantedPrecision
 from rsna.dataset.targets import Target, get_targets
-from rsna.evaluation.breasts import Aggregate, to_breasts
+from rsna.evaluation.breasts import to_breasts
 from rsna.evaluation.calibration import Platt, fit_platt
 from rsna.files import sha256
 from rsna.model.heads import output_count, output_slices

@@ -30,7 +30,7 @@ from typing import Protocol, cast
 import pandas as pd
 
 from rsna.config.data import Split
-from rsna.dataset.table import TableError, Unit
+from rsna.dataset.table import LabelUnit, TableError
 
 OWN = "competition"
 """The layout that ``rsna table`` and the sample write, too: where it is there, somebody wants it read."""
@@ -59,7 +59,7 @@ class Adapter(Protocol):
 
     LAYOUT: str
     """The files by which a person knows the set's folder, in one line."""
-    LABELS: Mapping[str, Unit]
+    LABELS: Mapping[str, LabelUnit]
     """Label columns that the train split always has, and what one label is of: two labels of one breast (or patient)
     that differ are refused."""
 

@@ -12,11 +12,11 @@ import pandas as pd
 
 from rsna.config.data import Split
 from rsna.dataset.adapters import Listing
-from rsna.dataset.table import REQUIRED, SUFFIXES, TableError, Unit, read_csv, refuse_rows, require_columns
+from rsna.dataset.table import REQUIRED, SUFFIXES, LabelUnit, TableError, read_csv, refuse_rows, require_columns
 
 LAYOUT = "train.csv with train_images/<patient_id>/<image_id>.dcm (or .png, .jpg) or a column path; test alike"
 
-LABELS: dict[str, Unit] = {"cancer": "breast"}
+LABELS: dict[str, LabelUnit] = {"cancer": "breast"}
 
 
 def matches(root: Path, split: Split) -> bool:
