@@ -11,7 +11,7 @@ install: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,export,test]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,export,sweep,test]'
 	@touch $@
 
 demo: install
