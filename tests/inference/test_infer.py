@@ -117,7 +117,7 @@ def test_flip_predicts_the_mirrored_image_too(run, exams, tmp_path):
 def test_images_are_mirrored_where_they_were_out_of_fold(exams, tmp_path):
     run = write_run(tmp_path / "run", evaluation={"flip_tta": True})
     unsaid, flipped, plain = (
-        predict(run, exams, tmp_path, flip=flip).images["probability"] for flip in (None, True, False)
+        predict(run, exams, tmp_path, flip=flip).images["probability"] for flip in ("auto", True, False)
     )
     np.testing.assert_array_equal(unsaid, flipped)
     assert not np.allclose(unsaid, plain, atol=1e-6)
