@@ -1,5 +1,6 @@
 """Results as text for a terminal, as HTML for a notebook, and as plain JSON types for programs."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
 from html import escape
@@ -25,12 +26,12 @@ class Plain:
         return {name: plain_json(value) for name, value in self.__dict__.items() if name not in self.left_out}
 
 
-class Tables:
+class Tables(ABC):
     """A result that is shown as tables with remarks between them, in a terminal and in a notebook."""
 
+    @abstractmethod
     def parts(self) -> list[Rows | str]:
         """Tables and remarks, in order."""
-        raise NotImplementedError
 
     def table(self) -> str:
         """As text, four decimals."""

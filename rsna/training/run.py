@@ -115,7 +115,7 @@ def pool(experiment: Experiment) -> float | None:
     if missing:
         _print(f"{len(missing)} folds are not trained yet ({', '.join(map(str, missing))}); "
                f"the pooled metrics come with the last one, or with fold=all")  # fmt: skip
-        return _objective(experiment, run / f"fold{experiment.config.fold}")
+        return _objective(experiment)
     oof = pd.concat([read_oof(run, fold) for fold in experiment.all_folds], ignore_index=True)
     frame = experiment.table.frame
     key = "image_id" if experiment.unit == "image" else "prediction_id"
@@ -126,11 +126,13 @@ def pool(experiment: Experiment) -> float | None:
     write_results(run / CV, oof, metrics)
     track(experiment.config, run, run / CV)
     _print(f"metrics and predictions: {run / CV}")
-    return _objective(experiment, run / (CV if experiment.config.fold == "all" else f"fold{experiment.config.fold}"))
+    return _objective(experiment)
 
 
-def _objective(experiment: Experiment, folder: Path) -> float | None:
-    """The metric that a sweep optimises, from the ``metrics.json`` of a fold or of all folds."""
+def _objective(experiment: Experiment) -> float | None:
+    """The metric that a sweep optimises, of all folds with ``fold=all``, else of the fold that was asked for."""
+    run, fold = experiment.run, experiment.config.fold
+    folder = run / CV if fold == "all" else fold_folder(run, fold)
     breasts = read_record(Metrics, folder / METRICS).breasts
     return breasts.pooled.get(_OBJECTIVES[experiment.config.objective]) if breasts else None
 
