@@ -1,12 +1,10 @@
 """What a prepared image costs on disk and to read, by file format: the table in docs/cache.md.
 
-    python benchmarks/cache.py --data DIR [--size 1024 512] [--bits 8] [--images 64]
+    python benchmarks/cache.py [--data DIR] [--size 1024 512] [--bits 8] [--images 64] [--json FILE]
 
-DIR holds DICOM files at any depth; tifffile must be installed beside this package. One core; files are read from the
-page cache, as a training set that fits is.
+DIR holds DICOM files at any depth. One core; files are read from the page cache, as a training set that fits is.
 """
 
-import argparse
 import io
 import tempfile
 import time
@@ -19,11 +17,16 @@ import cv2
 import imagecodecs
 import numpy as np
 import numpy.typing as npt
-import tifffile
+from common import dicom_files, parser_of, write_result
 
 from rsna.config.data import PreprocessSettings
 from rsna.prepare import tiff
 from rsna.prepare.image import Prepared, prepare_image
+
+try:
+    import tifffile
+except ModuleNotFoundError:
+    tifffile = None
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Format:
     """A way to keep (H, W) pixels."""
 
     name: str
-    encode: Callable[[Prepared], bytes]
+    encode: Callable[[Prepared], bytes] | None
+    """None where the package is not installed."""
     decode: Callable[[bytes, Prepared], npt.NDArray[np.generic]]
     """Bytes, and an array that has the shape and type which raw formats do not say."""
 
@@ -88,7 +92,11 @@ FORMATS = [
         ),
         lambda b, p: raw(imagecodecs.blosc2_decode(b, numthreads=1), p),
     ),
-    Format("the same TIFF by tifffile", by_tifffile, lambda b, _: tifffile.imread(io.BytesIO(b), key=0)),
+    Format(
+        "the same TIFF by tifffile",
+        by_tifffile if tifffile else None,
+        lambda b, _: tifffile.imread(io.BytesIO(b), key=0),
+    ),
     Format("**TIFF, row differences, Zstandard 1**", lambda p: tiff.encode(p, "{}"), lambda b, _: tiff.decode(b)),
 ]
 
@@ -106,6 +114,7 @@ def fastest(call: Callable[[], object], repeats: int) -> float:
 def measure(format: Format, images: list[Prepared], folder: Path) -> tuple[float, float, float]:
     """(KiB, ms to encode, ms from file to array), each the mean over the images."""
     path = folder / "image"
+    assert format.encode is not None
     sizes, writes, reads = [], [], []
     for pixels in images:
         content = format.encode(pixels)
@@ -118,27 +127,33 @@ def measure(format: Format, images: list[Prepared], folder: Path) -> tuple[float
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--size", type=int, nargs=2, default=(1024, 512))
+    parser = parser_of(__doc__, data=True)
+    parser.add_argument("--size", type=int, nargs=2, default=(1024, 512), help="rows and columns, pixels")
     parser.add_argument("--bits", type=int, choices=(8, 16), default=8)
     parser.add_argument("--images", type=int, default=64, help="how many files at most")
     options = parser.parse_args()
     cv2.setNumThreads(0)
     settings = PreprocessSettings(size=tuple(options.size), bits=options.bits)
-    paths = sorted(options.data.rglob("*.dcm"))[: options.images]
-    if not paths:
-        parser.error(f"{options.data} holds no *.dcm")
-    images = [prepare_image(path, settings)[0] for path in paths]
+    images = [prepare_image(path, settings)[0] for path in dicom_files(options.data, options.images)]
     rows, columns = settings.size
     print(f"{len(images)} images, {rows}×{columns}, {settings.bits} bits\n")
     print("| format | KiB | × PNG | write, ms | read, ms |\n|---|---:|---:|---:|---:|")
     reference = 0.0
+    found = []
     with tempfile.TemporaryDirectory() as folder:
         for format in FORMATS:
+            if format.encode is None:
+                print(f"| {format.name} | not installed: pip install '.[bench]' | | | |")
+                continue
             size, write, read = measure(format, images, Path(folder))
             reference = reference or size
-            print(f"| {format.name} | {size:.0f} | {size / reference:.2f} | {write:.1f} | {read:.2f} |")
+            print(f"| {format.name} | {size:.0f} | {size / reference:.2f} | {write:.1f} | {read:.2f} |", flush=True)
+            name = format.name.strip("*")
+            found.append(
+                {"format": name, "size_kib": round(size), "write_ms": round(write, 2), "read_ms": round(read, 3)}
+            )
+    about = {"images": len(images), "size": list(settings.size), "bits": settings.bits}
+    write_result(options.json, about | {"formats": found})
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """Images per second, from file to prepared 1024×512 and decoding alone: this package beside its peers.
 
-    python benchmarks/decode.py --data DIR [--json FILE] [--repeats 3]
+    python benchmarks/decode.py [--data DIR] [--limit 12] [--repeats 3] [--json FILE]
 
 Each reader has a process of its own, on one core, and is measured in seconds of that core; files are warm in memory.
 Peers decode at full size, window through pydicom, invert MONOCHROME1, crop, resize and make it 8 bits. They are given
-the crop, where this package looks for the breast. Peers that are not installed are left out.
+the crop, where this package looks for the breast. `pip install '.[bench]'` brings the peers.
 """
 
 from __future__ import annotations
@@ -12,13 +12,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,13 +25,14 @@ import cv2
 import imagecodecs
 import numpy as np
 import pydicom
+from common import dicom_files, machine, parser_of, spread, write_result
 from numpy.typing import NDArray
 from pydicom.encaps import get_frame
 from pydicom.pixels import apply_voi_lut, pixel_array
 
 from rsna.config.data import PreprocessSettings
 from rsna.dicom import open_mammogram
-from rsna.dicom.decode import HEAP
+from rsna.dicom.environment import HEAP
 from rsna.prepare.geometry import Geometry
 from rsna.prepare.image import prepare_image
 
@@ -46,13 +45,22 @@ SYNTAXES = {
 }
 # The fastest plugin of pydicom under a permissive licence.
 PLUGINS = {"jpeg2000": "pylibjpeg", "jpeg_lossless": "gdcm"}
-MODULES = {"rsna": "rsna", "pydicom": "openjpeg", "gdcm": "gdcm", "dicomsdl": "dicomsdl", "imagecodecs": "imagecodecs"}
+NEEDED = {
+    ("pydicom", "jpeg2000"): {"openjpeg": "pylibjpeg-openjpeg", "pylibjpeg": "pylibjpeg"},
+    ("pydicom", "jpeg_lossless"): {"gdcm": "python-gdcm"},
+    ("gdcm", "jpeg2000"): {"gdcm": "python-gdcm"},
+    ("gdcm", "jpeg_lossless"): {"gdcm": "python-gdcm"},
+    ("dicomsdl", "jpeg2000"): {"dicomsdl": "dicomsdl"},
+    ("dicomsdl", "jpeg_lossless"): {"dicomsdl": "dicomsdl"},
+}
+"""Reader and syntax → modules that it needs beside this package's own, and the packages that bring them."""
 PACKAGES = {
     "pydicom": ("pydicom", "pylibjpeg-openjpeg"),
     "gdcm": ("python-gdcm",),
     "dicomsdl": ("dicomsdl",),
     "imagecodecs": ("imagecodecs",),
 }
+"""Whose versions stand beside a reader."""
 
 Decoder = Callable[[Path, str], NDArray[Any]]
 """(path, syntax) → (H, W) stored values at full size."""
@@ -136,6 +144,8 @@ def measure(reader: str, files: list[tuple[Path, str]], repeats: int) -> list[di
     whole: dict[str, list[float]] = defaultdict(list)
     alone: dict[str, list[float]] = defaultdict(list)
     for path, syntax in files:
+        if missing(reader, syntax):
+            continue
         expected, geometry = prepare_image(path, SETTINGS)
         if reader == "rsna":
             whole[syntax].append(seconds(lambda p=path: prepare_image(p, SETTINGS), repeats))
@@ -157,7 +167,9 @@ def measure(reader: str, files: list[tuple[Path, str]], repeats: int) -> list[di
 
 def measure_apart(reader: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     """The rows of one reader from a process of its own; this package's is set up like a worker of `rsna prepare`."""
-    command = [sys.executable, __file__, "--data", str(options.data), "--repeats", str(options.repeats)]
+    command = [sys.executable, __file__, "--repeats", str(options.repeats), "--limit", str(options.limit)]
+    if options.data:
+        command += ["--data", str(options.data)]
     environment = os.environ | (HEAP if reader == "rsna" else {})
     result = subprocess.run([*command, "--reader", reader], env=environment, stdout=subprocess.PIPE, check=True)
     rows: list[dict[str, Any]] = json.loads(result.stdout)
@@ -175,63 +187,54 @@ def check_alike(expected: NDArray[Any], other: NDArray[Any], where: str) -> None
         raise RuntimeError(f"{where}: another picture, correlation {alike:.3f}")
 
 
-def find_files(data: Path) -> list[tuple[Path, str]]:
-    """(path, syntax) of every DICOM file below `data` that one of the two syntaxes codes."""
-    files = []
-    for path in sorted(data.rglob("*.dcm")):
-        syntax = SYNTAXES.get(open_mammogram(path).tags.transfer_syntax)
-        if syntax:
-            files.append((path, syntax))
-    return files
+def find_files(data: Path | None, limit: int) -> list[tuple[Path, str]]:
+    """(path, syntax) of the DICOM files below `data` that one of the two syntaxes codes: at most so many of each,
+    evenly spread."""
+    files: dict[str, list[Path]] = defaultdict(list)
+    # The headers of a whole archive would take longer than the measurement.
+    for path in dicom_files(data, 20 * limit):
+        if syntax := SYNTAXES.get(open_mammogram(path).tags.transfer_syntax):
+            files[syntax].append(path)
+    return [(path, syntax) for syntax, paths in sorted(files.items()) for path in spread(paths, limit)]
 
 
-def versions(reader: str) -> str:
-    """The packages that a reader stands on."""
-    found = []
-    for package in PACKAGES.get(reader, ()):
-        try:
-            found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            found.append(f"{package} –")
-    return ", ".join(found)
+def missing(reader: str, syntax: str) -> list[str]:
+    """The packages that a reader lacks here."""
+    return [package for module, package in NEEDED.get((reader, syntax), {}).items() if find_spec(module) is None]
 
 
 def main() -> None:
     """Measure each reader in its own process, print a table, write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with DICOM files, searched through")
-    parser.add_argument("--json", type=Path, help="where the rows go")
+    parser = parser_of(__doc__, data=True)
+    parser.add_argument("--limit", type=int, default=12, help="files of each syntax at most, evenly spread")
     parser.add_argument("--repeats", type=int, default=3, help="runs of every file, of which the fastest counts")
     parser.add_argument("--reader", choices=list(DECODERS), help="measure this one alone, and print its rows as JSON")
     options = parser.parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     cv2.setNumThreads(1)
-    files = find_files(options.data)
+    files = find_files(options.data, options.limit)
     if not files:
         raise SystemExit(f"{options.data}: no JPEG 2000 or JPEG Lossless file with the ending .dcm")
     if options.reader:
         print(json.dumps(measure(options.reader, files, options.repeats)))
         return
-    readers = [reader for reader in DECODERS if find_spec(MODULES[reader]) is not None]
-    rows = [row for reader in readers for row in measure_apart(reader, options)]
-    rows.sort(key=lambda row: (row["syntax"], -row["images_per_s"]))
-    print(f"{len(files)} files, {processor()}, one core, {time.strftime('%Y-%m-%d')}")
-    print(f"{'syntax':<14} {'reader':<12} {'images/s':>9} {'decode/s':>9}  versions")
-    for row in rows:
-        print(
-            f"{row['syntax']:<14} {row['reader']:<12} {row['images_per_s']:>9.2f} {row['decode_images_per_s']:>9.2f}"
-            f"  {versions(row['reader'])}"
-        )
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
-
-
-def processor() -> str:
-    """The processor's name, as Linux knows it."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.machine()
+    rows = [row for reader in DECODERS for row in measure_apart(reader, options)]
+    about = machine()
+    print(f"{len(files)} files, {about['cpu']}, one core, {time.strftime('%Y-%m-%d')}")
+    print(f"{'syntax':<14} {'reader':<12} {'images/s':>9} {'ours ÷ it':>9} {'decode/s':>9}  versions")
+    for syntax in dict.fromkeys(syntax for _, syntax in files):
+        found = {row["reader"]: row for row in rows if row["syntax"] == syntax}
+        for reader in sorted(DECODERS, key=lambda name: -found[name]["images_per_s"] if name in found else 0):
+            start = f"{syntax:<14} {reader:<12}"
+            if lacks := missing(reader, syntax):
+                print(f"{start} not installed: pip install {' '.join(lacks)}")
+                continue
+            row, packages = found[reader], PACKAGES.get(reader, ())
+            row["ours_ratio"] = round(found["rsna"]["images_per_s"] / row["images_per_s"], 2)
+            said = ", ".join(f"{name} {about['packages'].get(name, '–')}" for name in packages)
+            rates = f"{row['images_per_s']:>9.2f} {row['ours_ratio']:>9.2f} {row['decode_images_per_s']:>9.2f}"
+            print(f"{start} {rates}  {said}")
+    write_result(options.json, {"files": len(files), "readers": rows})
 
 
 if __name__ == "__main__":

@@ -10,14 +10,12 @@ import os
 
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 
-import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
+from common import parser_of, write_result
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from rsna.evaluation.bootstrap import RESAMPLES, resample
@@ -30,9 +28,7 @@ PATIENTS, POSITIVES = 11_913, 492
 
 def main() -> None:
     """Measures, prints, and writes the times where asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="write the times to this file")
-    target = parser.parse_args().json
+    options = parser_of(__doc__).parse_args()
 
     rng = np.random.default_rng(0)
     breasts = 2 * PATIENTS
@@ -54,8 +50,7 @@ def main() -> None:
     print(f"{breasts:,} breasts, {RESAMPLES:,} resamples of {len(METRICS)} metrics, one core")
     for name, value in found.items():
         print(f"{name:16s}{value:8}")
-    if target:
-        target.write_text(json.dumps(found, indent=1) + "\n")
+    write_result(options.json, found)
 
 
 def seconds(work: Callable[[], object]) -> float:

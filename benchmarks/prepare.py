@@ -1,13 +1,12 @@
 """`rsna prepare` at length: processes beside one another, images a run, and the memory of a worker.
 
-    python benchmarks/prepare.py --data DIR [--images 100 1000 10000]
+    python benchmarks/prepare.py [--data DIR] [--images 100 1000 10000] [--json FILE]
 
 The files of the folder stand in the table again and again, under new ids, until it has the wanted length: into a cache
 of 1024×512 at 8 bits. Times are by the clock, worker start included, files warm in memory. Memory is the largest
 resident size that any worker reached, on the largest file of the folder.
 """
 
-import argparse
 import os
 import resource
 import subprocess
@@ -16,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 import pandas as pd
+from common import dicom_files, parser_of, write_result
 
 from rsna.config.data import PreprocessSettings
 from rsna.prepare.cache import Cache
@@ -44,8 +44,7 @@ def worker_mebibytes(path: Path, full_resolution: bool) -> float:
 
 def main() -> None:
     """Print three small tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with DICOM files, searched through")
+    parser = parser_of(__doc__, data=True)
     parser.add_argument("--images", type=int, nargs="+", default=[100, 1000, 10000], help="lengths of the table")
     parser.add_argument("--pairs", type=int, default=3, help="runs of one process and of two, taking turns")
     parser.add_argument("--peak", action="store_true", help="print the MiB of a worker that prepares the file DATA")
@@ -55,9 +54,7 @@ def main() -> None:
         prepare([options.data], 3, 1, full_resolution=options.full)
         print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
         return
-    paths = sorted(options.data.rglob("*.dcm"))
-    if not paths:
-        parser.error(f"{options.data} holds no *.dcm")
+    paths = dicom_files(options.data)
     largest = max(paths, key=lambda path: open_image(path).size)
     rows, columns = open_image(largest).size
     print(f"{len(paths)} files, {len(os.sched_getaffinity(0))} cores\n")
@@ -72,12 +69,25 @@ def main() -> None:
         for workers, rate in rates.items():
             rate.append(count / prepare(paths, count, workers))
             print(f"{workers:>9} {rate[-1]:>9.2f}", flush=True)
-    print(f"two processes: {max(rates[2]) / max(rates[1]):.2f} × one\n")
+    gain = max(rates[2]) / max(rates[1])
+    print(f"two processes: {gain:.2f} × one\n")
 
     print(f"{'images':>9} {'images/s':>9} {'ms/image':>9}")
+    lengths = []
     for count in options.images:
         seconds = prepare(paths, count, 2)
+        lengths.append({"table": f"{count} images", "ms_per_image": round(1000 * seconds / count, 1)})
         print(f"{count:>9,} {count / seconds:>9.2f} {1000 * seconds / count:>9.1f}", flush=True)
+    found = {
+        "files": len(paths),
+        "worker_mib": round(sizes[0]),
+        "worker_full_resolution_mib": round(sizes[1]),
+        "one_process_images_per_s": round(max(rates[1]), 2),
+        "two_processes_images_per_s": round(max(rates[2]), 2),
+        "two_processes_ratio": round(gain, 2),
+        "lengths": lengths,
+    }
+    write_result(options.json, found)
 
 
 if __name__ == "__main__":

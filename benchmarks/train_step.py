@@ -2,6 +2,7 @@
 
     python benchmarks/train_step.py
     python benchmarks/train_step.py --size 512 256 --compile --json result.json
+    python benchmarks/train_step.py --size 256 128 --batch 8 --precision bf16 --profile
 
 B3 at 1024×512. pipeline ÷ bare says what loading, augmentation and Lightning cost. Images are noise, prepared and
 cached beforehand.
@@ -22,6 +23,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
+from common import parser_of, write_result
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch.utils.data import DataLoader
 
@@ -59,11 +61,14 @@ def main() -> None:
     options = _options()
     torch.backends.cudnn.benchmark = True
     if options.part:
-        print(json.dumps(_measure(options.part, _config(Path(options.folder), options), options)))
+        print(json.dumps(_measure(options.part, make_config(Path(options.folder), options), options)))
         return
     with tempfile.TemporaryDirectory() as folder:
-        config = _config(Path(folder), options)
-        _write_set(config, Path(folder), options)
+        config = make_config(Path(folder), options)
+        write_set(config, Path(folder), options)
+        if options.profile:
+            _print_profile(config, options)
+            return
         result = _about(config)
         # Each part in a process of its own, since a process that has trained before is slower; taking turns, since
         # other work on the machine comes and goes; the fastest counts.
@@ -78,8 +83,7 @@ def main() -> None:
         result["peak_memory_mb"] = max(peaks)
     for key, value in result.items():
         print(f"{key:<30} {value}")
-    if options.json:
-        Path(options.json).write_text(json.dumps(result, indent=2) + "\n")
+    write_result(options.json, result)
 
 
 def _measure_apart(part: str, folder: str) -> dict[str, Any]:
@@ -107,29 +111,28 @@ def _measure(part: str, config: Config, options: argparse.Namespace) -> dict[str
     device = torch.device(hardware.accelerator)
     if hardware.accelerator == "cpu":
         keep_freed_memory()  # as training does: the bare loop shall have it, too
-    data = _read_set(config, options)
+    data = read_set(config, options)
     plan = plan_batch(config.global_batch_size, config.batch_size_per_device, 1)
     batches = data_module(config, data, plan, hardware)
     if part == "loader":
-        return {PARTS[part]: _loader_rate(config, data, LOADED)}
+        return {PARTS[part]: loader_rate(config, data, LOADED)}
     if part == "pipeline":
-        rate = _fit_rate(config, data, batches, options, device)
+        rate = fit_rate(config, data, batches, options, device)
     else:
         loaded = next(iter(data_module(config, data, plan, replace(hardware, accelerator="cpu")).train_dataloader()))
         batch = {key: value.to(device) for key, value in loaded.items()}
         if part == "bare":
-            rate = _bare_rate(config, data, batch, options, device)
+            rate = bare_rate(config, data, batch, options, device)
         else:
             batches.__class__ = _Fixed
             batches.batch = batch  # type: ignore[attr-defined]
-            rate = _fit_rate(config, data, batches, options, device)
+            rate = fit_rate(config, data, batches, options, device)
     memory = {"peak_memory_mb": int(torch.cuda.max_memory_allocated() / 2**20)} if device.type == "cuda" else {}
     return {PARTS[part]: rate, **memory}
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", help="write the rates to this file")
+    parser = parser_of(__doc__)
     parser.add_argument("--size", type=int, nargs=2, default=[1024, 512], help="rows and columns, pixels")
     parser.add_argument("--batch", type=int, help="images per step: 8 on a GPU, 2 on a CPU")
     parser.add_argument("--steps", type=int, help="steps that are timed: 60 on a GPU, 8 on a CPU")
@@ -138,9 +141,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=128, help="images in the set")
     parser.add_argument("--backbone", default="efficientnet_b3")
     parser.add_argument("--workers", type=int, help="loader processes")
+    parser.add_argument("--precision", choices=("auto", "bf16", "fp16", "32"), default="auto")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--ema", type=float, default=0.0, help="decay of a moving average; the bare loop has none")
     parser.add_argument("--checkpointing", action="store_true", help="gradient checkpointing")
+    parser.add_argument("--profile", action="store_true", help="print what one bare step's time goes into, and end")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -151,7 +156,7 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _config(folder: Path, options: argparse.Namespace) -> Config:
+def make_config(folder: Path, options: argparse.Namespace) -> Config:
     return from_mapping(
         Config,
         {
@@ -167,6 +172,7 @@ def _config(folder: Path, options: argparse.Namespace) -> Config:
             },
             "trainer": {
                 "epochs": 1,
+                "precision": options.precision,
                 "compile": options.compile,
                 "ema": options.ema,
                 "workers": "auto" if options.workers is None else options.workers,
@@ -175,8 +181,8 @@ def _config(folder: Path, options: argparse.Namespace) -> Config:
     )
 
 
-def _write_set(config: Config, folder: Path, options: argparse.Namespace) -> None:
-    """Writes noise that compresses as mammograms do, half of it black, and prepares it."""
+def write_set(config: Config, folder: Path, options: argparse.Namespace) -> None:
+    """Writes noise that compresses as mammograms do, half of it black, in breasts of 1 to 3 images; prepares it."""
     generator = np.random.default_rng(0)
     rows, columns = config.preprocess.size
     table = []
@@ -184,10 +190,11 @@ def _write_set(config: Config, folder: Path, options: argparse.Namespace) -> Non
         small = generator.normal(110, 40, (rows // 4, columns // 8)).clip(0, 255).astype(np.uint8)
         image = np.zeros((rows, columns), np.uint8)
         image[:, : columns // 2] = cv2.resize(small, (columns // 2, rows), interpolation=cv2.INTER_CUBIC)
-        file = folder / "set" / "train_images" / str(number) / f"{number}.png"
-        file.parent.mkdir(parents=True)
+        patient = 3 * (number // 6) + (0, 1, 1, 2, 2, 2)[number % 6]
+        file = folder / "set" / "train_images" / str(patient) / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(file), image)
-        table.append({"patient_id": number, "image_id": number, "laterality": "L", "cancer": number % 8 == 0})
+        table.append({"patient_id": patient, "image_id": number, "laterality": "L", "cancer": patient % 8 == 0})
     frame = pd.DataFrame(table)
     frame["cancer"] = frame["cancer"].astype(int)
     frame.to_csv(folder / "set" / "train.csv", index=False)
@@ -195,7 +202,7 @@ def _write_set(config: Config, folder: Path, options: argparse.Namespace) -> Non
     prepare_table(loaded.images, config.preprocess, Cache.create(config.cache_dir, loaded.name, config.preprocess))
 
 
-def _read_set(config: Config, options: argparse.Namespace) -> FoldData:
+def read_set(config: Config, options: argparse.Namespace) -> FoldData:
     """One epoch, as long as is needed."""
     loaded = load_data(config.data)
     rounds = -(-max((options.warm_up + options.steps + 1) * options.batch, LOADED + 64) // options.images)
@@ -211,7 +218,7 @@ def _autocast(config: Config, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=half, enabled=precision != "32")
 
 
-def _bare_step(config: Config, data: FoldData, device: torch.device) -> Callable[[Batch], None]:
+def bare_step(config: Config, data: FoldData, device: torch.device) -> Callable[[Batch], None]:
     """The least that training is: forward, loss, backward, clip, step."""
     network = _network(config, data, device)
     run = torch.compile(network) if config.trainer.compile else network
@@ -227,6 +234,31 @@ def _bare_step(config: Config, data: FoldData, device: torch.device) -> Callable
         optimizer.step()
 
     return step
+
+
+def _print_profile(config: Config, options: argparse.Namespace) -> None:
+    """The operators that most of a step's time goes into, with their share of it."""
+    hardware = choose_hardware(config)
+    device = torch.device(hardware.accelerator)
+    if hardware.accelerator == "cpu":
+        keep_freed_memory()
+    data = read_set(config, options)
+    plan = plan_batch(config.global_batch_size, config.batch_size_per_device, 1)
+    loaded = next(iter(data_module(config, data, plan, replace(hardware, workers=0)).train_dataloader()))
+    batch = {key: value.to(device) for key, value in loaded.items()}
+    step = bare_step(config, data, device)
+    for _ in range(options.warm_up):
+        step(batch)
+    with torch.profiler.profile() as profiler:
+        step(batch)
+    found = profiler.key_averages()
+    spent = {
+        event.key: event.self_cpu_time_total if device.type == "cpu" else event.self_device_time_total
+        for event in found
+    }
+    total = sum(spent.values())
+    for key, time_spent in sorted(spent.items(), key=lambda item: -item[1])[:12]:
+        print(f"{time_spent / total:6.1%}  {key}")
 
 
 def _network(config: Config, data: FoldData, device: torch.device) -> Any:
@@ -258,7 +290,7 @@ class _Fixed(MammogramData):
         return DataLoader([self.batch] * len(self.sampler), batch_size=None)  # type: ignore[arg-type]
 
 
-def _fit_rate(
+def fit_rate(
     config: Config, data: FoldData, batches: MammogramData, options: argparse.Namespace, device: torch.device
 ) -> float:
     """Images per second of the module under Lightning's loop, with this project's Trainer and loss watch."""
@@ -273,10 +305,8 @@ def _fit_rate(
     return round(options.steps * options.batch / timer.seconds, 2)
 
 
-def _bare_rate(
-    config: Config, data: FoldData, batch: Batch, options: argparse.Namespace, device: torch.device
-) -> float:
-    step = _bare_step(config, data, device)
+def bare_rate(config: Config, data: FoldData, batch: Batch, options: argparse.Namespace, device: torch.device) -> float:
+    step = bare_step(config, data, device)
     for number in range(options.warm_up + options.steps):
         if number == options.warm_up:
             started = _now(device)
@@ -284,7 +314,7 @@ def _bare_rate(
     return round(options.steps * options.batch / (_now(device) - started), 2)
 
 
-def _loader_rate(config: Config, data: FoldData, images: int) -> float:
+def loader_rate(config: Config, data: FoldData, images: int) -> float:
     """Images per second that one process reads, augments and collates."""
     torch.set_num_threads(1)
     plan = plan_batch(config.global_batch_size, config.batch_size_per_device, 1)

@@ -87,6 +87,17 @@ def encode_tiles(samples: NDArray[Any], tile: tuple[int, int]) -> bytes:
     return buffer.getvalue()
 
 
+def encode_strips(strip: NDArray[Any], count: int) -> bytes:
+    """JPEG Lossless of 12 bits with a restart after each strip: `count` times the same, as all share their tables."""
+    frame = encode(strip, "jpeg_lossless", 12)
+    rows, sos, end = frame.index(b"\xff\xc3") + 5, frame.index(b"\xff\xda"), frame.rindex(b"\xff\xd9")
+    start = sos + 2 + int.from_bytes(frame[sos + 2 : sos + 4], "big")
+    head = frame[:rows] + (count * strip.shape[0]).to_bytes(2, "big") + frame[rows + 2 : sos]
+    interval = b"\xff\xdd\0\4" + strip.size.to_bytes(2, "big")
+    scan = b"".join(frame[start:end] + bytes([0xFF, 0xD0 + part % 8]) for part in range(count))[:-2]
+    return head + interval + frame[sos:start] + scan + b"\xff\xd9"
+
+
 def _encode_rle(stored: NDArray[Any]) -> bytes:
     return RLELosslessEncoder.encode(
         stored.tobytes(),
@@ -192,6 +203,17 @@ def relabel(data: bytes, old: str, new: str) -> bytes:
     # (0002,0000) File Meta Information Group Length stands right after the preamble.
     group_length = int.from_bytes(data[140:144], "little") + len(value) - length
     return data[:140] + group_length.to_bytes(4, "little") + data[144:]
+
+
+def code(value: str, meaning: str = "", **elements: Any) -> list[Dataset]:
+    """A code sequence of one item, as of views and anatomic regions; further elements by keyword."""
+    item = Dataset()
+    item.CodeValue = value
+    item.CodingSchemeDesignator = "SCT" if value.isdigit() else "SRT"
+    item.CodeMeaning = meaning
+    for keyword, element in elements.items():
+        setattr(item, keyword, element)
+    return [item]
 
 
 def lut_item(first: int, bits: int, entries: NDArray[Any], explanation: str = "", *, signed: bool = False) -> Dataset:

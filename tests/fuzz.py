@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import io
 import logging
 import multiprocessing
 import multiprocessing.connection
@@ -20,11 +21,28 @@ import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom.dataset import Dataset
+from pydicom.uid import BreastTomosynthesisImageStorage
 
 from rsna.dicom import DicomError, open_mammogram
-from tests.dicom_files import LOSSLESS, SYNTAXES, breast, dicom_bytes, encode_jpeg2000, encode_tiles, lut_item, relabel
+from rsna.dicom.syntax import GE_PRIVATE
+from tests.dicom_files import (
+    LOSSLESS,
+    SYNTAXES,
+    breast,
+    code,
+    dicom_bytes,
+    encode_jpeg2000,
+    encode_strips,
+    encode_tiles,
+    lut_item,
+    relabel,
+)
 
 HANG_SECONDS = 20.0
 """A try that takes longer counts as a hang; a valid file of the corpus takes milliseconds."""
@@ -80,6 +98,26 @@ def corpus() -> list[bytes]:
             PhotometricInterpretation="MONOCHROME1",
         )
     )
+    files += _files_with_restarts()
+    # Raw and left-justified, as old machines write them; padding that lossy codecs made uneven.
+    ge = stored.astype(">u2").tobytes()
+    files.append(dicom_bytes(stored, 12, "implicit", frame=ge, label=GE_PRIVATE, PixelPaddingValue=4095))
+    files += [
+        dicom_bytes(
+            stored << 4,
+            12,
+            syntax,
+            precision=16,
+            HighBit=15,
+            PresentationIntentType="FOR PROCESSING",
+            PixelIntensityRelationshipSign=1,
+        )
+        for syntax in ("explicit", "rle", "jpeg_lossless", "jpeg2000")
+    ]
+    for syntax in ("jpeg_ls_lossy", "jpeg_extended", "jpeg2000_lossy"):
+        elements = {"PixelPaddingValue": 0, "PhotometricInterpretation": "MONOCHROME1"}
+        files.append(dicom_bytes(breast(150, 130), 12, syntax, **elements))
+    files += [_vendors_file(stored, syntax) for syntax in ("explicit", "implicit", "big_endian", "jpeg2000")]
     for options in ({"codecformat": "jp2"}, {"resolutions": 1}):
         files.append(dicom_bytes(stored, 12, "jpeg2000", frame=encode_jpeg2000(stored, 12, **options)))
     stored = breast(40, 40, bits=8)
@@ -88,6 +126,49 @@ def corpus() -> list[bytes]:
         if read(data) != "pixels":
             raise RuntimeError("a file of the corpus is not valid")
     return files
+
+
+def _files_with_restarts() -> list[bytes]:
+    """JPEG whose scan has markers in it."""
+    stored = breast(64, 48, 8)
+    buffer = io.BytesIO()
+    Image.fromarray(stored).save(buffer, "JPEG", quality=95, restart_marker_rows=2)
+    return [
+        dicom_bytes(stored, 8, "jpeg_baseline", frame=buffer.getvalue()),
+        dicom_bytes(np.tile(breast(8, 48), (4, 1)), 12, "jpeg_lossless", frame=encode_strips(breast(8, 48), 4)),
+    ]
+
+
+def _vendors_file(stored: NDArray[Any], syntax: str) -> bytes:
+    """A generated view that says everything somewhere else: in functional groups, codes, texts and second values."""
+    voi, anatomy, group = Dataset(), Dataset(), Dataset()
+    voi.WindowCenter, voi.WindowWidth = [1000, 2000], [0, 900]
+    anatomy.FrameLaterality = "R"
+    group.FrameVOILUTSequence, group.FrameAnatomySequence = [voi], [anatomy]
+    return dicom_bytes(
+        stored,
+        12,
+        syntax,
+        SOPClassUID=BreastTomosynthesisImageStorage,
+        ImageType=["DERIVED", "PRIMARY", "TOMOSYNTHESIS", "GENERATED_2D"],
+        SpecificCharacterSet=["ISO_IR 100", "ISO 2022 IR 87"],
+        PhotometricInterpretation=None,
+        PresentationLUTShape="INVERSE",
+        ImageLaterality="U",
+        ViewPosition="R MLO",
+        ViewCodeSequence=code("399368009", "medio-lateral oblique", ViewModifierCodeSequence=code("399163009")),
+        AnatomicRegionSequence=code("76752008", AnatomicRegionModifierSequence=code("G-A100")),
+        AcquisitionDeviceProcessingDescription="RMLO",
+        SeriesDescription="R MLO C-View",
+        PatientBirthDate="19500615",
+        StudyDate="20200615",
+        DetectorElementSpacing=[0.1, 0.1],
+        RescaleSlope=2,
+        VOILUTSequence=[Dataset(), lut_item(0, 12, np.zeros(4096))],
+        ModalityLUTSequence=[Dataset()],
+        PerFrameFunctionalGroupsSequence=[group],
+        SharedFunctionalGroupsSequence=[group],
+    )
 
 
 def mutate(files: list[bytes], number: int) -> bytes:
@@ -172,9 +253,25 @@ def _resize(data: bytearray, rng: random.Random, files: list[bytes]) -> None:
             data[at : at + 2] = size.to_bytes(2, "big")
 
 
+def _edit_scan(data: bytearray, rng: random.Random, files: list[bytes]) -> None:
+    """Bytes of a scan removed, doubled or replaced, or a marker put there; the fragment's length is mended."""
+    start, end = data.find(b"\xff\xda"), data.rfind(b"\xff\xd9")
+    item = data.rfind(b"\xfe\xff\0\xe0", 0, max(start, 0))
+    if item < 0 or end < start + 40:
+        return
+    at = rng.randrange(start + 10, end - 4)
+    count = rng.randrange(1, min(300, end - at))
+    marker = bytes((0xFF, rng.choice((0xC4, 0xD0, 0xD4, 0xD9, 0xDA, 0xDD, rng.randrange(1, 256)))))
+    more = rng.choice((b"", rng.randbytes(count), bytes(count), bytes(data[max(start, at - count) : at]), marker))
+    removed = rng.choice((0, 1, 2, count))
+    length = int.from_bytes(data[item + 4 : item + 8], "little") + len(more) - removed
+    data[at : at + removed] = more
+    data[item + 4 : item + 8] = (length % (1 << 32)).to_bytes(4, "little")
+
+
 _MUTATIONS: tuple[Callable[[bytearray, random.Random, list[bytes]], None], ...] = (
     _truncate, _flip_bits, _flip_bits, _edit_number, _edit_number, _edit_codestream, _edit_codestream, _overwrite,
-    _repeat, _cut, _splice, _relabel, _resize, _resize,
+    _repeat, _cut, _splice, _relabel, _resize, _resize, _edit_scan, _edit_scan,
 )  # fmt: skip
 
 
@@ -282,6 +379,7 @@ def _watch(
 
 def main(arguments: list[str]) -> int:
     """Print the counts; exit code 1 after a failure."""
+    logging.disable()  # The corpus holds files that need interpreting.
     options = dict(argument.split("=", 1) for argument in arguments)
     if "try" in options:
         number = int(options["try"])

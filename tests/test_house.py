@@ -72,3 +72,20 @@ def test_every_document_that_is_named_is_there():
     for page in pages:
         for link in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page}: {link}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_text_is_utf_8_whatever_the_locale(file):
+    """What reads or writes text says so: in another locale a good file is no text, and a good table is another one."""
+    silent = []
+    for call in (node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)):
+        name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+        given = {keyword.arg for keyword in call.keywords}
+        modes = [ast.unparse(node).strip("'") for node in [*call.args, *(keyword.value for keyword in call.keywords)]]
+        binary = any(re.fullmatch(r"[rwax+]*b[rwax+]*", mode) for mode in modes)
+        owner = ast.unparse(call.func).rpartition(".")[0]
+        opens = name == "open" and owner not in ("Image", "os", "tarfile", "zipped") and not binary
+        texts = name in ("read_text", "write_text") and owner not in ("", "found")  # an installed package
+        if (texts or opens or {"text", "universal_newlines"} & given) and "encoding" not in given:
+            silent.append(f"line {call.lineno}: {ast.unparse(call)}")
+    assert not silent

@@ -33,6 +33,23 @@ def wheel(tmp_path_factory) -> Path:
     return file
 
 
+def test_a_checkout_that_is_not_installed_knows_its_version(tmp_path) -> None:
+    """On a borrowed environment it is put on the path and nothing more; a run's record names it all the same."""
+    code = (
+        "import importlib.metadata as metadata, sys\n"
+        "known = metadata.version\n"
+        "def version(name):\n"
+        "    if name == 'rsna-mammography':\n"
+        "        raise metadata.PackageNotFoundError(name)\n"
+        "    return known(name)\n"
+        "metadata.version = version\n"
+        "import rsna.bundle.make, rsna.runs.schema\n"
+        "from rsna.cli.main import main\n"
+        "main(['--version'])"
+    )
+    assert python(code, tmp_path, ROOT) == f"rsna {rsna.__version__}"
+
+
 def test_a_wheel_holds_the_package_and_its_configuration_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert "rsna/conf/config.yaml" in names
@@ -61,7 +78,7 @@ def test_an_editable_install_reads_the_checkouts_configuration(tmp_path):
 BASE = """
 import importlib, pkgutil, sys
 class Absent:
-    names = {"pytorch_lightning", "hydra", "omegaconf", "mlflow", "albumentations", "rich", "matplotlib", "filelock"}
+    names = {"pytorch_lightning", "hydra", "omegaconf", "mlflow", "albumentations", "rich", "matplotlib"}
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in self.names:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name.split(".")[0])

@@ -1,69 +1,81 @@
-"""The model card of a bundle: what the model is, what it was made of, how well it does, and what it is not.
+"""The model card of a bundle: the text of the paper (rsna/paper), and what a bundle adds to it.
 
-After Mitchell et al., Model Cards for Model Reporting (2019); the text is card.md.
+After Mitchell et al., Model Cards for Model Reporting (2019).
 """
 
-from pathlib import Path
+from collections.abc import Sequence
 
-import pandas as pd
-
+from rsna.evaluation.bootstrap import RESAMPLES
+from rsna.paper.blocks import Lines, Section, Table, Words, to_markdown
+from rsna.paper.method import started_from
+from rsna.paper.subject import Subject
+from rsna.paper.text import sections
 from rsna.runs.run import Run
-from rsna.runs.schema import BundleRecord, MetricValues
+from rsna.runs.schema import BundleRecord, MemberRecord
 
-_METRICS = {
-    "pf1_nested": "pF1 nested: each fold cut at the threshold chosen on the other folds",
-    "pf1_raw": "pF1 raw: of the probabilities",
-    "auroc": "AUROC",
-    "auprc": "area under the precision-recall curve",
-    "sensitivity_at_specificity": "sensitivity at the specificity of bundle.json (metrics.points)",
-    "brier": "Brier score (0 is best)",
-    "calibration_error": "expected calibration error (0 is best)",
-}
+_USE = """
+pip install --no-index --find-links . rsna-mammography
+rsna predict run=. input=FOLDER_OF_DICOM_FILES
+python -c "import rsna; print(rsna.Predictor('.').predict('FOLDER_OF_DICOM_FILES').table())"
+""".strip()
 
 
-def model_card(run: Run, record: BundleRecord) -> str:
-    """The card, as Markdown, of the bundle that is made of a run."""
-    config, data = run.config, run.record.data
-    oof = run.oof(tuple(record.weights))
-    ages = pd.to_numeric(oof["age"], errors="coerce") if "age" in oof else pd.Series(dtype=float)
-    chosen = "the last epoch"
-    if run.selected:
-        chosen = "the best epoch by pF1 on the fold that is reported, which flatters the metrics below"
-    enriched = " The share of positives was made, so pF1 says nothing of screening; AUROC does."
-    text = Path(__file__).with_name("card.md").read_text(encoding="utf-8")
-    return text.format(
-        run=run,
-        record=record,
-        config=config,
-        data=data,
+def model_card(runs: Sequence[Run], record: BundleRecord) -> str:
+    """The card, as Markdown, of the bundle that is made of some runs, in the order of its members."""
+    subject = _subject(runs, record)
+    return to_markdown(record.name, [*sections(subject), _packed(runs, record), Section("Use", (Lines(_USE),))])
+
+
+def _subject(runs: Sequence[Run], record: BundleRecord) -> Subject:
+    if len(runs) == 1:
+        return Subject.of_run(runs[0], tuple(record.members[0].weights), RESAMPLES)
+    return Subject(
+        name=record.name,
+        runs=tuple(runs),
+        folds=tuple(tuple(member.weights) for member in record.members),
         metrics=record.metrics,
-        pooled=record.metrics.pooled,
-        n_networks=len(record.weights),
-        targets=", ".join(record.targets),
-        folds=", ".join(map(str, record.weights)),
-        patients=run.folds["patient_id"].nunique(),
-        simulated="\n\n**The images are simulated: this says nothing of real ones.**" if data.simulated else "",
-        sampling="enriched with positives" if data.sampling == "enriched" else "as they came (population)",
-        enriched=enriched if data.sampling == "enriched" else "",
-        age=f"{ages.min():g} to {ages.max():g} years, median {ages.median():g}" if ages.any() else "unknown",
-        sites=_count(oof, "site_id"),
-        machines=_count(oof, "machine_id"),
-        # The name alone: where a file lay is nobody's business.
-        start=Path(config.model.weights).name or ("ImageNet" if config.model.pretrained else "random numbers"),
-        chosen=chosen + (f", averaged over {config.soup} epochs" if config.soup > 1 else ""),
-        views="image and its mirror image" if record.flip else "image",
-        scores="\n".join(_score(record.metrics.pooled, name, title) for name, title in _METRICS.items()),
-        commit=f"{run.commit}{' (+: with changes in no commit)' if run.record.commit.dirty else ''}" or "unknown",
-        versions=", ".join(f"{name} {number}" for name, number in record.trained_with.items()) or "unknown",
+        names=tuple(member.name for member in record.members),
+        method=record.method,
+        weights=record.member_weights,
+        flip=record.members[0].flip,
     )
 
 
-def _score(metrics: MetricValues, name: str, title: str) -> str:
-    value, ends = metrics.get(name), metrics.ends(name)
-    between = f"{ends[0]:.3f} to {ends[1]:.3f}" if ends else "not computed"
-    return f"| {title} | {'undefined' if value is None else f'{value:.3f}'} | {between} |"
+def _packed(runs: Sequence[Run], record: BundleRecord) -> Section:
+    """Hashes, terms, and what was done to the weights."""
+    blocks: list[Words | Table] = [
+        Table(
+            ("", ""),
+            (
+                ("packed", record.created),
+                ("weights stored as", record.stored),
+                ("SHA-256 of every file", "bundle.json"),
+                ("breast", f"{record.aggregate} of its images" if record.members[0].unit == "image" else "at once"),
+            ),
+        )
+    ]
+    blocks += [_made_of(run, member, len(runs) > 1) for run, member in zip(runs, record.members, strict=True)]
+    if record.calibrated_on:
+        blocks.append(Words(f"Calibrated probabilities are by a line {record.calibrated_on}."))
+    start = " or ".join(dict.fromkeys(map(started_from, runs)))
+    blocks.append(
+        Words(
+            "The code is under the Apache License 2.0. The weights were made of the set above and started from "
+            f"{start}: whoever passes them on keeps to the terms of both."
+        )
+    )
+    return Section("Where it comes from", tuple(blocks))
 
 
-def _count(oof: pd.DataFrame, column: str) -> str:
-    known = oof[column].nunique() if column in oof else 0
-    return str(known) if known else "unknown"
+def _made_of(run: Run, member: MemberRecord, named: bool) -> Table:
+    return Table(
+        ("", ""),
+        (
+            ("folds", f"{', '.join(map(str, member.weights))} of {run.record.n_folds}"),
+            ("preprocessing hash", member.hashes.preprocessing),
+            ("folds hash", member.hashes.folds),
+            ("dataset hash", member.hashes.dataset),
+            ("trained", run.record.created),
+        ),
+        f"Member {member.name}" if named else "",
+    )

@@ -19,8 +19,10 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 from rsna.bundle.wheels import PROJECT
 from rsna.config.verbs import BundleVerifyOptions
 from rsna.demo import DemoSettings, write_demo
+from rsna.files import temporary_beside
 from rsna.inference.predictor import Predictor
-from rsna.runs.bundle import Bundle, open_bundle
+from rsna.parallel.progress import Progress
+from rsna.runs.bundle import Bundle, one_path, open_bundle
 from rsna.runs.errors import RunError
 
 TOLERANCE = 1e-3
@@ -49,14 +51,15 @@ def verify_bundle(options: BundleVerifyOptions) -> Verified:
     Raises:
         RunError: A file is missing or changed, a wheel is not for this Python, installing or predicting fails.
     """
-    bundle = open_bundle(options.run)
-    bundle.check_files()
+    bundle = open_bundle(one_path(options.run).absolute())  # other processes work in another folder
+    with Progress("check files"):
+        bundle.check_files()
     files = len(bundle.record.files)
-    with tempfile.TemporaryDirectory(prefix="rsna-verify-") as temporary:
-        folder = Path(temporary)
+    with temporary_beside(Path(tempfile.gettempdir(), "rsna-verify").absolute()) as folder:
+        folder.mkdir(mode=0o700)
         exams = folder / "exams"
         write_demo(exams, DemoSettings(n_train=1, n_test=1), workers=1)
-        with Predictor(bundle.folder, workers=1) as predictor:
+        with Predictor(bundle.folder, workers=1, backend="torch") as predictor:  # as its host has it
             here = {image.image_id: image.probability for image in predictor.predict(exams).images}
         if any(probability is None for probability in here.values()):
             raise RunError(f"{bundle.folder}: simulated images could not be predicted")
@@ -89,15 +92,21 @@ def _wheels(bundle: Bundle) -> list[str]:
 
 def _elsewhere(bundle: Bundle, folder: Path, exams: Path, brought: set[str]) -> dict[str, float]:
     """Probabilities by image_id, predicted in an environment that holds what the bundle does not bring."""
-    python = str(make_environment(folder / "environment", sorted(closure([PROJECT]) - brought)))
+    with Progress("make a new environment"):
+        python = str(make_environment(folder / "environment", sorted(closure([PROJECT]) - brought)))
     printed = ""
-    for command in (
-        ["-m", "pip", "install", "--quiet", "--no-index", "--find-links", str(bundle.folder), PROJECT],
-        ["-m", "rsna.cli", "predict", f"input={exams}", f"run={bundle.folder}", "format=json", "workers=1"],
-    ):
-        done = subprocess.run(
-            [*no_network(), python, *command], cwd=folder, env=clean_variables(), capture_output=True, text=True
-        )
+    install = ["-m", "pip", "install", "--quiet", "--no-index", "--find-links", str(bundle.folder), PROJECT]
+    predict = ["-m", "rsna.cli", "predict", f"input={exams}", f"run={bundle.folder}", "format=json", "workers=1"]
+    for what, command in (("install the bundle in it", install), ("predict in it", predict)):
+        with Progress(what):
+            done = subprocess.run(
+                [*no_network(), python, *command],
+                cwd=folder,
+                env=clean_variables(),
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+            )
         printed = done.stdout
         if done.returncode:
             said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])

@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from rsna.bundle.kaggle import NOTEBOOK, notebook
 from rsna.config.settings import ConfigError
+from rsna.parallel.progress import Progress
 from rsna.runs.schema import Host
 
 PROJECT = "rsna-mammography"
@@ -68,7 +69,7 @@ def read_packages(host: str) -> dict[str, str]:
     if not file.is_file():
         raise ConfigError(f"host: {host} is neither kaggle, nor none, nor a file")
     packages: dict[str, str] = {}
-    for line in file.read_text().splitlines():
+    for line in file.read_text(encoding="utf-8").splitlines():
         text = line.partition("#")[0].strip()
         if not text or text.startswith("-"):
             continue
@@ -99,7 +100,8 @@ def fetch_wheels(host: Host, packages: Mapping[str, str], folder: Path) -> None:
     wanted = [Requirement(text) for text in requires(PROJECT) or []]
     while lacking := sorted({f"{r.name}{r.specifier}" for r in wanted if is_lacking(r)}):
         before = set(folder.glob("*.whl"))
-        _download(lacking, host, markers["platform_machine"], folder)
+        with Progress(f"pip downloads {len(lacking)} wheels ({', '.join(lacking)})"):
+            _download(lacking, host, markers["platform_machine"], folder)
         new = sorted(set(folder.glob("*.whl")) - before)
         fetched |= {parse_wheel_filename(wheel.name)[0] for wheel in new}
         wanted = [requirement for wheel in new for requirement in _requirements(wheel)]
@@ -128,7 +130,7 @@ def _download(requirements: list[str], host: Host, machine: str, folder: Path) -
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
     command += ["--python-version", host.python, "--implementation", "cp", "--dest", str(folder)]
     command += [part for platform in dict.fromkeys([host.platform, *older]) for part in ("--platform", platform)]
-    done = subprocess.run([*command, *requirements], capture_output=True, text=True)
+    done = subprocess.run([*command, *requirements], capture_output=True, encoding="utf-8", errors="replace")
     if done.returncode:
         reasons = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         raise ConfigError(

@@ -1,44 +1,56 @@
 """Verbs that score predictions: evaluate, ensemble."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from rsna.cli.verb import verb
 from rsna.config.data import Aggregate, Sampling
-from rsna.config.settings import ConfigError
+from rsna.config.keys import joined_by
 from rsna.config.verbs import EnsembleOptions, EvaluateOptions
+from rsna.files import first_few
+from rsna.parallel.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from rsna.runs.run import Run
 
-@verb("evaluate", EvaluateOptions)
+
+@verb("evaluate", EvaluateOptions, says=lambda o: f"scores {first_few(o.run) or o.predictions}")
 def _evaluate(options: EvaluateOptions) -> None:
     """Score a run's out-of-fold predictions, or anybody's files, at breast level with patient-level intervals.
 
     rsna evaluate run=runs/demo slices=true calibration=true
     rsna evaluate run=[runs/a,runs/b]
+    rsna evaluate run=runs/demo unit=exam
     rsna evaluate predictions=oof.csv labels=train.csv aggregate=max
     rsna evaluate predictions=oof.csv labels=train.csv sampling=enriched prevalence=0.021
+    rsna evaluate predictions=oof.csv labels=train.csv column=b3 threshold=0.6353
     """
     from rsna.evaluation.calibration import calibrate, calibration_table
-    from rsna.evaluation.evaluate import evaluate
+    from rsna.evaluation.evaluate import evaluate, score_at
+    from rsna.evaluation.external import score_parts
     from rsna.evaluation.predictions import read_predictions
-    from rsna.evaluation.slices import slices
+    from rsna.evaluation.slices import SLICE_RESAMPLES, slices
     from rsna.files import write_json
 
     aggregate = None if options.aggregate == "auto" else options.aggregate
-    if options.run:
-        # All are read ahead of the first table: a torn one is said at once.
-        sources = {name: _read_run(name, aggregate) for name in options.run}
-    else:
-        images = read_predictions(Path(options.predictions), Path(options.labels) if options.labels else None)
-        sources = {options.predictions: _Predictions(images, options.sampling, aggregate or "mean")}
+    with Progress("read predictions"):
+        if options.run:
+            # All are read ahead of the first table: a torn one is said at once.
+            sources = {name: _read_run(name, aggregate) for name in options.run}
+        else:
+            labels = Path(options.labels) if options.labels else None
+            images = read_predictions(Path(options.predictions), labels, options.column)
+            note = _doubts(images, options.sampling)
+            sources = {options.predictions: _Predictions(images, options.sampling, aggregate or "mean", note)}
     results: dict[str, dict[str, object]] = {}
     for name, source in sources.items():
         found = evaluate(
             source.images,
             aggregate or source.aggregate,
+            unit=options.unit,
             prevalence=options.prevalence,
             sampling=source.sampling,
             probabilities=not options.ranks,
@@ -46,57 +58,79 @@ def _evaluate(options: EvaluateOptions) -> None:
         )
         print((f"\n{name}\n" if len(sources) > 1 else "") + found.table() + source.note)
         results[name] = found.to_dict()
+        if options.threshold is not None:
+            at = score_at(found, options.threshold, options.resamples)
+            print(f"{at.line('the given')}; too good if it was chosen on these breasts")
+            results[name]["at_threshold"] = at.to_dict()
+        if source.run and source.run.parts and found.folds:
+            of_parts = score_parts(found, source.run.parts, options.resamples)
+            print("\n" + of_parts.table())
+            results[name]["parts"] = of_parts.to_dict()
         if options.slices:
-            parts = slices(found)
+            parts = slices(found, min(options.resamples, SLICE_RESAMPLES))
             print("\n" + parts.table())
             results[name]["slices"] = [part.to_dict() for part in parts]
         if options.calibration:
-            calibrations = calibrate(found)
+            with Progress("calibrate"):
+                calibrations = calibrate(found)
             print("\n" + calibration_table(calibrations))
             results[name]["calibration"] = [calibration.to_dict() for calibration in calibrations]
     if options.out:
         write_json(options.out, results if len(results) > 1 else next(iter(results.values())))
 
 
-@verb("ensemble", EnsembleOptions)
+_TABLE = r"\.(csv|tsv|parquet)(\.\w+)?$"
+"""What is not there is missed as the table that its name says it is, or else as a run."""
+
+
+@verb(
+    "ensemble",
+    EnsembleOptions,
+    says=lambda o: f"joins {first_few(o.run)} ({joined_by(o.method, o.weights)}) and scores them",
+)
 def _ensemble(options: EnsembleOptions) -> None:
     """Join runs or prediction files, and say whether together they are better than alone.
 
     rsna ensemble run=[runs/a,runs/b]
+    rsna ensemble run=[runs/a,runs/b] unit=exam method=any
+    rsna ensemble run=[runs/a,runs/b] weights=[0.6,0.4] oof=joint.csv
     rsna ensemble run=[runs/a,other.csv] labels=train.csv method=weights
     """
     from rsna.evaluation.ensemble import ensemble
     from rsna.evaluation.predictions import read_predictions
     from rsna.files import write_json
+    from rsna.runs.joining import agreed_aggregate, agreed_sampling
+    from rsna.table_file.write import write_frame
 
     aggregate = None if options.aggregate == "auto" else options.aggregate
     labels = Path(options.labels) if options.labels else None
     members, runs = {}, {}
     for name in options.run:
-        if name.endswith((".csv", ".csv.gz", ".parquet")):
-            members[name] = read_predictions(Path(name), labels)
+        if Path(name).is_file() or (not Path(name).exists() and re.search(_TABLE, name.lower())):
+            members[name] = read_predictions(Path(name), labels, options.column)
         else:
             runs[name] = _read_run(name, aggregate)
             members[name] = runs[name].images
-    samplings = {run.sampling for run in runs.values()} or {options.sampling}
-    if len(samplings) > 1:
-        raise ConfigError(f"run: these are sampled differently ({', '.join(sorted(samplings))}) and cannot be joined")
-    own = {run.aggregate for run in runs.values()} or {"mean"}
-    if aggregate is None and len(own) > 1:
-        said = ", ".join(f"{name}: {run.aggregate}" for name, run in runs.items())
-        raise ConfigError(f"run: these make breasts of images differently ({said}); say how with aggregate=…")
+    opened = {name: one.run for name, one in runs.items() if one.run}
     found = ensemble(
         members,
-        options.method,
-        aggregate or own.pop(),
+        joined_by(options.method, options.weights),
+        agreed_aggregate(opened, aggregate),
+        weights=options.weights,
+        unit=options.unit,
         ranks=options.ranks,
         prevalence=options.prevalence,
-        sampling=samplings.pop(),
+        sampling=agreed_sampling(opened, options.sampling),
         resamples=options.resamples,
     )
-    print(found.table() + "".join(run.note for run in runs.values()))
+    # All members have the same labels; of runs training has said what is odd about theirs.
+    doubts = "" if runs else _doubts(next(iter(members.values())), options.sampling)
+    print(found.table() + doubts + "".join(run.note for run in runs.values()))
     if options.out:
         write_json(options.out, found.to_dict())
+    if options.oof:
+        breasts = found.joint.breasts.drop(columns=["weight", "part", "threshold", "recalled"])
+        write_frame(breasts, options.oof)
 
 
 class _Predictions(NamedTuple):
@@ -108,11 +142,20 @@ class _Predictions(NamedTuple):
     """How the run makes breasts of images."""
     note: str = ""
     """Lines to print under the metrics."""
+    run: "Run | None" = None
+
+
+def _doubts(images: "pd.DataFrame", sampling: Sampling) -> str:
+    """Notes on labels that are hardly what they are taken for."""
+    from rsna.dataset.prevalence import label_doubts
+
+    return "".join(f"\n\nnote: {line}" for line in label_doubts(images, sampling))
 
 
 def _read_run(path: str, asked: Aggregate | None) -> _Predictions:
-    """Out-of-fold predictions of every finished fold of a run; a note where folds lack, or it aggregates otherwise."""
-    from rsna.runs.run import open_run
+    """Out-of-fold predictions of every finished fold of a run; notes where folds lack, or metrics.json says others."""
+    from rsna.runs.run import SELECTED, open_run
+    from rsna.runs.set_schema import proxies
 
     run = open_run(path)
     aggregate = run.config.evaluation.aggregate
@@ -124,9 +167,17 @@ def _read_run(path: str, asked: Aggregate | None) -> _Predictions:
             f"{', '.join(missing)} is missing: these are metrics of a part of its patients. "
             "python train.py fold=all trains the rest"
         )
+    note += "".join(f"\n\nnote: {why}; these metrics are of the predictions, not of it" for why in run.changed.values())
+    if run.selected:
+        note += f"\n\nnote: {run.path}: {SELECTED}"
+    if run.record.data.simulated:
+        note += (
+            f"\n\nnote: {run.path} learned from, and is scored on, simulated mammograms: nothing is said of real ones"
+        )
+    note += "".join(f"\n\nnote: {run.path}: {line}" for line in proxies(run.record.data.labels))
     if asked not in (None, aggregate):
         note += (
             f"\n\nnote: {run.path} makes breasts of images by {aggregate}, not {asked}: its metrics, leaderboard and "
             "submissions differ from these"
         )
-    return _Predictions(run.oof(), run.record.data.sampling, aggregate, note)
+    return _Predictions(run.oof(), run.record.data.sampling, aggregate, note, run)

@@ -2,15 +2,19 @@
 
 import dataclasses
 import re
+import statistics
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rsna.cli.announce import asks_for_print, tell
 from rsna.cli.verb import speaks_for_itself, verb
+from rsna.config.external import CalibrateOptions, ValidateOptions
 from rsna.config.schema import Config
-from rsna.config.settings import digest
-from rsna.config.verbs import ModelsOptions, ValidateOptions
+from rsna.config.settings import digest, require
+from rsna.config.verbs import ModelsOptions
+from rsna.files import first_few
 
 _HASHED = ("data", "folds", "preprocess")
 """Groups whose keys may change between two starts as long as the hashes stay; swept, they change them."""
@@ -22,16 +26,21 @@ class JobError(RuntimeError):
     """A job of a sweep failed; the message was printed where it ran, which may be another machine."""
 
 
-@verb("train", configured=True)
+@verb(
+    "train",
+    configured=True,
+    says=lambda overrides: "" if asks_for_print(overrides) else "reads the configuration and the table of images",
+)
 def _train(arguments: Sequence[str]) -> int:
     """Train folds of an experiment, predict them out of fold, score pF1 by breast."""
     from rsna.config.compose import compose, is_sweep, read_arguments
 
+    arguments = with_seeds(arguments)
     flags, overrides, _ = read_arguments(arguments)
     if is_sweep(flags, overrides):
         return _sweep(arguments)
     config = compose(arguments)
-    # torch is imported after the command line is read: what is mistyped is said at once.
+    tell("train", f"trains {_fold(config)} on {config.data.root}, into {config.run_dir}")
     from rsna.training.run import train
 
     train(config)
@@ -47,6 +56,7 @@ def _sweep(arguments: Sequence[str]) -> int:
     flags, overrides, said = read_arguments(arguments)
     if said:
         print(said, file=sys.stderr, flush=True)
+    objectives: dict[str, dict[int, float]] = {}
 
     def job(composed: Any) -> float | None:
         """One job, perhaps in a process of its own or on another machine."""
@@ -54,7 +64,19 @@ def _sweep(arguments: Sequence[str]) -> int:
 
         about = HydraConfig.get()
         try:
-            return train(with_own_run(freeze(composed), composed, overrides, about.overrides.task)).objective
+            config = with_own_run(freeze(composed), composed, overrides, about.overrides.task)
+            tell(
+                "train",
+                f"job {about.job.num} ({' '.join(about.overrides.task)}): {_fold(config)}, into {config.run_dir}",
+            )
+            trained = train(config)
+            if trained.objective is not None:
+                runs = re.sub(r"\bseed_\d+", "seed_*", str(config.run_dir))
+                what = f"{config.objective} of {runs}, {_fold(config)}"
+                objectives.setdefault(what, {})[config.seed] = trained.objective
+            return trained.objective
+        except BrokenPipeError:  # nobody reads what the other jobs would say
+            raise
         except Exception as error:
             message = f"job {about.job.num} ({' '.join(about.overrides.task)}) failed: {error}"
             print(f"rsna train: {message}", file=sys.stderr, flush=True)
@@ -67,7 +89,49 @@ def _sweep(arguments: Sequence[str]) -> int:
     except JobError as first:
         print(f"rsna train: the sweep is done, but not all of it; first {first}", file=sys.stderr)
         return 1
+    finally:
+        for line in _over_seeds(objectives):
+            print(line)
     return 0
+
+
+def with_seeds(arguments: Sequence[str]) -> list[str]:
+    """A command line of which ``seeds=[0,1,2]`` became a sweep of ``seed``: each seed is a run of its own.
+
+    Raises:
+        ConfigError: They are not different whole numbers, ``seed`` is given, too, or a configuration is to be printed.
+    """
+    seeds = [argument for argument in arguments if argument.startswith("seeds=")]
+    if not seeds:
+        return list(arguments)
+    numbers = re.findall(r"[^\s,]+", seeds[-1].partition("=")[2].strip("[] "))
+    require(
+        bool(numbers) and all(map(str.isdecimal, numbers)) and len({*map(int, numbers)}) == len(numbers),
+        f"{seeds[-1]}: name different whole numbers from 0 on, as seeds=[0,1,2]",
+    )
+    rest = [argument for argument in arguments if argument not in seeds]
+    clash = next((argument for argument in rest if argument.startswith("seed=")), "")
+    require(not clash, f"{clash} and {seeds[-1]}: give one of them")
+    require(not asks_for_print(rest), f"{seeds[-1]}: what is printed is one configuration; give seed={numbers[0]}")
+    sweeping = {"-m", "--multirun"} & set(rest)
+    return [*rest, *([] if sweeping else ["-m"]), f"seed=choice({','.join(numbers)})"]
+
+
+def _over_seeds(objectives: Mapping[str, Mapping[int, float]]) -> list[str]:
+    """A line for each configuration that several seeds trained here: what its objective is over them."""
+    lines = []
+    for what, by_seed in objectives.items():
+        if len(by_seed) > 1:
+            values = sorted(by_seed.values())
+            lines.append(
+                f"{what}: seeds {', '.join(map(str, sorted(by_seed)))}: mean {statistics.mean(values):.4f}, standard "
+                f"deviation {statistics.stdev(values):.4f}, {values[0]:.4f} to {values[-1]:.4f}"
+            )
+    return lines
+
+
+def _fold(config: Config) -> str:
+    return "every fold" if config.fold == "all" else f"fold {config.fold}"
 
 
 def with_own_run(config: Config, composed: Any, given: Sequence[str], job: Sequence[str]) -> Config:
@@ -111,7 +175,7 @@ def with_own_run(config: Config, composed: Any, given: Sequence[str], job: Seque
     return dataclasses.replace(config, run=str(folder.with_name(f"{folder.name}-{suffix}")))
 
 
-@verb("models", ModelsOptions)
+@verb("models", ModelsOptions, says=lambda o: "counts parameters and multiply-adds of every EfficientNet")
 def _models(options: ModelsOptions) -> None:
     """List every EfficientNet with its weights, parameters and multiply-adds.
 
@@ -124,13 +188,38 @@ def _models(options: ModelsOptions) -> None:
     print(list_models(options))
 
 
-@verb("validate", ValidateOptions)
+@verb(
+    "validate", ValidateOptions, says=lambda o: f"predicts {first_few(o.input)} with {first_few(o.run)} and scores that"
+)
 def _validate(options: ValidateOptions) -> None:
-    """Score any run or bundle on any labelled folder, in the table of out-of-fold metrics.
+    """Score any run or bundle on any labelled folder, in the table of out-of-fold metrics; on several, side by side.
 
     rsna validate run=runs/demo input=/other/site
     rsna validate run=b3.zip input=/other/site flip=true
+    rsna validate run=runs/demo input=[/site/a,/site/b] report=elsewhere
+    rsna validate run=[runs/a,runs/b] input=/other/site
     """
+    if len(options.input) > 1 or options.report:
+        from rsna.external.sets import validate_sets
+
+        validate_sets(options)
+        return
     from rsna.inference.validate import validate
 
     validate(options)
+
+
+@verb(
+    "calibrate",
+    CalibrateOptions,
+    says=lambda o: f"predicts {o.input} with {first_few(o.run)} and fits probabilities to it",
+)
+def _calibrate(options: CalibrateOptions) -> None:
+    """Fit the line of a run's probabilities to a site's own labelled exams; weights and threshold stay as they are.
+
+    rsna calibrate run=runs/demo input=/our/exams out=ours.json
+    rsna infer run=runs/demo input=/new/exams calibration=ours.json
+    """
+    from rsna.external.calibrate import calibrate_site
+
+    print(calibrate_site(options).table())

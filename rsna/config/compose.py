@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,7 +33,9 @@ def groups() -> dict[str, dict[str, str]]:
     """Options of every group of conf/, each with the comment in the first line of its file."""
     return {
         folder.name: {
-            file.stem: next((line[2:] for line in file.read_text().splitlines() if re.match("# (?!@)", line)), "")
+            file.stem: next(
+                (line[2:] for line in file.read_text(encoding="utf-8").splitlines() if re.match("# (?!@)", line)), ""
+            )
             for file in sorted(folder.glob("*.yaml"))
         }
         for folder in sorted(conf_dir().iterdir())
@@ -51,6 +54,8 @@ def compose(arguments: Sequence[str]) -> Config:
     require(not is_sweep(flags, overrides), "-m: train.py alone sweeps; give one configuration")
     if said and os.environ.get("RANK", "0") == "0":  # of torchrun's processes the first one speaks
         print(said, file=sys.stderr)
+    if not flags and not any("hydra" in override for override in overrides):
+        return freeze(_compose_plain(overrides))
     run_hydra(flags, overrides, lambda composed: found.append(composed))  # no method: Hydra looks for a function's file
     if not found:
         sys.exit(0)  # --cfg and its like print and do nothing
@@ -63,20 +68,39 @@ def is_sweep(flags: Sequence[str], overrides: Sequence[str]) -> bool:
     return mode or bool({"-m", "--multirun"} & set(flags))
 
 
-def run_hydra(flags: Sequence[str], overrides: Sequence[str], task: Callable[[Any], Any]) -> None:
-    """Calls ``task``, a function, with the composition, or for each job of a sweep, as Hydra's own ``main`` does."""
+def _compose_plain(overrides: Sequence[str]) -> Any:
+    """What :func:`run_hydra` composes twice, to learn its mode, where nothing is asked of Hydra itself."""
     import hydra
-    from hydra.core.config_store import ConfigStore
     from hydra.errors import HydraException
-    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
-    # Hydra needs mutable schemas and knows no Literal, so only the keys are held here; from_mapping checks the values.
+    _store_schema()
+    try:
+        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            return hydra.compose("config", list(overrides))
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
+        raise _explain(error) from error
+
+
+def _store_schema() -> None:
+    """Tells Hydra the keys. It needs mutable schemas and knows no Literal: from_mapping checks the values."""
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
+
     schema = OmegaConf.create(to_mapping(Config()))
     OmegaConf.set_struct(schema, True)
     ConfigStore.instance().store(name="schema", node=schema)
 
+
+def run_hydra(flags: Sequence[str], overrides: Sequence[str], task: Callable[[Any], Any]) -> None:
+    """Calls ``task``, a function, with the composition, or for each job of a sweep, as Hydra's own ``main`` does."""
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    _store_schema()
     # Hydra reads the command line itself, wants overrides in one row, and ends the process at an error unless the
     # variable asks for the error itself.
     folder, full, argv = str(conf_dir()), os.environ.get(_FULL_ERROR), sys.argv
@@ -107,7 +131,8 @@ def read_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str], str]
     given = list(arguments)
     for override in flags.overrides:
         given.remove(override)
-    overrides = [_check_override(override) for override in flags.overrides]
+    sweep = is_sweep(given, flags.overrides)
+    overrides = [_check_override(override, sweep) for override in flags.overrides]
     keys = {re.split("[=@]", override.lstrip("+~"))[0] for override in overrides}
     named = keys & {"experiment", "data", "data.root"} or flags.config_name or flags.config_path
     if named or os.environ.get(DATA_VARIABLE) or DEFAULT_ROOT.is_dir():
@@ -150,7 +175,7 @@ def freeze(composed: Any) -> Config:
     return from_mapping(Config, mapping)
 
 
-def _check_override(argument: str) -> str:
+def _check_override(argument: str, sweep: bool) -> str:
     """Refuses what Hydra would not say in words; returns the override as Hydra must be given it."""
     key, equals, value = argument.lstrip("+~").partition("=")
     if not equals:
@@ -165,10 +190,10 @@ def _check_override(argument: str) -> str:
         return argument
     # A group of the user's own, too, is without a dot; whether there is one, Hydra knows.
     known = "." in key or key in fields_of(Config)
-    return _fit_override(argument, _key_type(key)) if known else argument
+    return _fit_override(argument, _key_type(key), sweep) if known else argument
 
 
-def _fit_override(argument: str, kind: Any) -> str:
+def _fit_override(argument: str, kind: Any, sweep: bool) -> str:
     """A ``key=value`` for Hydra, whose grammar has numbers, lists and sweeps of its own, read by the type of its key.
 
     To Hydra ``name=1.50`` is 1.5, so numbers are quoted where text is meant.
@@ -182,17 +207,27 @@ def _fit_override(argument: str, kind: Any) -> str:
     text = kind is str or listed or choice
     key, _, value = argument.partition("=")
     try:
-        OverridesParser.create().parse_override(argument)
+        read = OverridesParser.create().parse_override(argument)
+        # What has commas or brackets is a list, a mapping or a sweep to Hydra.
+        odd = kind is str and (not isinstance(read.value(), (str, int, float, bool)) or read.is_sweep_override())
+        if not odd or (sweep and read.is_sweep_override()):
+            return f"{key}={_ITEM.sub(_as_text, value)}" if text else argument
     except HydraException as error:
         if not text:
             raise ConfigError(f"{argument}: Hydra cannot read this value: {first_line(error)}") from None
-        items = [item.strip(" '\"") for item in (value.strip("[]").split(",") if listed else [value])]
-        quoted = ",".join(f'"{item}"' for item in items)
-        raise ConfigError(
-            f"{argument}: blanks and signs in this value mean something to Hydra; put it into two pairs of quotes, "
-            f"the outer one for the shell: '{key}={f'[{quoted}]' if listed else quoted}'"
-        ) from None
-    return f"{key}={_ITEM.sub(_as_text, value)}" if text else argument
+    quoted = ",".join(_quoted(item) for item in (value.strip("[]").split(",") if listed else [value]))
+    raise ConfigError(
+        f"{argument}: blanks and signs in this value mean something to Hydra; put it into two pairs of quotes, "
+        f"the outer one for the shell: {shlex.quote(f'{key}=[{quoted}]' if listed else f'{key}={quoted}')}"
+    )
+
+
+def _quoted(item: str) -> str:
+    """Text between Hydra's quotes, in which a quote, a backslash ahead of one, and an interpolation are escaped."""
+    text = re.sub(r"""^\s*(['"])(.*?)\1?\s*$""", r"\2", item).strip()
+    quote = "'" if '"' in text and "'" not in text else '"'
+    text = re.sub(rf"(\\*)({quote}|$)", lambda m: m[1] * 2 + ("\\" + quote if m[2] else ""), text)
+    return quote + text.replace("${", "\\${") + quote
 
 
 def _as_text(item: re.Match[str]) -> str:

@@ -1,10 +1,16 @@
 """What network to build. No torch here: configuration is read and checked before anything heavy is imported."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import NonNegativeInt
+from pydantic import Field, NonNegativeInt
 
-from rsna.config.settings import BelowOne, require, settings
+from rsna.config.settings import AtLeastOne, BelowOne, require, settings
+
+Unit = Literal["image", "breast"]
+"""What one label belongs to and one prediction is made for: an image by itself, or a breast with all its images."""
+
+TableInputName = Literal["age", "implant", "view", "machine_id", "site_id"]
+"""What a table may tell the network of an image: columns of test.csv, and no more."""
 
 
 @settings
@@ -16,7 +22,7 @@ class ModelSettings:
     pretrained: bool = True
     """Start from timm's weights for the backbone (fetched once, then cached)."""
     weights: str = ""
-    """State dict to start from instead: a .safetensors, .pth or .bin file in timm's or mmpretrain's key names."""
+    """Weights to start from instead: a file (docs/training.md says of what kinds), run, bundle or package:NAME."""
     in_chans: Literal[1, 3] = 1
     """Input channels: 1 grey, or 3 equal ones; with the means and deviations that the weights know, or ImageNet's."""
     pooling: Literal["avg", "max", "gem"] = "avg"
@@ -43,4 +49,26 @@ class ModelSettings:
         require(
             not (self.pretrained and self.weights),
             f"weights: {self.weights} and pretrained=true exclude each other; add model.pretrained=false",
+        )
+
+
+@settings
+class FusionSettings:
+    """How the images of a breast become one, with unit=breast alone."""
+
+    kind: Literal["mean", "max", "attention", "transformer"] = "mean"
+    """mean or max of each feature; attention: learnt weights; transformer: images look at each other and know views."""
+    max_images: Annotated[int, Field(ge=1, le=64)] = 8
+    """Images of a breast in training at most: of more, others are drawn each epoch; all are used in prediction."""
+    width: AtLeastOne = 128
+    """For attention and transformer: features that images are weighed, or look at each other, by."""
+    heads: AtLeastOne = 4
+    """For transformer: heads of a layer."""
+    layers: Annotated[int, Field(ge=1, le=12)] = 1
+    """For transformer: layers."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.kind != "transformer" or self.width % self.heads == 0,
+            f"heads: {self.heads} heads cannot share a width of {self.width}; take a divisor of it",
         )

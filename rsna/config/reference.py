@@ -27,6 +27,7 @@ python train.py data.root=/archive           your folder, in the competition's l
 python train.py data.limit=200 trainer=debug      a try
 python train.py name=view targets=[view]     another target under another name
 python train.py preprocess=large model=b5 trainer.epochs=20
+python train.py fold=all seeds=[0,1,2]       three runs that differ in their seed: one row of the leaderboard
 python train.py -m optim.lr=1e-3,1e-4        a sweep: each job in a run folder of its own
 python train.py --config-dir=/my/conf experiment=mine      an experiment file of your own
 """.strip()

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeGuard, TypeVar, Union, cast, dataclass_transform, get_args, get_origin
 
 from pydantic import ConfigDict, Field, ValidationError
-from pydantic.dataclasses import dataclass
+from pydantic.dataclasses import dataclass, rebuild_dataclass
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, to_jsonable_python
 
@@ -54,12 +54,21 @@ def settings(cls: type[T]) -> type[T]:
 
     Strict: true is no number, "3" is none either, and neither nan nor inf is one that can be used.
     """
-    config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    config = ConfigDict(
+        extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True, defer_build=True
+    )
     made: Any = dataclass(frozen=True, config=config)(cls)
-    check = made.__init__
+    check, fields = made.__init__, made.__pydantic_fields__
+    for name, field in fields.items():  # a docstring stands where the field was first named
+        before = (fields_of(base).get(name) for base in cls.__mro__[1:] if hasattr(base, "__pydantic_fields__"))
+        field.description = field.description or next((one.description for one in before if one), None)
 
     @functools.wraps(check)
     def __init__(self: Any, *values: Any, **named: Any) -> None:
+        if not made.__pydantic_complete__:  # of forty classes a verb uses a few
+            made.__pydantic_config__ = config | {"use_attribute_docstrings": False}  # their source was read before
+            rebuild_dataclass(made)
+            made.__init__, made.__pydantic_fields__ = __init__, fields  # which it has replaced
         try:
             check(self, *values, **named)
         except ValidationError as error:
@@ -77,7 +86,8 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], where: str = "") -> T
         where: Dotted key of ``mapping`` itself, put before each key in errors.
 
     Raises:
-        ConfigError: An unknown key (with the nearest known ones), a value of the wrong type or out of range.
+        ConfigError: An unknown key (with the nearest known ones), a value of the wrong type or out of range, nothing
+            for a key that is required.
     """
     require(isinstance(mapping, Mapping), f"{where or 'settings'}: expected a group of keys, got {mapping!r}")
     prefix, fields = f"{where}." if where else "", fields_of(cls)
@@ -89,9 +99,14 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], where: str = "") -> T
         # Strict pydantic takes no mapping for a class; and so each class is told its own dotted key.
         values[key] = from_mapping(kind, value, f"{prefix}{key}") if is_group(kind) else _read(kind, value)
     try:
-        return cls(**values)
+        made = cls(**values)
     except ConfigError as error:
         raise ConfigError(f"{prefix}{error}") from None
+    for key in values:
+        # input=$EXAMS where the shell knows no EXAMS: an empty path would be the current folder.
+        if fields[key].is_required() and values[key] in ("", ()):
+            raise ConfigError(f"{prefix}{key}: is required, and is empty: {fields[key].description}")
+    return made
 
 
 def to_mapping(settings: Any) -> dict[str, Any]:
@@ -180,10 +195,16 @@ def _kinds(annotation: Any, *limits: Any) -> list[Kind]:
     return [(annotation, limits)]
 
 
+def _options(kinds: Iterable[Any]) -> list[Any]:
+    return [option for kind in kinds if get_origin(kind) is Literal for option in get_args(kind)]
+
+
 def _read(annotation: Any, value: Any) -> Any:
     """A value as pydantic's strict mode wants it for this type; what does not fit is left as it is, to be refused."""
     names = [kind for kind, _ in _kinds(annotation)]
     items = next((get_args(kind) for kind in names if get_origin(kind) is tuple), ())
+    if items and isinstance(value, str) and value in _options(names):
+        return str(value)  # auto, where a list could stand
     if items and isinstance(value, Typed):
         value = [Typed(item) for item in _split(value)]
     if items and isinstance(value, str):  # targets=cancer means targets=[cancer]
@@ -203,9 +224,7 @@ def _read(annotation: Any, value: Any) -> Any:
         if int in names and _WHOLE.fullmatch(value):
             return int(value)
         value = value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else str(value)
-        for kind in names:
-            if get_origin(kind) is Literal:
-                value = next((option for option in get_args(kind) if str(option) == value), value)
+        value = next((option for option in _options(names) if str(option) == value), value)
     if float in names and isinstance(value, str):  # YAML reads 1e-3 as text
         with contextlib.suppress(ValueError):
             return float(value)

@@ -72,6 +72,8 @@ class SamplerSettings:
     """For balanced: positives in every batch of a device (batch_size_per_device), at least."""
     repeats: AtLeastOne = 4
     """For repeated: how often each positive comes in an epoch."""
+    spread: Literal["none", "machine_id", "site_id", "set"] = "none"
+    """Spreads the values of a column evenly over an epoch, so that every batch mixes them; set: data.root and extra."""
 
 
 @settings
@@ -84,6 +86,8 @@ class LossSettings:
     """Label of the second of two classes instead of 1: 0.9 says that a positive image may show nothing."""
     auxiliary_weight: NonNegativeFloat = 1.0
     """Weight of every target after the first."""
+    image_weight: NonNegativeFloat = 0.0
+    """With unit=breast, weight of a second loss: each image by itself against its breast's labels."""
 
 
 @settings
@@ -136,5 +140,5 @@ class TrainerSettings:
     """Epochs without a better validation metric after which training stops; 0 never stops early."""
     checkpoint_every_steps: NonNegativeInt = 0
     """Optimiser steps between checkpoints within an epoch; 0 saves at the end of each epoch only."""
-    progress: Literal["auto", "rich", "plain", "none"] = "auto"
-    """Progress: rich bars on a terminal, plain lines in a log or notebook."""
+    progress: Literal["auto", "none"] = "auto"
+    """How far training is, with the time left, and a line an epoch; none prints neither."""

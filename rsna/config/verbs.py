@@ -7,66 +7,84 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat
+from pydantic import Field, NonNegativeInt, PositiveFloat
 
-from rsna.config.data import Aggregate, NumberOfFolds, Sampling
+from rsna.config.data import Aggregate, NumberOfFolds, Sampling, ScoredUnit, SplitBy
+from rsna.config.keys import (
+    AddressKey,
+    AverageKey,
+    BackendKey,
+    CalibrationKey,
+    DistinctRuns,
+    Distributed,
+    EngineKey,
+    FlipKey,
+    FoldsKey,
+    MethodKey,
+    ModelsKey,
+    PrecisionKey,
+    Several,
+    ShardKey,
+    TimeoutKey,
+    ToleranceKey,
+    WeightsKey,
+    WorkersKey,
+    require_file,
+    require_folder,
+)
 from rsna.config.settings import AtLeastOne, Auto, Fraction, require, settings
 
 
-def _distinct(run: tuple[str, ...]) -> tuple[str, ...]:
-    """Refuses a run or file that is named twice, however it is spelt."""
-    files = [Path(name).expanduser().resolve() for name in run]
-    twice = [name for i, name in enumerate(run) if files[i] in files[:i]]
-    require(not twice, f"run: {twice and twice[0]} is there twice; name each run or file once")
-    return run
+def require_table_file(out: str, key: str = "out") -> None:
+    """Refuses what cannot become a table before the work that fills it; the ending says which kind it is."""
+    name = Path(out) / "submission.csv"
+    require(not Path(out).is_dir(), f"{key}: {out} is a folder; name a file, such as {name}")
+    known = out.lower().endswith((".csv", ".parquet"))
+    require(known, f"{key}: {out} is neither .csv nor .parquet; give it one of these endings")
 
-
-# What several verbs ask for in the same words.
-Backend = Literal["torch", "onnxruntime"]
-BackendKey = Annotated[Backend, Field(description="torch, or onnxruntime with what `rsna export` wrote.")]
-ModelKey = Annotated[str, Field(description="Run folder, or bundle (folder, .zip or .tar).")]
-FoldsKey = Annotated[tuple[int, ...], Field(description="Folds to use; every trained one where empty.")]
-WorkersKey = Annotated[AtLeastOne | Auto, Field(description="Preparing processes; auto is one a core.")]
-TimeoutKey = Annotated[PositiveFloat, Field(description="Seconds after which a file is given up as unreadable.")]
-AverageKey = Annotated[Literal["logits", "probabilities"], Field(description="What is averaged over the folds.")]
-# The threshold was chosen on out-of-fold predictions, so by default new images are predicted as those were.
-FlipKey = Annotated[
-    bool | Auto,
-    Field(description="Predict mirrored images, too, in twice the time, and average; auto does as it was out of fold."),
-]
-RunsKey = Annotated[str, Field(description="Folder that holds run folders.")]
-DistinctRuns = Annotated[tuple[str, ...], AfterValidator(_distinct)]
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
 @settings
-class InferOptions:
-    run: ModelKey
+class InferOptions(Several, Distributed):
+    run: ModelsKey
     input: str
     """Folder with test.csv and test_images (or a column path in test.csv), or any folder of DICOM files."""
     out: str = "submission.csv"
-    """Submission to write; images, breasts, failures and progress are written beside it."""
+    """Submission to write, .csv or .parquet; images, breasts, failures and progress are written beside it."""
+    method: MethodKey = "auto"
+    weights: WeightsKey = ()
     folds: FoldsKey = ()
     average: AverageKey = "logits"
     flip: FlipKey = "auto"
     submit: Literal["threshold", "probability"] = "threshold"
-    """Column cancer: 0 or 1 at the threshold, or the probability."""
+    """Column cancer: 0 or 1 at the threshold, or the probability, calibrated where a site's line is given or packed."""
+    calibration: CalibrationKey = ""
     threshold: Fraction | Auto = "auto"
     """Threshold; auto is the one chosen out of fold."""
     time_budget: str = ""
-    """Time in which the submission must be done: 8h, 45m, 90s; flip, then folds are dropped to keep it."""
+    """Time from the start of the process in which the submission must be done: 8h, 45m, 90s; flip, then folds, then
+    runs are dropped to keep it."""
     strict: bool = False
     """Every fallback (an unreadable image, a breast without images, a dropped fold) is an error instead."""
-    backend: BackendKey = "torch"
+    backend: BackendKey = "auto"
+    precision: PrecisionKey = "auto"
+    tolerance: ToleranceKey = 1e-3
     batch_size: AtLeastOne = 16
     """Images per forward pass; halved where memory runs out."""
     compile: bool = False
     """Compile the networks: minutes at the start, faster afterwards on a GPU."""
     workers: WorkersKey = "auto"
     file_timeout: TimeoutKey = 60.0
+    engine: EngineKey = "processes"
+    address: AddressKey = "auto"
+    shard: ShardKey = ""
 
     def __post_init__(self) -> None:
+        self.check_submittable()
+        self.check_engine(self.workers)
+        require_table_file(self.out)
         known = not self.time_budget or self.budget_seconds is not None
         require(known, f"time_budget: {self.time_budget!r} is no time above 0 such as 8h, 45m or 90s")
 
@@ -80,25 +98,36 @@ class InferOptions:
 
 
 @settings
-class PredictOptions:
+class PredictOptions(Several):
     input: str
     """A DICOM file, or a folder of them, with test.csv or without; a file of it that cannot be read is a failure."""
-    run: ModelKey
+    run: ModelsKey
+    method: MethodKey = "auto"
+    weights: WeightsKey = ()
     format: Literal["table", "json"] = "table"
     """Text for people, or JSON for programs."""
-    backend: BackendKey = "torch"
+    calibration: CalibrationKey = ""
+    backend: BackendKey = "auto"
+    precision: PrecisionKey = "auto"
+    tolerance: ToleranceKey = 1e-3
     workers: WorkersKey = "auto"
+
+    def __post_init__(self) -> None:
+        self.check_submittable()
 
 
 @settings
-class BundleMakeOptions:
-    run: str
-    """Run folder with trained folds."""
+class BundleMakeOptions(Several):
+    run: DistinctRuns
+    """Run folder with trained folds, or several of them, joined."""
     out: str
     """Folder to write; it must be empty, or hold an earlier bundle, which is replaced."""
+    method: MethodKey = "auto"
+    weights: WeightsKey = ()
     folds: FoldsKey = ()
     precision: Literal["fp16", "fp32"] = "fp16"
     """Of the stored weights: fp16 is half the size; the networks compute as everywhere else."""
+    calibration: CalibrationKey = ""
     host: str = "kaggle"
     """Where it will run: kaggle, a file with one name==version a line that is installed there, or none for no wheels
     of others."""
@@ -106,12 +135,15 @@ class BundleMakeOptions:
     """Python of the host."""
     platform: str = "manylinux_2_28_x86_64"
     """Platform of the host, as wheels name it."""
+    despite_licence: bool = False
+    """Make it although the licence of a set that was trained on forbids to release what is trained on it."""
     owner: str = "INSERT_KAGGLE_USER"
     """User name in the metadata for upload."""
     title: str = ""
     """Title of the dataset for upload, 6 to 50 characters; made of the run's name where empty."""
 
     def __post_init__(self) -> None:
+        self.check_submittable()
         require(re.fullmatch(r"3\.\d+", self.python) is not None, f"python: {self.python!r} is not like 3.12")
         require(not self.title or 6 <= len(self.title) <= 50, f"title: {self.title!r} has not 6 to 50 characters")
         slug = re.fullmatch(r"[\w-]+", self.owner) is not None
@@ -128,7 +160,7 @@ class BundleVerifyOptions:
 
 @settings
 class ExportOptions:
-    run: ModelKey
+    run: ModelsKey
     format: Literal["onnx"] = "onnx"
     """What to write."""
     folds: FoldsKey = ()
@@ -139,26 +171,33 @@ class ExportOptions:
 
 
 @settings
-class TableOptions:
-    input: str
-    """Folder of DICOM files, of any depth; links are followed, what is hidden is passed over."""
-    out: str = ""
-    """CSV to write, never over one that is there; empty is <input>/train.csv, where training looks for it. Outside of
-    the input it names the images by their whole paths. What is not in it is listed in <out>_left_out.csv."""
-    labels: str = ""
-    """CSV with labels, joined on image_id, or patient_id and laterality, or patient_id; fills in what headers lack."""
+class PrepareOptions(Distributed):
+    shard: ShardKey = ""
+    engine: EngineKey = "processes"
+    address: AddressKey = "auto"
+
+    def __post_init__(self) -> None:
+        self.check_engine()
 
 
 @settings
-class AuditOptions:
+class AuditOptions(Distributed):
     input: str
     """Folder in the competition's layout, or with a table that names its files, or any folder of images."""
     out: str = "audit"
     """Folder for audit.txt, images.csv, issues.csv and sheets of prepared images, a machine each."""
+    run: str = ""
+    """Run folder, or bundle: says what is unlike the images that it was trained on, and writes against_run.txt, .json
+    and .svg."""
     sheet_images: NonNegativeInt = 12
     """Images shown of each machine; 0 draws no sheets."""
     workers: WorkersKey = "auto"
     file_timeout: TimeoutKey = 60.0
+    engine: EngineKey = "processes"
+    address: AddressKey = "auto"
+
+    def __post_init__(self) -> None:
+        self.check_engine(self.workers)
 
 
 @settings
@@ -176,23 +215,27 @@ class BrowseOptions:
 @settings
 class FoldsMakeOptions:
     labels: str
-    """CSV with patient_id, image_id, laterality and cancer, as the competition's train.csv."""
+    """Table with patient_id, image_id, laterality and cancer, as the competition's train.csv."""
     out: str = "folds.csv"
     """CSV to write: patient_id, image_id, fold."""
     n_folds: NumberOfFolds = 4
     """Number of folds."""
     seed: NonNegativeInt = 0
     """Seed of the shuffle."""
+    by: SplitBy | Literal["chance"] = "chance"
+    """Patients by chance, or the values of a column, one left out at a time."""
+    smallest: AtLeastOne = 60
+    """With by: patients; parts with fewer are one together."""
 
 
 @settings
 class FoldsCheckOptions:
     splits: str = ""
-    """CSV with patient_id and fold."""
+    """Table with patient_id and fold."""
     train: str = ""
-    """Instead of splits, with valid=: CSV with the patient_id of the rows trained on."""
+    """Instead of splits, with valid=: table with the patient_id of the rows trained on."""
     valid: str = ""
-    """Instead of splits, with train=: CSV with the patient_id of the rows validated on."""
+    """Instead of splits, with train=: table with the patient_id of the rows validated on."""
 
     def __post_init__(self) -> None:
         one, two = bool(self.splits), bool(self.train) and bool(self.valid)
@@ -204,15 +247,21 @@ class EvaluateOptions:
     run: DistinctRuns = ()
     """Run folders whose out-of-fold predictions to score, one or several."""
     predictions: str = ""
-    """Instead of runs: CSV or Parquet with image_id or prediction_id and probability, of whatever origin."""
+    """Instead of runs: table with image_id or prediction_id and probability, of whatever origin."""
     labels: str = ""
-    """CSV with the labels of predictions=, as the competition's train.csv."""
+    """Table with the labels of predictions=, as the competition's train.csv."""
+    column: str = ""
+    """Column of predictions= that holds the probability; found by its name where empty, and always said."""
     aggregate: Aggregate | Auto = "auto"
     """Breast probability from its images'; auto is the run's own, and mean for files."""
+    unit: ScoredUnit = "breast"
+    """What is scored: breasts, as the competition does, or exams, each the maximum over its breasts."""
     prevalence: float | None = None
     """Share of positive breasts to reweight the negatives to, on enriched sets alone; screening has 0.021."""
     sampling: Sampling = "population"
     """Whether prevalence in these predictions means anything; a run knows its own."""
+    threshold: Fraction | None = None
+    """Print pF1 and the share recalled at this threshold too, such as that of a submission."""
     ranks: bool = False
     """Whether the file holds ranks or the like, which only order breasts: leaves out what needs probabilities."""
     slices: bool = False
@@ -220,26 +269,33 @@ class EvaluateOptions:
     calibration: bool = False
     """Print cross-fitted temperature, Platt and isotonic calibration too."""
     resamples: NonNegativeInt = 2000
-    """Patient-level bootstrap resamples behind each interval."""
+    """Patient-level bootstrap resamples behind each interval; behind those of slices 1,000 at most."""
     out: str = ""
     """JSON file to write the metrics to."""
 
     def __post_init__(self) -> None:
         require(bool(self.run) != bool(self.predictions), "run: give run=FOLDER or predictions=FILE, one of them")
         require(not (self.run and self.labels), "labels: a run brings its own; they go with predictions=FILE")
+        require(not (self.run and self.column), "column: a run has one; it goes with predictions=FILE")
         require(not (self.run and self.ranks), "ranks: a run has probabilities; ranks=true goes with predictions=FILE")
+        if self.out:
+            require_file(self.out, example="metrics.json")
 
 
 @settings
-class EnsembleOptions:
+class EnsembleOptions(Several):
     run: DistinctRuns
-    """Run folders, or CSV and Parquet files of predictions, two at least."""
+    """Run folders, or tables of predictions, two at least."""
     labels: str = ""
-    """CSV with the labels, where some are files without them."""
-    method: Literal["mean", "logit_mean", "rank_mean", "weights"] = "logit_mean"
-    """Mean of probabilities, of logits, of ranks, or weights fitted on the other folds."""
+    """Table with the labels, where some are files without them."""
+    column: str = ""
+    """Column of the files that holds the probability; found by its name where empty, and always said."""
+    method: MethodKey = "auto"
+    weights: WeightsKey = ()
     aggregate: Aggregate | Auto = "auto"
     """Breast probability from its images', in each member; auto is the runs' own, and mean where all are files."""
+    unit: ScoredUnit = "breast"
+    """What is joined and scored: breasts, or exams, each the maximum over its breasts."""
     ranks: tuple[str, ...] = ()
     """Members that hold ranks or the like, which only order breasts: leaves out what needs probabilities."""
     prevalence: float | None = None
@@ -250,9 +306,17 @@ class EnsembleOptions:
     """Patient-level bootstrap resamples behind each interval."""
     out: str = ""
     """JSON file to write the metrics to."""
+    oof: str = ""
+    """Table to write the joint out-of-fold probabilities to, a row a breast, as .csv or .parquet."""
 
     def __post_init__(self) -> None:
         require(len(self.run) >= 2, f"run: two at least, not {len(self.run)}")
+        self.check_joining()
+        if self.out:
+            require_file(self.out, example="metrics.json")
+        if self.oof:
+            require_table_file(self.oof, "oof")
+            require_file(self.oof, "oof")
         strange = [name for name in self.ranks if name not in self.run]
         require(not strange, f"ranks: {strange and strange[0]} is none of run={', '.join(self.run)}")
 
@@ -266,80 +330,21 @@ class ModelsOptions:
 
 
 @settings
-class ValidateOptions:
-    input: str
-    """Folder with train.csv, labels included, and train_images; never the one that was trained on."""
-    run: ModelKey
-    folds: FoldsKey = ()
-    sampling: Sampling = "population"
-    """Whether the share of positives in this set means anything."""
-    average: AverageKey = "logits"
-    flip: FlipKey = "auto"
-    resamples: Annotated[int, Field(ge=100)] = 2000
-    """Patient-level bootstrap resamples behind every interval."""
-    batch_size: AtLeastOne = 16
-    """Images per forward pass."""
-    workers: WorkersKey = "auto"
-    out: str = ""
-    """Predictions, a row an image, as .csv or .parquet; empty writes none."""
-
-    def __post_init__(self) -> None:
-        known = not self.out or self.out.endswith((".csv", ".parquet"))
-        require(known, f"out: {self.out} is neither .csv nor .parquet")
-
-
-@settings
-class LeaderboardOptions:
-    runs: RunsKey = "runs"
-    format: Literal["text", "json", "csv"] = "text"
-    """text for people; json and csv for programs, with every column and no rounding."""
-    resamples: NonNegativeInt = 2000
-    """Of the paired bootstrap against the leader; 0 leaves that comparison out."""
-
-
-@settings
-class LeaderboardSubmitOptions:
-    run: DistinctRuns = ()
-    """Run folder that the scores belong to; with submissions=FILE one or several, or every one in runs= where empty."""
-    public: float | None = None
-    """Score on the public part of the hidden test set."""
-    private: float | None = None
-    """Score on the private part."""
-    submissions: str = ""
-    """CSV from `kaggle competitions submissions --csv`; a row belongs to the run that its description names."""
-    runs: RunsKey = "runs"
-
-    def __post_init__(self) -> None:
-        typed = self.public is not None or self.private is not None
-        require(typed != bool(self.submissions), "public: give public= and private=, or submissions=FILE, one of them")
-        require(not typed or len(self.run) == 1, "run: name the one run folder that the scores belong to")
-
-
-@settings
-class ReportOptions:
-    run: DistinctRuns = ()
-    """Run folders to report on, one or several; empty takes every run in runs=."""
-    runs: RunsKey = "runs"
-    out: str = "report.html"
-    """HTML file to write; it needs no other file and no network."""
-    data: str = ""
-    """Folder of the set, where it is no longer where the runs had it."""
-    images: NonNegativeInt = 6
-    """Missed cancers, and as many false alarms, in each run's gallery; 0 leaves galleries out."""
-    resamples: NonNegativeInt = 1000
-    """Patient-level resamples behind the intervals of slices and the comparison with the leader."""
-
-
-@settings
-class ExplainOptions:
-    run: ModelKey
+class ExplainOptions(Several):
+    run: ModelsKey
     image: str
-    """DICOM, PNG or JPEG file, or an image_id of the run's set."""
+    """DICOM, PNG, JPEG or PGM file, or an image_id of the run's set."""
     out: str = "explain"
     """Folder for <image>_original.png and <image>_heat.png."""
+    method: MethodKey = "auto"
+    weights: WeightsKey = ()
     folds: tuple[int, ...] = ()
     """Folds whose heat is averaged; empty takes the one that has not seen the patient, or for new images all."""
     height: NonNegativeInt = 1500
     """Rows of the pictures at most; 0 for all of the file's."""
     data: str = ""
     """Folder of the set, where it is no longer where the run had it."""
+
+    def __post_init__(self) -> None:
+        self.check_submittable()
+        require_folder(self.data, "data")

@@ -1,23 +1,31 @@
 """The table of images: one row an image, the checks that each passes, the *dataset* hash, and a part for a try."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 
 from rsna.config.data import Sampling
-from rsna.config.settings import digest
-from rsna.files import first_few
+from rsna.dataset.exams import EXAM, exams_of, name_breasts, names_exams
+from rsna.dataset.hashing import digest_of, rows_with_sizes
+
+# Most rooms know tables by this module.
+from rsna.table_file import TableError as TableError
+from rsna.table_file import one_line, read_table
+from rsna.table_file import refuse_rows as refuse_rows
+from rsna.table_file import require_columns as require_columns
+
+if TYPE_CHECKING:
+    from rsna.prepare.value_range import RangeFound
 
 LabelUnit = Literal["image", "breast", "patient"]
 """What one label is of."""
 
-SUFFIXES = (".dcm", ".png", ".jpg", ".jpeg")
+SUFFIXES = (".dcm", ".png", ".jpg", ".jpeg", ".pgm")
 """Endings of images; of several files of one name the first wins."""
 
 LABELS = ("cancer", "biopsy", "invasive", "difficult_negative_case")
@@ -26,15 +34,14 @@ LABELS = ("cancer", "biopsy", "invasive", "difficult_negative_case")
 REQUIRED = ("patient_id", "image_id", "laterality")
 """Columns without which nothing can be done."""
 
-_SHOWN = 5
-"""Rows that an error names."""
+HASHED = (
+    "patient_id", *EXAM, "image_id", "laterality", "view", *LABELS, "cancer_from", "BIRADS", "density", "age",
+    "implant", "site_id", "machine_id",
+)  # fmt: skip
+"""What training learns from, or writes beside its predictions to be scored by: where it is another, so is the set."""
 
 _POSITIVES = 8
 """Positive patients that a part has where the set has them: two in each of four folds, so that each can be scored."""
-
-
-class TableError(ValueError):
-    """A table or a folder that cannot be used; the message names the first rows that are wrong, and how many are."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +53,8 @@ class ImageTable:
     root: Path
     """Folder that holds the table and the images."""
     frame: pd.DataFrame = field(repr=False)
-    """One row an image: patient_id, image_id, laterality, view (str), path (str), prediction_id, and other columns
-    of the source; labels are float with NaN for missing."""
+    """One row an image: patient_id, image_id, laterality, view (str), path (str), prediction_id, exam_id where exams
+    are known, and other columns of the source; labels are float with NaN for missing."""
     sampling: Sampling = "population"
     """Whether prevalence in this set means anything."""
     extra: pd.DataFrame | None = field(default=None, repr=False)
@@ -55,16 +62,25 @@ class ImageTable:
     notes: tuple[str, ...] = ()
     """Lines for a person: what was interpreted while the set was read, and what part of it this is."""
 
+    range_found: "RangeFound | None" = field(default=None, repr=False)
+    """What its files without a window need, as measured, for the cache to remember."""
+
     @cached_property
     def hash(self) -> str:
-        """12 hexadecimal characters over ids, labels and file sizes: the *dataset* hash. Looks at every file, once."""
-        parts = []
-        for frame in [self.frame] if self.extra is None else [self.frame, self.extra]:
-            columns = [c for c in ("patient_id", "image_id", "laterality", *LABELS) if c in frame.columns]
-            values = [frame[column].fillna(-1).astype(str) for column in columns]
-            sizes = [str(os.stat(path).st_size) for path in frame["path"]]
-            parts.append(sorted("|".join(row) for row in zip(*values, sizes, strict=True)))
-        return digest(parts)
+        """12 hexadecimal characters over ``HASHED`` and file sizes: the *dataset* hash. Looks at every file, once."""
+        frames = [self.frame] if self.extra is None else [self.frame, self.extra]
+        return digest_of([rows_with_sizes(frame, HASHED) for frame in frames], nested=True)
+
+    def as_one(self) -> "ImageTable":
+        """The table with the sets that are only trained on as parts of it, to be validated, too.
+
+        Their patients and breasts are called after their set, since equal numbers are other people there.
+        """
+        if self.extra is None:
+            return self
+        extra = self.extra.assign(patient_id=self.extra["source_set"] + ":" + self.extra["patient_id"])
+        extra["prediction_id"] = name_breasts(extra)
+        return replace(self, frame=pd.concat([self.frame, extra], ignore_index=True), extra=None)
 
     @property
     def images(self) -> pd.DataFrame:
@@ -74,28 +90,21 @@ class ImageTable:
         return pd.concat([self.frame, self.extra], ignore_index=True)
 
 
-def read_csv(file: str | Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
-    """A CSV with ids as text and labels as numbers; ``columns`` must be there, and filled in every row.
+def read_rows(
+    file: str | Path,
+    notes: list[str],
+    columns: tuple[str, ...] = (),
+    as_is: tuple[str, ...] = (),
+    sheet: str = "",
+    ids: tuple[str, ...] = (),
+) -> pd.DataFrame:
+    """:func:`rsna.table_file.read_table` with labels as 0, 1 and NaN; −1 stands for what is none of them.
 
     Raises:
-        TableError: No such file, not a CSV, empty, or a column or value that is missing.
+        TableError: See there.
     """
-    ids = dict.fromkeys(("patient_id", "image_id", "laterality", "view", "prediction_id"), str)
-    try:
-        frame = pd.read_csv(file, dtype=ids)
-    except FileNotFoundError:
-        raise TableError(f"{file}: there is no such file") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise TableError(f"{file}: cannot be read as CSV: {error}") from error
-    if frame.empty:
-        raise TableError(f"{file}: has no rows")
-    for label in LABELS:
-        if label in frame.columns:
-            frame[label] = _read_label(frame[label])
-    require_columns(frame, columns, file)
-    for column in columns:
-        refuse_rows(frame[column].isna(), None, file, f"rows have no {column}; fill it in")
-    return frame
+    frame = read_table(file, notes, columns, as_is, sheet, ids)
+    return frame.assign(**{label: _read_label(frame[label]) for label in LABELS if label in frame.columns})
 
 
 def check_frame(frame: pd.DataFrame, source: str | Path, labels: Mapping[str, LabelUnit] | None = None) -> pd.DataFrame:
@@ -118,44 +127,35 @@ def check_frame(frame: pd.DataFrame, source: str | Path, labels: Mapping[str, La
         if label in frame.columns:
             wrong = frame[label].notna() & ~frame[label].isin([0, 1])
             refuse_rows(wrong, ids, source, f"rows have a {label} outside {{0, 1}}")
-    frame["prediction_id"] = frame["patient_id"] + "_" + frame["laterality"]
+    refuse_half_exams(frame, source)
+    frame["prediction_id"] = name_breasts(frame)
     for label, unit in ({"cancer": "breast"} if labels is None else labels).items():
         if label not in frame.columns or unit == "image":
             continue
         owners = frame["prediction_id"] if unit == "breast" else frame["patient_id"]
-        several = frame.groupby(owners)[label].transform("nunique") > 1
+        groups = frame.groupby(owners)[label]
+        # Of 0 and 1 these two differ where there are both; to count values takes five times as long.
+        several = groups.transform("min") < groups.transform("max")
         refuse_rows(several & ~owners.duplicated(), owners, source,
                     f"{unit}s carry two labels; every image of a {unit} has the {unit}'s {label}")  # fmt: skip
     frame["view"] = frame["view"].fillna("") if "view" in frame.columns else ""
     return frame.reset_index(drop=True)
 
 
-def require_columns(frame: pd.DataFrame, columns: tuple[str, ...], source: str | Path) -> None:
-    """Raises a TableError that names the columns which are missing, if any are."""
-    missing = [column for column in columns if column not in frame.columns]
-    if missing:
-        semicolons = len(frame.columns) == 1 and ";" in str(frame.columns[0])
-        there = f"it has {', '.join(map(str, frame.columns))}"
-        mend = "separate columns by commas, not semicolons" if semicolons else there
-        raise TableError(f"{source}: has no column {', '.join(missing)}; {mend}")
-
-
-def refuse_rows(wrong: pd.Series, names: pd.Series | None, source: str | Path, what: str) -> None:
-    """Raises a TableError that counts the wrong rows and names the first: by ``names``, or else by lines of the CSV."""
-    places = np.flatnonzero(wrong)
-    if len(places) == 0:
+def refuse_half_exams(frame: pd.DataFrame, source: str | Path) -> None:
+    """Raises a TableError where of a patient's rows some have an exam and others none: theirs is not known."""
+    if not names_exams(frame):
         return
-    if names is None:
-        first = [f"line {place + 2}" for place in places]  # line 1 holds the columns
-    else:
-        first = [f"row {place + 1}" if pd.isna(names.iloc[place]) else str(names.iloc[place]) for place in places]
-    raise TableError(f"{source}: {len(places):,} {what} (first: {first_few(first, _SHOWN)})")
+    exam = exams_of(frame)
+    several = exam.groupby(frame["patient_id"]).transform("nunique") > 1
+    what = f"rows have no {EXAM[0]}, where other rows of their patients have one; fill it in"
+    refuse_rows(several & exam.eq(""), frame["image_id"], source, what)
 
 
 def image_id_of(path: str | Path) -> str:
-    """A file's name without the ending of an image; names without, such as a UID, are whole."""
+    """A file's name without the ending of an image, its blanks as tables give them back; any other name is whole."""
     path = Path(path)
-    return path.stem if path.suffix.lower() in (*SUFFIXES, ".dicom") else path.name
+    return one_line(path.stem if path.suffix.lower() in (*SUFFIXES, ".dicom") else path.name)
 
 
 def limit_table(table: ImageTable, limit: int, seed: int = 0) -> ImageTable:
@@ -205,6 +205,8 @@ def _draw(frame: pd.DataFrame, limit: int, seed: int, what: str) -> tuple[pd.Dat
 
 def _read_label(column: pd.Series) -> pd.Series:
     """0, 1, false and true in any spelling → 0.0, 1.0; missing → NaN; anything else → −1, which the checks name."""
+    if pd.api.types.is_numeric_dtype(column.dtype) and column.isin([0, 1]).all():
+        return column.astype(float)
     text = column.astype("string").str.strip().str.lower()
     known = {"0": 0.0, "0.0": 0.0, "false": 0.0, "1": 1.0, "1.0": 1.0, "true": 1.0}
     labels = text.map(known).astype(float)

@@ -1,5 +1,6 @@
 """Targets: what the network learns, and how each is read from the columns of a table."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 from rsna.config.settings import ConfigError
 from rsna.dataset.table import ImageTable, TableError
 from rsna.files import first_few
+from rsna.table_file import map_distinct
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Target:
         if self.name not in table.columns:
             return np.full(len(table), np.nan, dtype=np.float32)
         index = {name: float(i) for i, name in enumerate(self.classes)}
-        return table[self.name].map(_as_class).map(index).to_numpy(dtype=np.float32, na_value=np.nan)
+        places = map_distinct(table[self.name], lambda value: index.get(as_class(value) or "", np.nan))
+        return places.to_numpy(dtype=np.float32, na_value=np.nan)
 
 
 TARGETS: dict[str, Target] = {
@@ -84,10 +87,12 @@ def kept_targets(names: tuple[str, ...], table: ImageTable) -> tuple[Target, ...
     return kept
 
 
-def _as_class(value: Any) -> str | None:
-    """``1.0``, ``True`` and ``"1"`` are the same class."""
+def as_class(value: Any) -> str | None:
+    """``1.0``, ``True``, ``"1"`` and ``"1.0"``, of a column that text elsewhere made text, are the same class."""
     if pd.isna(value):
         return None
+    if isinstance(value, str):
+        return value.partition(".")[0] if re.fullmatch(r"\d+\.0+", value) else value
     if isinstance(value, (bool, np.bool_, float, int, np.integer)) and float(value).is_integer():
         return str(int(value))
     return str(value)

@@ -4,13 +4,14 @@ A machine turns a picture as a reader would see it into stored values, such that
 picture back. Sizes are the real ones divided by 4 to 8.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from rsna.demo.texture import Image
+if TYPE_CHECKING:
+    from rsna.demo.texture import Image
 
 Codec = Literal["jpeg2000", "jpeg_lossless"]
 
@@ -47,28 +48,50 @@ class Machine:
     """Share of the images with a label such as ``R-MLO`` burnt in beside the breast."""
     paddle: bool = False
     """The compression paddle's edge shows as a faint stripe."""
+    neighbours: float = 0.3
+    """Share of the images in which something of the arm, the belly or the other breast lies in a corner."""
     frame: float = 0.0
     """Share of the images with a bright collimator edge along one border."""
+    contrast: float = 1.0
+    """Exponent of the curve from tissue to brightness; above 1 fat is dark."""
+    brightness: float = 1.0
+    """Factor of that curve."""
+    sharpness: float = 0.0
+    """How far fine detail is amplified before it is shown."""
     full_header: bool = False
     """Whether files say SOP Class, Modality and View Position, which the competition's do not."""
     implants: bool = False
 
+    def finer(self, scale: float) -> "Machine":
+        """The same machine with ``scale`` times the pixels along each side of the same picture."""
+        rows, columns = self.size
+        return replace(self, size=(round(rows * scale), round(columns * scale)), pitch=self.pitch / scale)
+
 
 MACHINES = (
-    Machine(49, 1, 0.20, (585, 475), 0.49, 12, "jpeg2000", 12, labels=0.6, implants=True),
+    Machine(49, 1, 0.20, (585, 475), 0.49, 12, "jpeg2000", 12, labels=0.6, implants=True,
+            contrast=1.2, brightness=1.3, sharpness=0.6),
     Machine(216, 1, 0.08, (574, 478), 0.40, 12, "jpeg_lossless", 16, sigmoid=True, centre=2574, width=900,
-            padding=False, sign=-1, labels=0.0, frame=0.4),
+            padding=False, sign=-1, labels=0.0, frame=0.4,
+            contrast=1.5, brightness=1.35),
     Machine(93, 1, 0.08, (612, 479), 0.50, 12, "jpeg_lossless", 12, sigmoid=True, centre=2779, width=900, sign=-1,
-            labels=0.0),
+            labels=0.0,
+            contrast=1.6, brightness=1.4),
     Machine(210, 1, 0.06, (592, 442), 0.40, 10, "jpeg2000", 10, inverted=True, padding=False, labels=1.0,
-            full_header=True),
-    Machine(170, 1, 0.08, (475, 366), 0.49, 12, "jpeg2000", 12, labels=0.6, full_header=True, implants=True),
+            full_header=True,
+            contrast=0.9, brightness=0.95, sharpness=0.6),
+    Machine(170, 1, 0.08, (475, 366), 0.49, 12, "jpeg2000", 12, labels=0.6, full_header=True, implants=True,
+            contrast=1.2, brightness=1.15, sharpness=0.5),
     Machine(190, 1, 0.04, (574, 478), 0.40, 12, "jpeg_lossless", 12, sigmoid=True, centre=2455, width=900,
-            padding=False, sign=-1, labels=0.0),
-    Machine(21, 2, 0.18, (555, 416), 0.43, 12, "jpeg2000", 16, labels=1.0),
-    Machine(48, 2, 0.14, (585, 475), 0.49, 12, "jpeg2000", 12, labels=0.6, frame=0.2),
+            padding=False, sign=-1, labels=0.0,
+            contrast=1.45, brightness=1.3, sharpness=0.2),
+    Machine(21, 2, 0.18, (555, 416), 0.43, 12, "jpeg2000", 16, labels=1.0,
+            contrast=0.95, brightness=1.3, sharpness=0.5),
+    Machine(48, 2, 0.14, (585, 475), 0.49, 12, "jpeg2000", 12, labels=0.6, frame=0.2,
+            contrast=1.3, brightness=1.2, sharpness=0.6),
     Machine(29, 2, 0.14, (669, 614), 0.40, 16, "jpeg2000", 16, inverted=True, sigmoid=True, centre=1802, width=1092,
-            labels=0.0, paddle=True),
+            labels=0.0, paddle=True,
+            contrast=1.0, brightness=0.8, sharpness=0.6),
 )  # fmt: skip
 
 
@@ -83,7 +106,7 @@ class Exposure:
     padding: int | None
 
 
-def expose(machine: Machine, picture: Image, air: npt.NDArray[np.bool_], rng: np.random.Generator) -> Exposure:
+def expose(machine: Machine, picture: "Image", air: npt.NDArray[np.bool_], rng: np.random.Generator) -> Exposure:
     """Stored values which the first window shows as ``picture``.
 
     Args:

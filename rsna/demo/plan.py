@@ -9,20 +9,27 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from rsna.config.data import Split
+from rsna.config.data import SampleScale, Split
 from rsna.config.settings import settings
 from rsna.demo.machines import MACHINES, Machine
 
 Laterality = Literal["L", "R"]
 View = Literal["CC", "MLO", "ML"]
-Kind = Literal["spiculated", "cluster", "round", "coarse", "clip"]
+Kind = Literal[
+    "spiculated", "mass", "distortion", "cluster",
+    "round", "node", "asymmetry", "coarse", "scattered", "vascular", "clip",
+]  # fmt: skip
 
-MALIGNANT: tuple[Kind, ...] = ("spiculated", "cluster")
-"""The kinds that only a breast with cancer has; the others come in every breast alike."""
+MALIGNANT: dict[Kind, float] = {"spiculated": 0.55, "mass": 0.10, "distortion": 0.10, "cluster": 0.25}
+"""The kinds that only a breast with cancer has, with the share of the cancers that each has."""
 
-
-_DISTRACTORS: dict[Kind, float] = {"round": 0.32, "coarse": 0.35, "clip": 0.08}
+_DISTRACTORS: dict[Kind, float] = {
+    "round": 0.20, "node": 0.10, "asymmetry": 0.20, "coarse": 0.12, "scattered": 0.10, "vascular": 0.06, "clip": 0.05,
+}  # fmt: skip
 """How many benign findings of a kind a breast has on average; three at most."""
+
+_HIDDEN = 0.2
+"""Share of the findings that one of the views hardly shows, for what lies over them."""
 
 Patients = Annotated[int, Field(ge=1, le=10_000)]
 
@@ -41,6 +48,10 @@ class DemoSettings:
     """Share of the breasts with cancer, at most 0.5: a patient has at most one. Screening has 0.021."""
     distractors: Annotated[float, Field(ge=0, le=2)] = 1.0
     """How often benign findings come, as a multiple of what the sample was tuned with; 0 leaves them out."""
+    films: bool = False
+    """PNG of digitised films instead of DICOM files: with labels, bars, bright edges, scratches and grainy air."""
+    scale: SampleScale = 1.0
+    """How many times finer images are than the sizes of the machines in :data:`rsna.demo.machines.MACHINES`."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +68,11 @@ class Finding:
     size: float
     """Radius in millimetres: of the mass, of the cluster, of one coarse calcification."""
     contrast: float
-    """Brightness that it adds, in units of the displayed range."""
+    """Brightness that it adds where it is seen plainly, in units of the displayed range."""
+    seen_cc: float
+    """How plainly CC shows it, 0 to 1."""
+    seen_oblique: float
+    """How plainly MLO and ML show it, 0 to 1."""
     seed: int
     """Draws its inner shape, the same in every view."""
 
@@ -112,6 +127,7 @@ def plan_patients(settings: DemoSettings, split: Split) -> list[Patient]:
     salt = ("train", "test").index(split)
     rng = np.random.default_rng([settings.seed, salt])
     machines = _apportion(rng, n, [machine.share for machine in MACHINES])
+    scanners = [machine.finer(settings.scale) for machine in MACHINES]
     densities = _apportion(rng, n, [0.11, 0.43, 0.41, 0.05])
     n_positive = round(2 * n * settings.prevalence)
     positives = set(rng.permutation(n)[:n_positive].tolist())
@@ -121,7 +137,7 @@ def plan_patients(settings: DemoSettings, split: Split) -> list[Patient]:
             np.random.default_rng([settings.seed, salt, i]),
             settings,
             int(patient_ids[i]),
-            MACHINES[machines[i]],
+            scanners[machines[i]],
             "ABCD"[densities[i]],  # type: ignore[arg-type]
             i in positives,
         )
@@ -154,8 +170,8 @@ def _plan_patient(
         age=None if rng.random() < 0.01 else int(np.clip(rng.normal(63 if positive else 58, 10), 28, 89)),
         density=density,
         implant=machine.implants and rng.random() < 0.05,
-        depth=float(np.clip(rng.normal(0.46, 0.08), 0.30, 0.66) * columns),
-        half_height=float(np.clip(rng.normal(0.33, 0.04), 0.24, 0.42) * rows),
+        depth=float(np.clip(rng.normal(0.45, 0.11), 0.26, 0.70) * columns),
+        half_height=float(np.clip(rng.normal(0.32, 0.05), 0.20, 0.43) * rows),
         build=int(rng.integers(2**31)),
         breasts=breasts,  # type: ignore[arg-type]
         # patient_id leads, so that no two patients can draw the same image_id
@@ -173,9 +189,10 @@ def _plan_breast(
     counts = {kind: min(3, int(rng.poisson(mean * settings.distractors))) for kind, mean in _DISTRACTORS.items()}
     findings = [_draw_finding(rng, kind) for kind, count in counts.items() for _ in range(count)]
     if cancer:
-        findings.append(_draw_finding(rng, "spiculated" if rng.random() < 0.6 else "cluster"))
-    suspicious = any(finding.kind == "round" for finding in findings)
-    difficult = not cancer and rng.random() < (0.5 if suspicious else 0.08)
+        kinds = list(MALIGNANT)
+        findings.append(_draw_finding(rng, kinds[int(rng.choice(len(kinds), p=list(MALIGNANT.values())))]))
+    suspicious = any(finding.kind in ("round", "asymmetry") for finding in findings)
+    difficult = not cancer and rng.random() < (0.5 if suspicious else 0.04)
     biopsy = cancer or (difficult and rng.random() < 0.25)
     birads: int | None = None
     if site_id == 1:
@@ -187,21 +204,35 @@ def _plan_breast(
     return Breast(laterality, cancer, biopsy, cancer and rng.random() < 0.7, birads, difficult, tuple(findings))
 
 
+_SIZES: dict[Kind, tuple[float, float, float]] = {
+    "spiculated": (10.0, 14.0, 1.05),
+    "mass": (10.0, 14.0, 0.75),
+    "distortion": (11.0, 15.0, 1.2),
+    "cluster": (9.0, 13.0, 2.2),
+    "round": (4.0, 10.0, 0.20),
+    "node": (3.0, 5.5, 0.20),
+    "asymmetry": (7.0, 14.0, 0.14),
+    "coarse": (1.0, 2.0, 0.45),
+    "scattered": (6.0, 12.0, 0.50),
+    "vascular": (9.0, 15.0, 0.40),
+    "clip": (1.4, 1.8, 0.7),
+}
+"""Least and greatest radius in millimetres, and contrast."""
+
+
 def _draw_finding(rng: np.random.Generator, kind: Kind) -> Finding:
-    low, high, contrast = {
-        "spiculated": (8.0, 12.0, 0.54),
-        "cluster": (8.0, 11.5, 0.90),
-        "round": (6.0, 11.0, 0.28),
-        "coarse": (1.4, 2.4, 0.55),
-        "clip": (1.4, 1.8, 0.9),
-    }[kind]
+    low, high, contrast = _SIZES[kind]
+    hidden = rng.random()
+    faint = float(rng.uniform(0.0, 0.25))
     return Finding(
         kind,
         depth=float(rng.uniform(0.22, 0.8)),
         lateral=float(rng.uniform(-0.75, 0.75)),
         height=float(rng.uniform(-0.75, 0.75)),
         size=float(rng.uniform(low, high)),
-        contrast=contrast * float(rng.uniform(0.85, 1.15)),
+        contrast=contrast * float(rng.uniform(0.8, 1.2)),
+        seen_cc=faint if hidden < _HIDDEN / 2 else 1.0,
+        seen_oblique=faint if _HIDDEN / 2 <= hidden < _HIDDEN else 1.0,
         seed=int(rng.integers(2**31)),
     )
 

@@ -1,6 +1,7 @@
 """Random fields for simulated tissue: power-law noise, webs of strands, curved lines. All in pixels, float32."""
 
-import math
+from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -9,34 +10,62 @@ import numpy.typing as npt
 Image = npt.NDArray[np.float32]
 Points = npt.NDArray[np.float64]
 
-TILE = 512
+TILE = 1024
 """Side of a noise tile in pixels; a tile is periodic, so it may be read beyond its edge."""
 
 _VERTICAL = np.fft.fftfreq(TILE).astype(np.float32)[:, None]
 _HORIZONTAL = np.fft.rfftfreq(TILE).astype(np.float32)[None, :]
 """Frequencies of a tile, in cycles a pixel."""
 
-_STRETCH = 5.0
-"""Length of a fibre against its width."""
+WAVELENGTH = 16.0
+"""Of :func:`ripples`, in pixels of the tile."""
+
+COARSE = 4
+"""Pixels of an image to one of the fields that change slowly."""
+
+FIBRE_PITCH = 0.25
+"""Millimetres of tissue to a pixel of :func:`fibres`."""
+
+_STRANDS = (
+    (700, 6.0, 0.30, 0.80, 0.36),
+    (300, 11.0, 0.45, 0.55, 0.50),
+    (110, 20.0, 0.65, 0.40, 0.60),
+    (60, 24.0, 1.1, 0.35, 0.45),
+    (90, 12.0, 2.2, 0.45, 0.45),
+)
+"""Kinds of strands: how many a layer, length and width in millimetres, spread of their directions, brightness."""
+
+_LAYERS = 3
+"""Layers of each kind, that add up."""
 
 _FIXED_POINT_BITS = 4
 """Fractional bits of the coordinates handed to OpenCV's drawing functions."""
 
 
-def power_law(rng: np.random.Generator, beta: float) -> Image:
-    """Noise whose power falls as 1/f^beta: (TILE, TILE) float32, periodic, mean 0, standard deviation 1.
+@lru_cache(maxsize=1)
+def cloud() -> Image:
+    """Noise whose power falls as 1/f^3, as that of mammographic tissue does (Burgess et al., Medical Physics 28, 2001).
 
-    Mammographic tissue follows such a law with beta about 3 (Burgess et al., Medical Physics 28, 2001).
+    (TILE, TILE) float32, periodic, mean 0, standard deviation 1; always the same: read it at a place of your own.
     """
     squared = _VERTICAL**2 + _HORIZONTAL**2
     squared[0, 0] = np.inf  # no constant term
-    return _noise(rng, squared ** (-beta / 4))
+    return _noise(np.random.default_rng(1), squared ** (-3.0 / 4))
 
 
-def band(rng: np.random.Generator, wavelength: float) -> Image:
-    """Noise of about one wavelength (pixels): (TILE, TILE) float32, periodic, mean 0, standard deviation 1."""
-    octaves = np.log2(np.maximum(np.hypot(_VERTICAL, _HORIZONTAL), 1e-6) * wavelength)
-    return _noise(rng, np.exp(-((octaves / 0.6) ** 2)))
+@lru_cache(maxsize=1)
+def mottle() -> Image:
+    """Noise of patches between 2 and 20 mm where a pixel is FIBRE_PITCH, the larger ones stronger; else like cloud."""
+    frequency = np.maximum(np.hypot(_VERTICAL, _HORIZONTAL), 1e-6) / np.float32(FIBRE_PITCH)  # cycles a millimetre
+    gain = frequency**-1.45 * np.exp(-((0.03 / frequency) ** 2))
+    return _noise(np.random.default_rng(4), np.asarray(gain, np.float32))
+
+
+@lru_cache(maxsize=1)
+def ripples() -> Image:
+    """Noise of about one wavelength, WAVELENGTH pixels; else like :func:`cloud`."""
+    octaves = np.log2(np.maximum(np.hypot(_VERTICAL, _HORIZONTAL), 1e-6) * WAVELENGTH)
+    return _noise(np.random.default_rng(2), np.exp(-((octaves / 0.6) ** 2)))
 
 
 def sample(tile: Image, x: Image, y: Image) -> Image:
@@ -47,29 +76,52 @@ def sample(tile: Image, x: Image, y: Image) -> Image:
     return np.asarray(cv2.remap(tile, folded_x, folded_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), np.float32)
 
 
-def strands(tile: Image, along: Image, across: Image, directions: tuple[float, ...], octaves: int) -> Image:
-    """Crossing bundles of fibres, (H, W) float32 from 0, mean about 0.5: stretched noise, its crests kept.
+@lru_cache(maxsize=1)
+def fibres() -> Image:
+    """Strands of connective tissue, most of them along the first axis of x, y: (TILE, TILE) float32, periodic.
 
-    Args:
-        tile: From :func:`band`; its wavelength is the spacing of the coarsest fibres.
-        along, across: (H, W) coordinates in pixels; fibres follow ``along``.
-        directions: Angles to it in radians, one bundle each.
-        octaves: Each halves the spacing.
+    Lines of many lengths and widths laid over each other, few of them strong; 0 where there is none, 1 is exceeded by
+    hundredths of the pixels. A pixel is FIBRE_PITCH millimetres.
     """
-    total = np.zeros(along.shape, np.float32)
-    scale, weight, weights = 1.0, np.float32(1.0), np.float32(0.0)
-    for octave in range(octaves):
-        for index, direction in enumerate(directions):
-            cosine, sine = math.cos(direction) * scale, math.sin(direction) * scale
-            start = 97.0 * octave + 61.0 * index
-            lengthwise = np.asarray((cosine * along + sine * across) / _STRETCH + start, np.float32)
-            crosswise = np.asarray(cosine * across - sine * along + start, np.float32)
-            noise = sample(tile, crosswise, lengthwise)
-            np.maximum(noise, 0.0, out=noise)
-            total += weight * noise * noise
-        weights += weight * np.float32(len(directions))
-        scale, weight = scale * 2.0, weight * np.float32(0.8)
-    return total / weights
+    rng = np.random.default_rng(3)
+    total = np.zeros((TILE, TILE), np.float32)
+    for count, length, width, spread, weight in _STRANDS:
+        for _ in range(_LAYERS):
+            layer = np.zeros((TILE, TILE), np.uint8)
+            lines = _fixed_point(_bent_lines(rng, count, length / FIBRE_PITCH, spread)).astype(np.int32)
+            cv2.polylines(layer, list(lines), False, 255, max(1, round(width / FIBRE_PITCH)), cv2.LINE_AA,
+                          shift=_FIXED_POINT_BITS)  # fmt: skip
+            total += blur(layer.astype(np.float32), 0.35 * width / FIBRE_PITCH) * np.float32(
+                weight * rng.uniform(0.3, 1.0) / 255
+            )
+    return total
+
+
+def _bent_lines(rng: np.random.Generator, count: int, length: float, spread: float) -> Points:
+    """(9 · count, 10, 2) points of smooth lines, each also where the tile's neighbours have it."""
+    t = np.linspace(-0.5, 0.5, 10)[None, :, None]
+    angle = rng.normal(0, spread, (count, 1, 1))
+    forward = np.concatenate([np.cos(angle), np.sin(angle)], axis=2)
+    sideways = np.concatenate([-np.sin(angle), np.cos(angle)], axis=2)
+    size = length * rng.lognormal(0, 0.4, (count, 1, 1))
+    bow, twist = rng.normal(0, 0.22, (2, count, 1, 1))
+    centres = rng.uniform(0, TILE, (count, 1, 2))
+    lines = centres + size * (t * forward + (bow * (t**2 - 0.1) + 2 * twist * t * (t**2 - 0.1)) * sideways)
+    shifts = np.array([(x, y) for x in (-TILE, 0, TILE) for y in (-TILE, 0, TILE)], float)
+    return np.asarray((lines[None] + shifts[:, None, None]).reshape(-1, 10, 2))
+
+
+def turned(rng: np.random.Generator, x: Image, y: Image, scale: float) -> tuple[Image, Image]:
+    """Coordinates of a tile: ``x`` and ``y`` times ``scale``, from a place drawn by chance."""
+    start = rng.uniform(0, TILE, 2).astype(np.float32)
+    return x * np.float32(scale) + start[0], y * np.float32(scale) + start[1]
+
+
+def enlarged(field: Image, shape: tuple[int, int]) -> Image:
+    """A field that is COARSE times smaller, at (H, W) pixels."""
+    rows, columns = field.shape
+    whole = cv2.resize(field, (columns * COARSE, rows * COARSE), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(whole[: shape[0], : shape[1]], np.float32)
 
 
 def smooth_curve(controls: Points, per_span: int = 24) -> Points:
@@ -114,7 +166,7 @@ def blur(image: Image, sigma: float) -> Image:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), max(sigma, 0.1)), dtype=np.float32)
 
 
-def smooth_step(value: Image, low: float, high: float) -> Image:
+def smooth_step(value: npt.NDArray[np.floating[Any]], low: float, high: float) -> Image:
     """0 below ``low``, 1 above ``high``, a cubic between them."""
     t = np.clip((value - low) / (high - low), 0.0, 1.0)
     return np.asarray(t * t * (3.0 - 2.0 * t), dtype=np.float32)

@@ -1,9 +1,7 @@
-"""The sample on disk, in the competition's layout: its tables, and each scene as its machine would have stored it."""
+"""The files of a part of the sample: its tables, and each scene as its machine would have stored it."""
 
 import csv
 import io
-import os
-import shutil
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,19 +10,18 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import numpy.typing as npt
-from pydicom import Dataset, FileMetaDataset, uid
+from pydicom import Dataset, FileMetaDataset, dcmread, uid
 from pydicom.encaps import encapsulate
+from pydicom.errors import InvalidDicomError
 
 from rsna.config.data import Split
-from rsna.config.settings import digest, to_mapping
+from rsna.demo.films import draw_film
 from rsna.demo.machines import Exposure, Machine, expose
 from rsna.demo.plan import MALIGNANT, DemoSettings, Patient, Shot, plan_patients
 from rsna.demo.scene import draw_scene
-from rsna.files import read_json, write_atomic, write_json
+from rsna.files import WriteError, write_atomic
 from rsna.parallel.pool import map_tasks
-
-DEMO_VERSION = 1
-"""Raised by hand when the same settings give other bytes."""
+from rsna.parallel.progress import Progress
 
 _DATE = "20221118"
 """Content Date of every file, so that it is not today's."""
@@ -47,76 +44,31 @@ LESION_COLUMNS = ("image_id", "kind", "malignant", "x", "y", "radius")
 Row = dict[str, Any]
 
 
-def write_demo(root: str | Path, settings: DemoSettings | None = None, workers: int | None = None) -> None:
-    """Writes the embedded sample to ``root``, or leaves it where it is there already with the same settings.
-
-    The competition's layout: ``train.csv``, ``train_images/<patient_id>/<image_id>.dcm``, ``test.csv``,
-    ``test_images/``; besides, ``test_labels.csv`` has what the competition keeps to itself, ``train_lesions.csv`` and
-    ``test_lesions.csv`` say what was drawn where (x, y, radius in pixels of the file), ``settings.json`` how it was
-    made. The bytes are a function of the settings alone, however many ``workers`` (processes; None for one a core)
-    there are. The folder appears whole or not at all.
-
-    Raises:
-        FileExistsError: ``root`` holds something that is no embedded sample.
-    """
-    settings = settings or DemoSettings()
-    root = Path(root)
-    made_with = demo_digest(settings)
-    if _digest_of(root) == made_with:
-        return
-    if root.is_file() or (root.is_dir() and _digest_of(root) is None and any(root.iterdir())):
-        raise FileExistsError(f"{root} holds something else than the embedded sample: name another folder")
-    root.parent.mkdir(parents=True, exist_ok=True)
-    temporary = root.with_name(f".{root.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+def is_simulated(image: object) -> bool:
+    """Whether a file is one of the sample's, wherever it lies: its SOP Instance UID is made of its Instance Number."""
+    if not isinstance(image, (str, Path)):
+        return False
     try:
-        for split in ("train", "test"):
-            _write_split(temporary, settings, split, workers)
-        write_json(
-            temporary / "settings.json",
-            {"digest": made_with, "version": DEMO_VERSION, "settings": to_mapping(settings)},
-        )
-        _put_in_place(temporary, root, made_with)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        header = dcmread(image, stop_before_pixels=True, specific_tags=["SOPInstanceUID", "InstanceNumber"])
+        return bool(header.SOPInstanceUID == _uid("image", int(header.InstanceNumber)))
+    except (InvalidDicomError, OSError, AttributeError, TypeError, ValueError):
+        return False
 
 
-def demo_digest(settings: DemoSettings) -> str:
-    """What the sample's bytes depend on, 12 hexadecimal characters."""
-    return digest(settings, DEMO_VERSION)
-
-
-def _digest_of(root: Path) -> str | None:
-    path = root / "settings.json"
-    if not path.is_file():
-        return None
-    found = read_json(path)
-    return str(found["digest"]) if isinstance(found, dict) and "digest" in found else None
-
-
-def _put_in_place(temporary: Path, root: Path, made_with: str) -> None:
-    old = root.with_name(f".{root.name}.{os.getpid()}.old")
-    if root.exists():
-        root.rename(old)
-    try:
-        temporary.rename(root)
-    except OSError:
-        if _digest_of(root) != made_with:  # else another process was faster, with the same bytes
-            if old.exists() and not root.exists():
-                old.rename(root)
-            raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _write_split(folder: Path, settings: DemoSettings, split: Split, workers: int | None) -> None:
+def write_split(folder: Path, settings: DemoSettings, split: Split, workers: int | None) -> None:
+    """Writes the images and tables of a split into ``folder``; see :func:`rsna.demo.sample.write_demo`."""
     patients = plan_patients(settings, split)
-    write = partial(_write_patient, folder / f"{split}_images", settings.seed)
+    write_patient = _write_films if settings.films else _write_patient
+    write = partial(write_patient, folder / f"{split}_images", settings.seed)
     lesions: list[Row] = []
-    for outcome in map_tasks(write, patients, workers=workers, timeout=_TIMEOUT):
-        if outcome.value is None:
-            patient = outcome.task.patient_id
-            raise RuntimeError(f"the embedded sample's patient {patient} was not written: {outcome.failure}")
-        lesions += outcome.value
+    with Progress(f"draw the sample ({split})", len(patients), "patients") as progress:
+        for outcome in progress.over(map_tasks(write, patients, workers=workers, timeout=_TIMEOUT)):
+            if outcome.value is None:
+                patient = outcome.task.patient_id
+                if outcome.failure and outcome.failure.kind == WriteError.__name__:
+                    raise OSError(f"the embedded sample: {outcome.failure.message}")
+                raise RuntimeError(f"the embedded sample's patient {patient} was not written: {outcome.failure}")
+            lesions += outcome.value
     labelled = [_table_row(patient, shot) for patient in patients for shot in patient.shots]
     _write_csv(folder / f"{split}.csv", TRAIN_COLUMNS if split == "train" else TEST_COLUMNS, labelled)
     _write_csv(folder / f"{split}_lesions.csv", LESION_COLUMNS, lesions)
@@ -145,6 +97,15 @@ def _write_patient(images: Path, seed: int, patient: Patient) -> list[Row]:
             for finding, x, y in drawn.centres
         ]
     return lesions
+
+
+def _write_films(images: Path, seed: int, patient: Patient) -> list[Row]:
+    """Writes a patient's images as digitised films, on which nobody says where the findings are."""
+    for shot in patient.shots:
+        film = draw_film(patient, shot, np.random.default_rng([seed, shot.image_id]))
+        encoded = bytes(imagecodecs.png_encode(film.picture))
+        write_atomic(images / str(patient.patient_id) / f"{shot.image_id}.png", encoded)
+    return []
 
 
 def _table_row(patient: Patient, shot: Shot) -> Row:

@@ -4,32 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import ClassVar
 
-
-class DicomError(ValueError):
-    """A file that cannot become pixels.
-
-    `where` names the file (set by the function that opened it), `what` the tag or marker and what is wrong
-    with it, `remedy` what a person can do.
-    """
-
-    remedy: ClassVar[str] = "Leave the file out, or get it again from its source."
-
-    def __init__(self, what: str) -> None:
-        super().__init__(what)
-        self.what = what
-        self.where = ""
-
-    def __str__(self) -> str:
-        place = f"{self.where}: " if self.where else ""
-        return f"{place}{self.what}. {self.remedy}"
+from rsna.codecs.errors import CorruptPixels as CorruptPixels
+from rsna.codecs.errors import DicomError as DicomError
+from rsna.codecs.errors import Truncated as Truncated
+from rsna.codecs.errors import UnsupportedPixels as UnsupportedPixels
+from rsna.codecs.errors import UnsupportedSyntax as UnsupportedSyntax
 
 
 class NotDicom(DicomError):
     """Neither the DICM prefix of PS3.10 7.1 nor a data set without one."""
 
-    remedy = "Give a DICOM file; PNG and JPEG images belong in a table of converted images."
+    remedy = "Give a DICOM file; PNG, JPEG and PGM images belong in a table of converted images."
 
 
 class NoPixels(DicomError):
@@ -50,10 +36,11 @@ class ColourImage(DicomError):
     remedy = "Leave the file out: mammograms are MONOCHROME1 or MONOCHROME2."
 
 
-class Localizer(DicomError):
-    """(0008,0008) Image Type says LOCALIZER: a scout, not a mammogram."""
+class NotMammogram(DicomError):
+    """One grey frame, and yet no view of a breast to be screened: a slice or a projection of tomosynthesis, a biopsy's
+    scout, a specimen, a test of the machine."""
 
-    remedy = "Leave the file out: it shows where other images lie."
+    remedy = "Leave the file out; use the 2-D mammogram or the generated 2-D view of the same breast."
 
 
 class TooLarge(DicomError):
@@ -62,30 +49,8 @@ class TooLarge(DicomError):
     remedy = "If the image is real, raise max_pixels."
 
 
-class Truncated(DicomError):
-    """The file ends before its pixels do."""
-
-    remedy = "Copy the file again from its source; half an image is never returned."
-
-
 class CorruptHeader(DicomError):
     """Values that contradict each other, or that no image can have."""
-
-
-class CorruptPixels(DicomError):
-    """The codestream cannot be decoded, or is not what the header says."""
-
-
-class UnsupportedSyntax(DicomError):
-    """A transfer syntax that holds no still grayscale image (video, JPIP), or an unknown one."""
-
-    remedy = "Convert the file to Explicit VR Little Endian or JPEG 2000 with the software that wrote it."
-
-
-class UnsupportedPixels(DicomError):
-    """Pixels that no mammography machine writes: floats, more than 16 bits, 1 bit."""
-
-    remedy = "Convert the image to 8 to 16 bits a pixel."
 
 
 class NoSuchWindow(DicomError):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import logging
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -11,11 +14,17 @@ from pydicom.dataset import Dataset
 
 from rsna.dicom.box import Box, clipped
 from rsna.dicom.decode import Frame, Stored, decode_frame, read_frame
-from rsna.dicom.display import MARGIN, to_display
+from rsna.dicom.display import to_display
+from rsna.dicom.elements import Elements
 from rsna.dicom.errors import CorruptHeader, CorruptPixels, NoSuchLevel, located
 from rsna.dicom.frame import Header, header_of, read_header
-from rsna.dicom.grayscale import Grayscale, read_grayscale
+from rsna.dicom.grayscale import Grayscale, intersection, read_grayscale
+from rsna.dicom.greys import few_greys
+from rsna.dicom.padding import margin
+from rsna.dicom.syntax import LOSSY
 from rsna.dicom.tags import Tags, read_tags
+
+log = logging.getLogger(__name__)
 
 MAX_PIXELS = 1 << 26
 """8192 × 8192: twice the largest detector's image."""
@@ -44,6 +53,22 @@ class Mammogram:
         """
         return self._frame.levels
 
+    @property
+    def has_window(self) -> bool:
+        """Whether the header says which values are black and white; without, the full range is shown."""
+        return bool(self.grayscale.usable or self.grayscale.modality_lut)
+
+    @property
+    def full_range(self) -> tuple[int, int]:
+        """The least and the greatest stored value, by Bits Stored and Pixel Representation."""
+        return self.grayscale.stored_range
+
+    def narrowed(self, value_range: tuple[int, int]) -> Mammogram:
+        """This image with what lies in ``value_range`` of its full range as its full range."""
+        other = copy.copy(self)
+        other.grayscale = replace(self.grayscale, stored_range=intersection(self.full_range, value_range))
+        return other
+
     def size_at(self, level: int) -> tuple[int, int]:
         """(rows, columns) of what `decode(level)` returns."""
         codestream = self._frame.codestream
@@ -53,8 +78,15 @@ class Mammogram:
             raise error
         return codestream.size(level) if codestream else self.size
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What had to be interpreted, what contradicts what was chosen, what cannot be applied."""
+        return self.tags.notes + self.grayscale.notes
+
     @cached_property
     def _frame(self) -> Frame:
+        for note in self.grayscale.notes:
+            log.warning("%s: %s", self.name, note)
         with located(self.name, CorruptPixels):
             return read_frame(self._pixels, self.tags)
 
@@ -102,6 +134,10 @@ class Mammogram:
             NoSuchWindow, DicomError
             ValueError: the box holds no pixel of the image.
         """
+        codestream = self._frame.codestream
+        error = codestream.error if codestream else 0
+        if error == 0 and self.tags.transfer_syntax in LOSSY:
+            error = None  # The filter is reversible, and bits may have been cut off.
         if isinstance(stored, np.ndarray):
             reduced = stored.shape != self.size
             box = clipped(box, stored.shape) if box else None
@@ -112,13 +148,12 @@ class Mammogram:
             else:
                 box = clipped(box, self.size_at(level))
                 x0, y0, x1, y1 = box
-                left, top = max(0, x0 - MARGIN), max(0, y0 - MARGIN)
-                stored = self.decode(level, (left, top, x1 + MARGIN, y1 + MARGIN))
+                around = margin(error) if self.grayscale.padding else 0
+                left, top = max(0, x0 - around), max(0, y0 - around)
+                stored = self.decode(level, (left, top, x1 + around, y1 + around))
                 box = (x0 - left, y0 - top, x1 - left, y1 - top)
-        codestream = self._frame.codestream
-        lossy = codestream is not None and codestream.lossy
         with located(self.name, CorruptHeader):
-            return to_display(stored, self.grayscale, window, box, reduced=reduced, lossy=lossy)
+            return to_display(stored, self.grayscale, window, box, reduced=reduced, error=error)
 
 
 def open_mammogram(source: str | Path | bytes | Dataset, *, max_pixels: int = MAX_PIXELS) -> Mammogram:
@@ -141,8 +176,10 @@ def open_mammogram(source: str | Path | bytes | Dataset, *, max_pixels: int = MA
             header = header_of(source)
         else:
             header = read_header(source if isinstance(source, bytes) else Path(source), max_pixels)
-        tags = read_tags(header.dataset, header.transfer_syntax, max_pixels)
-        grayscale = read_grayscale(header.dataset, tags, header.pixels.big_endian)
+        elements = Elements(header.dataset, header.notes)
+        tags = read_tags(elements, header.transfer_syntax, max_pixels)
+        grayscale = read_grayscale(elements, tags, header.big_endian)
+        grayscale = replace(grayscale, notes=(*grayscale.notes, *few_greys(grayscale)))
         return Mammogram(header, tags, grayscale, name)
 
 

@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
-from pydicom.uid import (
-    UID,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-)
+from pydicom.uid import UID
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
-from rsna.dicom.errors import CorruptPixels, DicomError, NoPixels, NotDicom, TooLarge, Truncated, UnsupportedPixels
+from rsna.dicom.elements import label, shown, values_of
+from rsna.dicom.errors import (
+    CorruptPixels,
+    DicomError,
+    NoPixels,
+    NotDicom,
+    TooLarge,
+    Truncated,
+    UnsupportedPixels,
+    UnsupportedSyntax,
+)
+from rsna.dicom.syntax import BIG_ENDIAN, COMPRESSED, DEFLATED, EXPLICIT, GE_PRIVATE, IMPLICIT, NATIVE
 from rsna.dicom.tags import NEEDED_TAGS
+from rsna.files import require_regular
 
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
 _FLOAT_PIXELS, _DOUBLE_PIXELS, _PIXELS = 0x7FE00008, 0x7FE00009, 0x7FE00010
 # What a header may take beside its pixels when a deflated data set is inflated: bytes.
 _HEADER_ALLOWANCE = 1 << 24
+# What a character set may be called (PS3.3 C.12.1.1.2), and what pydicom mends. It looks up other names among Python's
+# codecs, where a NUL is an error, and some are no character sets.
+_CHARACTER_SET, _CHARACTER_SET_NAME = 0x00080005, re.compile(rb"(ISO[^\0]*|UTF-?8|GB[K0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -99,24 +110,40 @@ class Header:
     dataset: Dataset
     transfer_syntax: str
     pixels: PixelData
+    notes: tuple[str, ...] = ()
+    """What had to be passed over."""
+
+    @property
+    def big_endian(self) -> bool:
+        """Whether the data set is; pixels may be so alone."""
+        return self.transfer_syntax == BIG_ENDIAN
 
 
 def read_header(source: Path | bytes, max_pixels: int) -> Header:
     """Read a file's header and find its pixels, which stay unread.
 
     Raises:
-        NotDicom, NoPixels, Truncated, TooLarge, UnsupportedPixels, OSError
+        NotDicom, NoPixels, Truncated, TooLarge, UnsupportedPixels, UnsupportedSyntax, OSError
     """
+    if isinstance(source, Path):
+        require_regular(source)
+    syntax, begin = "", 0
     with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
         try:
             meta = _read_meta(stream)
-            syntax = str(meta.get("TransferSyntaxUID", "")) or _guess_syntax(stream)
-            if syntax == DeflatedExplicitVRLittleEndian:
+            begin = stream.tell()
+            syntax = _label(meta) or _guess_syntax(stream)
+            if syntax == DEFLATED:
                 source = _inflate(stream.read(), 4 * max_pixels + _HEADER_ALLOWANCE)
                 return _read_main(io.BytesIO(source), source, syntax, meta)
             return _read_main(stream, source, syntax, meta)
-        except (EOFError, struct.error):
-            raise Truncated("the file ends inside its header") from None
+        except Exception as error:
+            known = not syntax or syntax in NATIVE | COMPRESSED or isinstance(error, OSError)
+            if not known and stream.seek(begin) == begin and stream.read(1):  # Nobody knows how its header is written.
+                raise UnsupportedSyntax(f"(0002,0010) Transfer Syntax UID is {syntax}") from error
+            if isinstance(error, EOFError | struct.error):
+                raise Truncated("the file ends inside its header") from None
+            raise
 
 
 def may_be_dicom(start: bytes) -> bool:
@@ -134,14 +161,19 @@ def _read_meta(stream: BinaryIO) -> Dataset:
     return read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
 
 
+def _label(meta: Dataset) -> str:
+    """(0002,0010) Transfer Syntax UID, "" where it is missing or empty; some pad it with spaces, or in front."""
+    return str(meta.get("TransferSyntaxUID") or "").strip("\0 ")
+
+
 def _guess_syntax(stream: BinaryIO) -> str:
     """Tell the three native encodings apart by the first element of a data set that does not name its own."""
     position = stream.tell()
     start = stream.read(6)
     stream.seek(position)
     if not (start[4:6].isalpha() and start[4:6].isupper()):
-        return str(ImplicitVRLittleEndian)
-    return str(ExplicitVRBigEndian if start[:1] == b"\0" else ExplicitVRLittleEndian)
+        return IMPLICIT
+    return BIG_ENDIAN if start[:1] == b"\0" else EXPLICIT
 
 
 def _inflate(deflated: bytes, limit: int) -> bytes:
@@ -155,23 +187,48 @@ def _inflate(deflated: bytes, limit: int) -> bytes:
     return inflated
 
 
-def _read_main(stream: BinaryIO, source: Path | bytes, syntax: str, meta: Dataset) -> Header:
+class _UnknownCharacterSet(Exception):
+    """The value of (0008,0005)."""
+
+
+def _read_main(
+    stream: BinaryIO, source: Path | bytes, syntax: str, meta: Dataset, notes: tuple[str, ...] = ()
+) -> Header:
+    begin = stream.tell()
     found: list[tuple[int, str | None, int]] = []
+    places: dict[int, int] = {}
+    repeated: list[str] = []
 
     def at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
+        # The first element may be looked at ahead of being read, a few bytes before.
+        if stream.tell() - places.setdefault(tag, stream.tell()) >= 8 and tag in NEEDED_TAGS:
+            repeated.append(f"{label(keyword_for_tag(tag))} stands there twice: the latter is read")
+        if tag == _CHARACTER_SET:
+            _check_character_set(stream, vr, length)
         if _FLOAT_PIXELS <= tag <= _PIXELS:
             found.append((int(tag), vr, length))
             return True
         return False
 
-    big_endian = syntax == ExplicitVRBigEndian
-    dataset = read_dataset(
-        stream,
-        is_implicit_VR=syntax == ImplicitVRLittleEndian,
-        is_little_endian=not big_endian,
-        stop_when=at_pixels,
-        specific_tags=NEEDED_TAGS,
-    )
+    try:
+        dataset = read_dataset(
+            stream,
+            is_implicit_VR=syntax in (IMPLICIT, GE_PRIVATE),
+            is_little_endian=syntax != BIG_ENDIAN,
+            stop_when=at_pixels,
+            specific_tags=NEEDED_TAGS,
+        )
+    except (_UnknownCharacterSet, LookupError, ValueError) as error:
+        stream.seek(0)
+        content = stream.read()
+        # Under another tag it is stepped over, and so are those that items of sequences have for themselves.
+        old, new = (struct.pack(">HH" if syntax == BIG_ENDIAN else "<HH", 0x0008, element) for element in (5, 6))
+        if old not in content:
+            raise
+        stream = io.BytesIO(content.replace(old, new))
+        stream.seek(begin)
+        note = f"(0008,0005) Specific Character Set cannot be used ({error}): text is read as Latin-1"
+        return _read_main(stream, source, syntax, meta, (note,))
     offset = stream.tell()
     if not found:
         if offset > stream.seek(0, io.SEEK_END):
@@ -180,8 +237,8 @@ def _read_main(stream: BinaryIO, source: Path | bytes, syntax: str, meta: Datase
     tag, vr, length = found[-1]
     if tag in (_FLOAT_PIXELS, _DOUBLE_PIXELS):
         raise UnsupportedPixels("the pixels are floating-point numbers")
-    if not dataset.get("SOPClassUID") and meta.get("MediaStorageSOPClassUID"):
-        dataset.SOPClassUID = meta.MediaStorageSOPClassUID
+    if not values_of(dataset, "SOPClassUID") and (sop_class := values_of(meta, "MediaStorageSOPClassUID")):
+        dataset.SOPClassUID = sop_class[0]
     return Header(
         dataset=dataset,
         transfer_syntax=syntax,
@@ -189,15 +246,28 @@ def _read_main(stream: BinaryIO, source: Path | bytes, syntax: str, meta: Datase
             source=source,
             offset=offset + (12 if vr in EXPLICIT_VR_LENGTH_32 else 8),
             length=None if length == _UNDEFINED else length,
-            big_endian=big_endian,
+            big_endian=syntax in (BIG_ENDIAN, GE_PRIVATE),
             as_words=vr == "OW",
         ),
+        notes=(*notes, *repeated),
     )
+
+
+def _check_character_set(stream: BinaryIO, vr: str | None, length: int) -> None:
+    if length == 0:  # or looked at ahead of being read, with no length yet
+        return
+    offset = stream.tell()
+    value = stream.read(min(length, 1 << 10))
+    stream.seek(offset)
+    names = value.rstrip(b"\0 ").upper().split(b"\\")
+    if vr not in (None, "CS") or not all(_CHARACTER_SET_NAME.fullmatch(name.strip()) for name in names):
+        raise _UnknownCharacterSet(shown([value.decode("latin-1")]))
 
 
 def _without_pixels(dataset: Dataset, meta: Dataset) -> DicomError:
     """A file may end between two elements of its header, whole by its looks: its SOP class tells what should follow."""
-    sop_class = UID(str(meta.get("MediaStorageSOPClassUID") or dataset.get("SOPClassUID") or ""))
+    said = values_of(meta, "MediaStorageSOPClassUID") or values_of(dataset, "SOPClassUID") or [""]
+    sop_class = UID(str(said[0]))
     cut_in_meta = len(meta) > 0 and "TransferSyntaxUID" not in meta
     if cut_in_meta or not sop_class or "Image Storage" in sop_class.name:
         return Truncated(f"(7FE0,0010) Pixel Data is missing; (0008,0016) SOP Class is {sop_class.name or 'missing'}")
@@ -217,14 +287,13 @@ def header_of(dataset: Dataset) -> Header:
         raise NoPixels("(7FE0,0010) Pixel Data is missing")
     meta: Dataset = getattr(dataset, "file_meta", None) or FileMetaDataset()
     implicit, little = dataset.original_encoding
-    native = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-    syntax = str(meta.get("TransferSyntaxUID", "")) or str(ExplicitVRBigEndian if little is False else native)
+    syntax = _label(meta) or (BIG_ENDIAN if little is False else IMPLICIT if implicit else EXPLICIT)
     encapsulated = dataset["PixelData"].is_undefined_length or value[:4] == b"\xfe\xff\x00\xe0"
     pixels = PixelData(
         source=bytes(value),
         offset=0,
         length=None if encapsulated else len(value),
-        big_endian=syntax == ExplicitVRBigEndian,
+        big_endian=syntax in (BIG_ENDIAN, GE_PRIVATE),
         as_words=dataset["PixelData"].VR == "OW",
     )
     return Header(dataset, syntax, pixels)

@@ -1,5 +1,6 @@
 """Images → breasts, the unit that is scored, and what a breast weighs."""
 
+from collections.abc import Callable, Mapping
 from typing import get_args
 
 import numpy as np
@@ -8,7 +9,8 @@ from numpy.typing import ArrayLike
 
 from rsna.config.data import Aggregate, Sampling
 from rsna.config.settings import ConfigError, require
-from rsna.evaluation.checks import Floats, PredictionError, as_labels, offenders
+from rsna.dataset.exams import exams_of
+from rsna.evaluation.checks import Floats, PredictionError, as_labels, copies_labels, offenders, shown
 
 ATTRIBUTES = ("site_id", "machine_id", "age", "density", "implant", "BIRADS", "difficult_negative_case")
 """Columns of the competition's table that travel along where they are there (first value given within a breast)."""
@@ -28,13 +30,13 @@ def to_breasts(images: pd.DataFrame, aggregate: Aggregate = "mean") -> pd.DataFr
         the breast) and the ATTRIBUTES that came.
 
     Raises:
-        PredictionError: a column is missing; duplicate image_id; NaN or values outside [0, 1]; two labels, patients
-            or folds for one breast; a patient in two folds.
+        PredictionError: a column is missing; duplicate image_id; NaN or values outside [0, 1]; two labels, patients,
+            folds or exams for one breast; a patient in two folds.
     """
     check_images(images)
     groups = images.groupby("prediction_id", sort=True)
     constant = [c for c in ("patient_id", "fold", "cancer") if c in images]
-    must_agree(images, "prediction_id", constant)
+    must_agree(images.assign(exam=exams_of(images)), "prediction_id", ["exam", *constant])
     if "fold" in images:
         must_agree(images, "patient_id", ["fold"])
     breasts = groups[constant + [c for c in ATTRIBUTES if c in images]].first()
@@ -43,7 +45,44 @@ def to_breasts(images: pd.DataFrame, aggregate: Aggregate = "mean") -> pd.DataFr
     for column in ("fold", "cancer"):
         if column in breasts:
             breasts[column] = breasts[column].astype(np.int64)
-    return breasts.reset_index()
+    breasts = breasts.reset_index()
+    breasts.attrs |= images.attrs  # which column was scored
+    return breasts
+
+
+def to_exams(breasts: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    """One row an exam, in the order of its name: what a woman is recalled by, the higher of her breasts.
+
+    Args:
+        breasts: of `to_breasts`.
+        images: what they were made of; a column of `rsna.dataset.exams.EXAM` tells exams apart, and without one a
+            patient has one.
+
+    Returns:
+        The columns of `breasts`, but for those that judge one breast: prediction_id is `{patient_id}`, or
+        `{patient_id}_{exam}` where a patient has several; probability and cancer are the maximum over the breasts,
+        views their sum, the rest the first that is given. Of breasts that were judged, recalled is whether any is, and
+        calibrated the probability that either has cancer: 1 less the product of what each promises to be without.
+        exam_id is added, so that exams of exams are the same.
+    """
+    exams = exams_of(images).set_axis(images["prediction_id"]).groupby(level=0).first()
+    patient, exam = breasts["patient_id"], breasts["prediction_id"].map(exams)
+    several = exam.groupby(patient).transform("nunique") > 1
+    names = patient.astype(str).mask(several, patient.astype(str) + "_" + exam)
+    breasts = breasts.drop(columns=["BIRADS", "difficult_negative_case"], errors="ignore")
+    joined: dict[str, str | Callable[[pd.Series], float]] = dict.fromkeys(("probability", "cancer", "recalled"), "max")
+    joined |= {"views": "sum", "calibrated": _either}
+    how = {column: joined.get(column, "first") for column in [*breasts, "exam_id"] if column != "prediction_id"}
+    exams_frame = (
+        breasts.assign(prediction_id=names, exam_id=exam).groupby("prediction_id", sort=True).agg(how).reset_index()
+    )
+    exams_frame.attrs |= breasts.attrs
+    return exams_frame
+
+
+def _either(probabilities: pd.Series) -> float:
+    """That any has cancer, as if one knew nothing of the other."""
+    return 1 - float(np.prod(1 - probabilities.to_numpy(np.float64)))
 
 
 def breast_probabilities(images: pd.DataFrame, aggregate: Aggregate) -> "pd.Series[float]":
@@ -84,15 +123,68 @@ def check_images(images: pd.DataFrame) -> None:
         wrong["have a fold that is no whole number"] = pd.to_numeric(images["fold"], errors="coerce") % 1 != 0
     for what, rows in wrong.items():
         if rows.any():
-            raise PredictionError(f"{offenders(images.loc[rows, key], len(images))} rows {what}")
+            reach = f": they reach from {probability.min():g} to {probability.max():g}" if "outside" in what else ""
+            hint = _scale(probability) if reach else ""
+            raise PredictionError(f"{offenders(images.loc[rows, key], len(images))} rows {what}{reach}{hint}")
+    # 0 and 1 alone: a network in training may give two values to images of two kinds, but hardly these.
+    if np.isin(probability, (0, 1)).all() and copies_labels(images["cancer"], probability):
+        raise PredictionError(
+            f"probability is a copy of the labels: 1 for every positive and 0 for every other of {len(images):,} rows; "
+            "score the column that was predicted"
+        )
+
+
+def _scale(values: Floats) -> str:
+    """What values outside [0, 1] look like, and how they become probabilities."""
+    if values.min() < 0:
+        return ", as logits do; give 1 / (1 + exp(-x))"
+    return ", as percents do; divide them by 100" if values.max() <= 100 else ""
 
 
 def must_agree(images: pd.DataFrame, unit: str, columns: list[str]) -> None:
-    distinct = images.groupby(unit, sort=True)[columns].nunique()
+    """PredictionError where a breast, or a patient, has two values in a column; shows those of the first."""
+    # By numbers, and without sorting: to count the values of each group takes pandas ten times as long.
+    owner, owners = pd.factorize(images[unit])
     for column in columns:
-        several = distinct.index[distinct[column] > 1]
-        if len(several):
-            raise PredictionError(f"{offenders(several, len(distinct))} {unit} have more than one {column}")
+        code = pd.factorize(images[column])[0]
+        known = (owner >= 0) & (code >= 0)  # what is missing contradicts nothing
+        own, said = owner[known], code[known]
+        first = np.zeros(len(owners), dtype=np.int64)
+        first[own[::-1]] = said[::-1]
+        several = sorted(owners[np.unique(own[said != first[own]])])
+        if several:
+            both = " and ".join(map(str, images.loc[images[unit] == several[0], column].dropna().unique()))
+            raise PredictionError(
+                f"{offenders(several, len(owners))} {unit} have more than one {column}: {several[0]} has {both}"
+            )
+
+
+def same_folds(folds: Mapping[str, pd.Series]) -> None:
+    """PredictionError unless all split the patients alike, whatever the numbers of their folds; shows two that differ.
+
+    Args:
+        folds: what brings them → fold of each patient, who is the index and may stand in several rows.
+    """
+    (first, one), *others = folds.items()
+    one = _first_of_each(one)
+    for name, other in others:
+        both = pd.DataFrame({"one": one, "other": _first_of_each(other)}).dropna()
+        pairs = both.drop_duplicates()
+        if pairs["one"].is_unique and pairs["other"].is_unique:
+            continue
+        apart = both[both["one"] != both["other"]].sort_index()
+        here, there = (shown(apart[column].iloc[0]) for column in ("one", "other"))
+        raise PredictionError(
+            f"{offenders(apart.index, len(both))} patients are in other folds in {first} than in {name}: "
+            f"{apart.index[0]} is in fold {here} of {first}, in fold {there} of {name}. Nested thresholds need one "
+            "split: score both on the same folds, or drop the column fold"
+        )
+
+
+def _first_of_each(values: pd.Series) -> pd.Series:
+    """The first value given under each name of the index."""
+    given = values.dropna()
+    return given.groupby(level=0, sort=False).first()
 
 
 def check_prevalence(prevalence: float | None, sampling: Sampling) -> None:

@@ -12,16 +12,13 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq, minimize
-from scipy.special import expit
-from sklearn.isotonic import IsotonicRegression
-from sklearn.metrics import log_loss
 
 from rsna.evaluation.checks import Floats, PredictionError, as_labels, as_scores, as_weights
 from rsna.evaluation.counts import mass_bins
 from rsna.evaluation.evaluate import Evaluation
 from rsna.evaluation.metrics import METRICS, score
 from rsna.evaluation.tables import Plain, number, plain_json, text_table
+from rsna.evaluation.threshold import crossfit_folds
 
 Calibrator = Literal["as given", "temperature", "Platt", "isotonic"]
 """What was done to the probabilities: nothing; logits divided by one number; logits along a line; rising steps."""
@@ -82,6 +79,9 @@ def calibrate(evaluation: Evaluation) -> list[Calibration]:
         PredictionError: the predictions are no probabilities; or the folds other than some fold lack positives or
             negatives to fit on.
     """
+    from sklearn.isotonic import IsotonicRegression
+    from sklearn.metrics import log_loss
+
     if not evaluation.probabilities:
         raise PredictionError("calibration: these predictions are no probabilities; leave calibration out")
     breasts = evaluation.breasts
@@ -165,6 +165,8 @@ def logit(probabilities: ArrayLike) -> Floats:
 
 def sigmoid(logits: ArrayLike) -> Floats:
     """1 / (1 + e^-z), without overflow."""
+    from scipy.special import expit
+
     return np.asarray(expit(np.asarray(logits, dtype=np.float64)))
 
 
@@ -175,6 +177,8 @@ def with_temperature(probabilities: ArrayLike, temperature: float) -> Floats:
 
 def fit_temperature(labels: ArrayLike, probabilities: ArrayLike, weights: ArrayLike | None = None) -> float:
     """The temperature with the least log loss, between 1 / HOTTEST and HOTTEST; 1 where every probability is ½."""
+    from scipy.optimize import brentq
+
     positive = as_labels(labels)
     z = logit(as_scores(probabilities, positive.size))
     w = as_weights(weights, positive.size)
@@ -191,8 +195,28 @@ def fit_temperature(labels: ArrayLike, probabilities: ArrayLike, weights: ArrayL
     return 1 / HOTTEST if slope(coldest) <= 0 else float(np.exp(brentq(slope, coldest, hottest, xtol=1e-14)))
 
 
+def nested_platt(labels: ArrayLike, probabilities: ArrayLike, patients: ArrayLike) -> Floats:
+    """(n,) each row by Platt scaling that was fitted on other patients: the mean over the deals of `crossfit_folds`.
+
+    Raises:
+        PredictionError: a deal leaves no positives, or no negatives, to fit on.
+    """
+    positive, p = as_labels(labels), np.asarray(probabilities, dtype=np.float64)
+    deals = crossfit_folds(patients, positive)
+    fitted = np.zeros(deals.shape)
+    for deal, into in zip(deals, fitted, strict=True):
+        for part in np.unique(deal):
+            here, rest = deal == part, deal != part
+            if not (positive[rest].any() and (~positive[rest]).any()):
+                raise PredictionError("calibration: too few positives, or negatives, to fit on some patients alone")
+            into[here] = fit_platt(positive[rest], p[rest]).apply(p[here])
+    return np.asarray(fitted.mean(axis=0))
+
+
 def fit_platt(labels: ArrayLike, probabilities: ArrayLike, weights: ArrayLike | None = None) -> Platt:
     """The line on logits with the least log loss plus RIDGE / 2 · ((slope - 1)² + intercept²), slope ≥ 1 / HOTTEST."""
+    from scipy.optimize import minimize
+
     positive = as_labels(labels)
     z = logit(as_scores(probabilities, positive.size))
     w = as_weights(weights, positive.size)

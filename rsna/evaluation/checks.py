@@ -14,6 +14,12 @@ Ints = NDArray[np.int64]
 SHOWN = 3
 """Offending rows that a message names, after their count."""
 
+FEW = 5
+"""Positives from which on an order or a decision without mistakes is doubted."""
+
+ODD = 0.05
+"""Share of the positives that may be lost, and of those marked that may be wrong, in what still looks like labels."""
+
 
 class PredictionError(ValueError):
     """Predictions or labels that cannot be scored as they are; the message says how many rows and which first."""
@@ -26,6 +32,49 @@ def offenders(ids: Iterable[object], total: int | None = None) -> str:
     more = ", …" if len(listed) > SHOWN else ""
     share = f"{len(listed):,}" if total is None else f"{len(listed):,} of {total:,}"
     return f"{share} ({names}{more})"
+
+
+def shown(value: object) -> str:
+    """A cell as a message shows it: 3.0, which was 3 before another row had none, is 3 again."""
+    return f"{value:.0f}" if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def copies_labels(labels: ArrayLike, scores: ArrayLike) -> bool:
+    """Whether scores hold one value for every positive and another for every negative.
+
+    0 and 1 do in any number; of other values, which may be chance among few rows, each must come twice.
+    """
+    values, positive = np.asarray(scores, dtype=np.float64), np.asarray(labels) == 1
+    of_positives, of_negatives = values[positive], values[~positive]
+    if not (of_positives.size and of_negatives.size) or of_positives[0] == of_negatives[0]:
+        return False
+    constant = bool((of_positives == of_positives[0]).all() and (of_negatives == of_negatives[0]).all())
+    whole = {of_positives[0], of_negatives[0]} == {0.0, 1.0}
+    return constant and (whole or min(of_positives.size, of_negatives.size) > 1)
+
+
+def doubts_of_decisions(labels: ArrayLike, scores: ArrayLike) -> list[str]:
+    """Lines on scores that are two values: decisions, or labels in which a few rows were changed; none on others."""
+    values, positive = np.asarray(scores, dtype=np.float64), as_labels(labels)
+    both = np.unique(values)
+    if both.size != 2:
+        return []
+    lines = [
+        f"two values alone, {both[0]:g} and {both[1]:g}: AUROC, AUPRC and calibration are those of decisions, not of "
+        "probabilities"
+    ]
+    for value in both[::-1]:  # the higher marks positives, or the lower does
+        marked = values == value
+        found, true, claimed = int((marked & positive).sum()), int(positive.sum()), int(marked.sum())
+        # A row more or less is an older state of a table, however few positives there are.
+        if true >= FEW and true - found <= max(1, ODD * true) and claimed - found <= max(1, ODD * claimed):
+            lines.append(
+                f"looks like labels: {value:g} stands in {found:,} of {true:,} rows with cancer, and {found:,} of the "
+                f"{claimed:,} rows that have it are such; make sure that it was predicted, and is not another state of "
+                "the labels"
+            )
+            break
+    return lines
 
 
 def as_labels(labels: ArrayLike) -> Bools:

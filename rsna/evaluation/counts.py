@@ -7,6 +7,7 @@ neither sensitivity nor pF1, and precision-recall and ROC areas are sums over po
 has as many entries as there are distinct scores among positives (492 at most in the competition's 23,826 breasts).
 """
 
+import copy
 from dataclasses import dataclass
 from functools import cached_property, reduce
 
@@ -27,13 +28,17 @@ class OperatingPoints:
     """Specificity, in (0, 1), that `sensitivity_at_specificity` is read at."""
     recall_rate: float = 0.1
     """Share of breasts recalled, in (0, 1), that `sensitivity_at_recall_rate` is read at."""
+    low_recall_rate: float = 0.015
+    """The same for `sensitivity_at_low_recall_rate`: the share that the challenge's best algorithm recalled, and so
+    found 48.6 % of the cancers (Radiology 2025, abstract)."""
     bins: int = 15
     """Bins of equal mass for the expected calibration error, ≥ 1."""
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.beta) and self.beta >= 0):
             raise ValueError(f"beta must be a number ≥ 0, not {self.beta}")
-        for name, value in (("specificity", self.specificity), ("recall_rate", self.recall_rate)):
+        for name in ("specificity", "recall_rate", "low_recall_rate"):
+            value = getattr(self, name)
             if not 0 < value < 1:
                 raise ValueError(f"{name} must lie in (0, 1), not {value}")
         if self.bins < 1:
@@ -47,7 +52,9 @@ class SortedBreasts:
         positive: (n,) labels, n ≥ 1.
         scores: (n,) probabilities in [0, 1].
         patients: (n,) patient number, 0 … P - 1.
-        folds: (n,) fold number, any integers; nested thresholds are chosen on the other folds *of the resample*.
+        folds: (n,) fold number, any integers; nested thresholds are chosen on the other folds *of the resample*. Or
+            (deals, n) of several splits, over which nested pF1 is averaged on the data, and which take turns in
+            resamples.
         points: operating points of the metrics.
         prevalence: share that positives are weighted to in every resample; None leaves weights alone.
         recalled: (n,) 1 or 0, NaN where there was no threshold to say so. Given, nested pF1 is that of these, held
@@ -68,13 +75,23 @@ class SortedBreasts:
             raise ValueError("a metric needs at least one row")
         order = np.argsort(-scores, kind="stable")
         self.positive, self.scores = positive[order], scores[order]
-        self.patients, self.folds = patients[order], folds[order]
+        self.patients, self._deals = patients[order], np.atleast_2d(folds)[:, order]
+        self.folds = self._deals[0]
         self.n_patients = int(patients.max()) + 1
         self.points, self.prevalence = points, prevalence
         self.recalled = None if recalled is None else np.asarray(recalled, dtype=np.float64)[order]
         at_positives = np.unique(self.scores[self.positive])[::-1]
         self.cuts: Floats = at_positives if at_positives.size else self.scores[-1:]  # (cuts,) falling
         self.fold_names = np.unique(self.folds)
+
+    @cached_property
+    def deals(self) -> "list[SortedBreasts]":
+        """The same breasts under each of the splits."""
+        dealt = [copy.copy(self) for _ in self._deals]
+        for one, folds in zip(dealt, self._deals, strict=True):
+            one.__dict__.pop("fold_rows", None)
+            one.folds, one.fold_names = folds, np.unique(folds)
+        return dealt
 
     @property
     def width(self) -> int:
@@ -98,10 +115,11 @@ class Counts:
     Args:
         breasts: what is counted.
         times: (P, R) how often each patient is in each resample.
+        first: number of the first of these resamples; None for the data.
     """
 
-    def __init__(self, breasts: SortedBreasts, times: Floats) -> None:
-        self.breasts, self.points, self._times = breasts, breasts.points, times
+    def __init__(self, breasts: SortedBreasts, times: Floats, first: int | None = None) -> None:
+        self.breasts, self.points, self._times, self._first = breasts, breasts.points, times, first
         self.weight: Floats = np.ones(times.shape[1])  # (R,) of a negative, beside positives of weight 1
         self.positives, negatives = self.sums(np.ones(breasts.scores.size))
         if breasts.prevalence is not None:  # which holds in every resample, not on average
@@ -154,15 +172,33 @@ class Counts:
         """fold → (R,) the best threshold of the other folds; NaN where these have no positive to choose by."""
         return {fold.name: self._best_outside(fold) for fold in self._folds}
 
-    def nested(self) -> tuple[Floats, Floats]:
-        """(R,) true and false positives with every fold cut at its nested threshold; NaN where one is undefined."""
+    def nested_pf1(self) -> Floats:
+        """(R,) pF1 with every fold cut at its nested threshold; NaN where one is undefined."""
+        deals = self.breasts.deals
+        if len(deals) == 1:
+            return self._pf1_of_split()
+        every = np.arange(self._times.shape[1])
+        if self._first is None:
+            found = [Counts(deal, self._times)._pf1_of_split() for deal in deals]
+            return np.asarray(np.mean(found, axis=0))
+        # All deals of every resample would take twenty times as long; in turn they put the noise of one deal into the
+        # interval, which is then a little too wide for their mean.
+        values = np.empty(every.size)
+        for number, deal in enumerate(deals):
+            turn = (self._first + every) % len(deals) == number
+            if turn.any():
+                values[turn] = Counts(deal, self._times[:, turn])._pf1_of_split()
+        return values
+
+    def _pf1_of_split(self) -> Floats:
+        """(R,) nested pF1 of the first split alone."""
         tp, fp = np.zeros_like(self.positives), np.zeros_like(self.positives)
         for fold in self._folds:
             threshold = self.nested_thresholds[fold.name]
             fold_tp, fold_fp = fold.at(threshold)
             tp += np.where(np.isnan(threshold), np.nan, fold_tp)
             fp += fold_fp * self.weight
-        return tp, fp
+        return self.pf1(tp, fp)
 
     @cached_property
     def _unweighted_fp(self) -> Floats:

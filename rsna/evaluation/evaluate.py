@@ -1,4 +1,4 @@
-"""All metrics of one run, at breast level, with patient-level intervals."""
+"""All metrics of one run, by breast or by exam, with patient-level intervals."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from rsna.config.data import Aggregate, Sampling
+from rsna.config.data import Aggregate, Sampling, ScoredUnit
 from rsna.evaluation.bootstrap import LEVEL, RESAMPLES, Interval, Resamples, score_breasts
-from rsna.evaluation.breasts import check_prevalence, prevalence_weights, to_breasts
-from rsna.evaluation.checks import Ints, PredictionError
+from rsna.evaluation.breasts import check_prevalence, prevalence_weights, to_breasts, to_exams
+from rsna.evaluation.checks import FEW, Ints, PredictionError, doubts_of_decisions
 from rsna.evaluation.counts import Counts, OperatingPoints, SortedBreasts
-from rsna.evaluation.metrics import METRICS, pf1_of_ones
+from rsna.evaluation.metrics import METRICS, calibration_floor, pf1_of_ones
 from rsna.evaluation.tables import Plain, Rows, Tables, interval_text, number, plain_json
 from rsna.evaluation.threshold import Threshold, best_threshold, crossfit_folds, recalled
 
@@ -25,8 +25,9 @@ class Metrics:
     """The metrics of one set of breasts, a fold or all folds pooled; `pooled.auroc` is one by its name in METRICS."""
 
     name: str
-    """`pooled`, or `fold 0`."""
+    """`pooled`, `fold 0`, or `fold 0 alone`, whose thresholds saw no other fold."""
     breasts: int
+    """Or exams, where they are the unit; JSON names them so."""
     positives: int
     patients: int
     prevalence: float
@@ -37,6 +38,7 @@ class Metrics:
     """Name in METRICS → value; NaN where the set leaves it undefined, or the predictions are no probabilities."""
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     """Name in METRICS → interval; those pooled have them, unless none was asked for."""
+    unit: ScoredUnit = "breast"
 
     def __getattr__(self, name: str) -> float:
         try:
@@ -47,7 +49,8 @@ class Metrics:
 
     def to_dict(self) -> dict[str, object]:
         """Plain JSON types, metrics beside the counts; NaN becomes null."""
-        counts = {name: value for name, value in self.__dict__.items() if name not in ("values", "intervals")}
+        counts = {name: value for name, value in self.__dict__.items() if name not in ("values", "intervals", "unit")}
+        counts = {f"{self.unit}s" if name == "breasts" else name: value for name, value in counts.items()}
         return {name: plain_json(v) for name, v in (counts | {**self.values, "intervals": self.intervals}).items()}
 
 
@@ -55,7 +58,7 @@ class Metrics:
 class Evaluation(Plain, Tables):
     """What `evaluate` found."""
 
-    left_out = ("breasts",)
+    left_out = ("breasts", "doubts", "made", "splits")
     pooled: Metrics
     folds: tuple[Metrics, ...]
     """One entry a fold; empty where the predictions bring fewer than two."""
@@ -64,7 +67,11 @@ class Evaluation(Plain, Tables):
     nested: Mapping[int, float]
     """fold → threshold chosen on the other folds."""
     crossfitted: bool
-    """Whether the folds of `nested` are parts made here, because the predictions bring fewer than two folds."""
+    """Whether the folds of `nested` are parts made here, because the predictions bring fewer than two folds: those of
+    each deal behind those of the one before, and nested pF1 is the mean over the deals."""
+    scored: str
+    """Which column of what."""
+    unit: ScoredUnit
     aggregate: str
     points: OperatingPoints
     prevalence: float | None
@@ -77,36 +84,80 @@ class Evaluation(Plain, Tables):
     resamples: int
     redrawn: int
     """Resamples drawn again because they held no positive breast."""
+    calibration_floor: float
+    """Calibration error that perfectly calibrated probabilities would have here by chance; NaN without intervals."""
     breasts: pd.DataFrame = field(repr=False)
-    """`to_breasts` with weight, part (fold or cross-fitting part), threshold (nested) and recalled (at or above it)."""
+    """`to_breasts`, or `to_exams`, with weight, part (fold, or part of the first deal), threshold (nested; of several
+    deals the median; NaN where the other folds hold no positive) and recalled (at or above it)."""
+    doubts: tuple[str, ...] = field(repr=False)
+    """What is odd about the scored rows: two values alone, nearly the labels."""
+    made: str = field(repr=False)
+    """What a breast's probability is: `the mean of its images`, or `predicted as a whole`."""
+    splits: Ints = field(repr=False)
+    """(deals, n) fold of each breast, or its part in each deal."""
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """Names in METRICS of those that these predictions have."""
         return metric_names(self.probabilities)
 
+    @property
+    def cut_breasts(self) -> pd.DataFrame:
+        """Those of `breasts` that have a nested threshold: where the other folds hold no positive there is none, and a
+        breast is neither recalled nor left alone."""
+        return self.breasts[self.breasts["threshold"].notna()]
+
+    def title(self, name: str) -> str:
+        """A metric's title; one fold alone has another nested pF1 than among the others, and another name for it."""
+        crossfitted = name == "pf1_nested" and self.crossfitted
+        return METRICS[name].title_at(self.points) + (", cross-fitted" if crossfitted else "")
+
     def parts(self) -> list[Rows | str]:
         """Metrics by fold and pooled, all pooled ones with intervals, thresholds and remarks."""
-        by_fold = [["", "breasts", "positive", *(METRICS[name].title for name in BY_FOLD), "all 1"]]
+        by_fold = [["", f"{self.unit}s", "positive", *(self.title(name) for name in BY_FOLD), "all 1"]]
         for one in (*self.folds, self.pooled):
             values = [number(value) for value in (*(one.values[name] for name in BY_FOLD), one.baseline)]
             by_fold.append([one.name, f"{one.breasts:,}", f"{one.positives:,}", *values])
         pooled = [[self.pooled.name, "", f"{self.level:.0%} interval"]]
-        for name, metric in METRICS.items():
+        for name in METRICS:
             ends = interval_text(self.pooled.intervals.get(name))
-            pooled.append([metric.title_at(self.points), number(self.pooled.values[name]), ends])
+            pooled.append([self.title(name), number(self.pooled.values[name]), ends])
         return [by_fold, pooled if self.pooled.intervals else [row[:2] for row in pooled], "\n".join(self._remarks())]
 
     def _remarks(self) -> list[str]:
-        best, nested = self.threshold, sorted(self.nested.items())
-        how = "cross-fitted over parts by patient" if self.crossfitted else "each chosen on the other folds"
+        best, nested = self.threshold, [value for _, value in sorted(self.nested.items())]
         lines = [
+            f"scored: {self.scored}; a breast is {self.made}"
+            + ("; an exam is the maximum of its breasts" if self.unit == "exam" else ""),
             f"best threshold {best.value:.4f} recalls {best.recalled:.2%}; "
             f"plateau {best.plateau[0]:.4f} to {best.plateau[1]:.4f} (width {best.width:.4f})",
-            f"nested thresholds, {how}: " + ", ".join(number(value) for _, value in nested),
         ]
+        if self.crossfitted:
+            known = [value for value in nested if not np.isnan(value)] or [float("nan")]
+            between = f"{number(min(known))} to {number(max(known))}, median {number(float(np.median(known)))}"
+            lines.append(
+                f"nested thresholds, cross-fitted over {len(self.splits)} deals of the patients into parts: {between}; "
+                "nested pF1 is the mean over the deals, its interval that of one of them"
+            )
+        else:
+            lines.append("nested thresholds, each chosen on the other folds: " + ", ".join(map(number, nested)))
+        if said := learned_nothing(
+            self.pooled.values, self.pooled.baseline, self.pooled.intervals.get("auroc"), self.unit
+        ):
+            lines.append(said)
+        lines += self.doubts
+        if self.pooled.auroc == 1 and self.pooled.positives >= FEW:
+            lines.append(
+                "every positive lies above every negative: make sure that the column is not made of the labels, and "
+                "that none of these patients was trained on"
+            )
+        if not np.isnan(self.calibration_floor):
+            lines.append(
+                f"calibration error: probabilities that mean what they say would still show "
+                f"{number(self.calibration_floor)} here"
+            )
         if not self.probabilities:
-            lines.append(no_probabilities("these predictions"))
+            lines.append(no_probabilities("these predictions", self.unit))
         if self.prevalence is not None:
             lines.append(f"negatives reweighted to a prevalence of {self.prevalence:g}")
         elif self.sampling == "enriched":
@@ -124,6 +175,7 @@ def evaluate(
     images: pd.DataFrame,
     aggregate: Aggregate = "mean",
     *,
+    unit: ScoredUnit = "breast",
     points: OperatingPoints = OperatingPoints(),  # noqa: B008 (frozen)
     prevalence: float | None = None,
     sampling: Sampling = "population",
@@ -131,14 +183,15 @@ def evaluate(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Evaluation:
-    """Scores predictions: aggregates them to breasts, then every metric of METRICS, per fold and pooled.
+    """Scores predictions: aggregates them to breasts, or on to exams, then every metric, per fold and pooled.
 
     Nested thresholds follow the column `fold`; without it, or with a single fold, they are cross-fitted over five
-    patient-grouped parts.
+    patient-grouped parts, in 20 deals.
 
     Args:
         images: what `to_breasts` takes.
         aggregate: see `Aggregate`.
+        unit: see `ScoredUnit`.
         points: operating points of the metrics.
         prevalence: share of positives to reweight negatives to, on enriched sets only.
         sampling: see `Sampling`.
@@ -152,33 +205,44 @@ def evaluate(
         ConfigError: a prevalence that does not fit the sampling.
     """
     check_prevalence(prevalence, sampling)
+    scored = str(images.attrs.get("scored", "column probability"))
     breasts = to_breasts(images, aggregate)
+    if unit == "exam":
+        breasts = to_exams(breasts, images)
     if not breasts["cancer"].any():
-        raise PredictionError(f"none of the {len(breasts):,} breasts is positive: there is nothing to score")
+        raise PredictionError(f"none of the {len(breasts):,} {unit}s is positive: there is nothing to score")
     breasts["weight"] = prevalence_weights(breasts["cancer"], prevalence)
     folds = sorted(breasts["fold"].unique()) if "fold" in breasts else []
     crossfitted = len(folds) < 2
-    breasts["part"] = crossfit_folds(breasts["patient_id"], breasts["cancer"]) if crossfitted else breasts["fold"]
+    dealt = crossfit_folds(breasts["patient_id"], breasts["cancer"]) if crossfitted else breasts["fold"]
+    splits = np.atleast_2d(dealt)  # (deals, n)
+    breasts["part"] = splits[0]
 
     names = metric_names(probabilities)
-    whole = sorted_breasts(breasts, points, prevalence)
-    scored = score_breasts(whole, resamples, seed, names)
-    counts = Counts(whole, np.ones((whole.n_patients, 1)))
-    nested = {fold: float(threshold[0]) for fold, threshold in counts.nested_thresholds.items()}
-    breasts["threshold"] = breasts["part"].map(nested)
+    whole = sorted_breasts(breasts, points, prevalence, splits)
+    found = score_breasts(whole, resamples, seed, names)
+    nested: dict[int, float] = {}
+    thresholds = np.empty(splits.shape)
+    for k, deal in enumerate(whole.deals):
+        chosen = Counts(deal, np.ones((whole.n_patients, 1))).nested_thresholds
+        nested |= {fold + k * len(chosen): float(threshold[0]) for fold, threshold in chosen.items()}
+        thresholds[k] = pd.Series({fold: threshold[0] for fold, threshold in chosen.items()}).reindex(splits[k])
+    breasts["threshold"] = np.median(thresholds, axis=0)
     breasts["recalled"] = recalled(breasts["probability"], breasts["threshold"])
     single = []
     for fold in [] if crossfitted else folds:
         rows = breasts[breasts["fold"] == fold]
         at_nested = rows["recalled"].where(rows["threshold"].notna())  # held fixed: its threshold saw other folds only
-        of_fold = score_breasts(sorted_breasts(rows, points, prevalence, at_nested), 0, seed, names)
-        single.append(_metrics(f"fold {fold}", rows, points, of_fold))
+        of_fold = score_breasts(sorted_breasts(rows, points, prevalence, at_fixed=at_nested), 0, seed, names)
+        single.append(_metrics(f"fold {fold}", unit, rows, points, of_fold))
     return Evaluation(
-        pooled=_metrics(f"fold {folds[0]}" if len(folds) == 1 else "pooled", breasts, points, scored),
+        pooled=_metrics(f"fold {folds[0]} alone" if len(folds) == 1 else "pooled", unit, breasts, points, found),
         folds=tuple(single),
         threshold=best_threshold(breasts["cancer"], breasts["probability"], points.beta, breasts["weight"]),
         nested=nested,
         crossfitted=crossfitted,
+        scored=scored,
+        unit=unit,
         aggregate=aggregate,
         points=points,
         prevalence=prevalence,
@@ -186,12 +250,21 @@ def evaluate(
         probabilities=probabilities,
         level=LEVEL,
         resamples=resamples,
-        redrawn=scored.redrawn,
+        redrawn=found.redrawn,
+        calibration_floor=calibration_floor(whole) if resamples and probabilities else float("nan"),
         breasts=breasts,
+        doubts=tuple(doubts_of_decisions(images["cancer"], images["probability"])),
+        made="predicted as a whole" if _of_breasts(images) else f"the {aggregate} of its images",
+        splits=splits,
     )
 
 
-def _metrics(name: str, rows: pd.DataFrame, points: OperatingPoints, scored: Resamples) -> Metrics:
+def _of_breasts(images: pd.DataFrame) -> bool:
+    """Whether each row is a breast that was predicted from several images, as by a network of breasts."""
+    return "views" in images and "image_id" not in images and images["prediction_id"].is_unique
+
+
+def _metrics(name: str, unit: ScoredUnit, rows: pd.DataFrame, points: OperatingPoints, scored: Resamples) -> Metrics:
     prevalence = float(np.average(rows["cancer"], weights=rows["weight"]))
     return Metrics(
         name=name,
@@ -202,6 +275,7 @@ def _metrics(name: str, rows: pd.DataFrame, points: OperatingPoints, scored: Res
         baseline=pf1_of_ones(prevalence, points.beta),
         values={metric: scored.data.get(metric, float("nan")) for metric in METRICS},
         intervals=scored.intervals,
+        unit=unit,
     )
 
 
@@ -210,14 +284,47 @@ def metric_names(probabilities: bool) -> tuple[str, ...]:
     return tuple(name for name, metric in METRICS.items() if probabilities or not metric.needs_probabilities)
 
 
-def no_probabilities(which: str) -> str:
+def no_probabilities(which: str, unit: ScoredUnit = "breast") -> str:
     """The line that says why metrics are missing."""
     titles = ", ".join(metric.title for metric in METRICS.values() if metric.needs_probabilities)
-    return f"{which}: an order of breasts, no probabilities, so without {titles}"
+    return f"{which}: an order of {unit}s, no probabilities, so without {titles}"
+
+
+def learned_nothing(
+    values: Mapping[str, float | None], baseline: float, auroc: Interval | None, unit: ScoredUnit = "breast"
+) -> str:
+    """The line of predictions that are reversed or below their own floor; empty for others, and where nothing is known.
+
+    Args:
+        values: name in METRICS → value, NaN or None where it is undefined.
+        baseline: pF1 of predicting 1 everywhere.
+        auroc: interval of AUROC; without one AUROC itself is held against 0.5.
+        unit: what was scored.
+    """
+    nested, area = values.get("pf1_nested"), values.get("auroc")
+    verdict, reasons = f"has learned nothing that these {unit}s show", []
+    if area is not None and auroc is None and area < 0.5:
+        reasons.append(f"AUROC {number(area)} is below 0.5, chance; whether it is reversed an interval says")
+    elif area is not None and (area if auroc is None else auroc.low) <= 0.5:
+        holds = "" if auroc is None else f" ({interval_text(auroc)})"
+        end = "is not told from 0.5, chance"
+        if auroc is not None and auroc.high < 0.5:
+            verdict = f"orders these {unit}s in reverse"
+            end = "lies below 0.5: the column seems reversed (a probability of no cancer, or swapped labels)"
+        reasons.append(f"AUROC {number(area)}{holds} {end}")
+    if nested is not None and nested <= baseline:
+        reasons.append(
+            f"nested pF1 {number(nested)} is no more than {number(baseline)}, that of recalling every {unit}"
+        )
+    return f"{verdict}: {'; '.join(reasons)}" if reasons else ""
 
 
 def sorted_breasts(
-    rows: pd.DataFrame, points: OperatingPoints, prevalence: float | None, at_fixed: ArrayLike | None = None
+    rows: pd.DataFrame,
+    points: OperatingPoints,
+    prevalence: float | None,
+    splits: Ints | None = None,
+    at_fixed: ArrayLike | None = None,
 ) -> SortedBreasts:
     """The breasts of an Evaluation, or some of them, ready to be scored and resampled.
 
@@ -225,6 +332,7 @@ def sorted_breasts(
         rows: of `Evaluation.breasts`.
         points: operating points of the metrics.
         prevalence: of the whole set, as in `evaluate`.
+        splits: of all the breasts, from `Evaluation.splits`; None where thresholds are held fixed.
         at_fixed: (n,) whether each is recalled at a threshold held fixed; NaN where there is none.
     """
     if prevalence is not None and at_fixed is not None:  # a part keeps the weights that its breasts have in the whole
@@ -233,7 +341,7 @@ def sorted_breasts(
         rows["cancer"].to_numpy() == 1,
         rows["probability"].to_numpy(),
         patient_numbers(rows["patient_id"]),
-        rows["part"].to_numpy() if at_fixed is None else np.zeros(len(rows), dtype=np.int64),
+        np.zeros(len(rows), dtype=np.int64) if splits is None else splits,
         points,
         prevalence,
         at_fixed,
@@ -246,7 +354,7 @@ def patient_numbers(patients: pd.Series) -> Ints:
 
 
 @dataclass(frozen=True)
-class AtThreshold:
+class AtThreshold(Plain):
     """Breasts cut at one threshold that was not chosen on them: what a submission with it would have scored."""
 
     threshold: float
@@ -256,11 +364,11 @@ class AtThreshold:
     recalled: float
     """Share of the (weighted) breasts at or above the threshold."""
 
-    def line(self) -> str:
+    def line(self, whose: str = "the run's") -> str:
         """What stands under a table."""
         ends = "" if self.interval is None else f" ({LEVEL:.0%} interval {interval_text(self.interval)})"
         return (
-            f"pF1 at the run's threshold {self.threshold:.4f}: {number(self.pf1)}{ends}, share recalled "
+            f"pF1 at {whose} threshold {self.threshold:.4f}: {number(self.pf1)}{ends}, share recalled "
             f"{self.recalled:.2%}"
         )
 
@@ -276,7 +384,7 @@ def score_at(evaluation: Evaluation, threshold: float, resamples: int = RESAMPLE
     """
     rows = evaluation.breasts
     at = recalled(rows["probability"], threshold)
-    fixed = sorted_breasts(rows, evaluation.points, evaluation.prevalence, at)
+    fixed = sorted_breasts(rows, evaluation.points, evaluation.prevalence, at_fixed=at)
     name = "pf1_nested"  # of what is held fixed
     scored = score_breasts(fixed, resamples, seed, [name])
     share = float(np.average(at, weights=rows["weight"]))

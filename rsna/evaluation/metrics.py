@@ -24,7 +24,7 @@ def pf1_raw(c: Counts) -> Floats:
 
 def pf1_nested(c: Counts) -> Floats:
     """pF1 with each fold's breasts cut at the threshold chosen on the other folds: the metric to report."""
-    return c.pf1(*(c.nested() if c.breasts.recalled is None else c.sums(c.breasts.recalled)))
+    return c.nested_pf1() if c.breasts.recalled is None else c.pf1(*c.sums(c.breasts.recalled))
 
 
 def pf1_optimistic(c: Counts) -> Floats:
@@ -60,6 +60,11 @@ def sensitivity_at_recall_rate(c: Counts) -> Floats:
     return _best_sensitivity(c, c.tp + c.fp <= (c.points.recall_rate + ROUNDING) * (c.positives + c.negatives))
 
 
+def sensitivity_at_low_recall_rate(c: Counts) -> Floats:
+    """The same at the rate of the challenge's best algorithm."""
+    return _best_sensitivity(c, c.tp + c.fp <= (c.points.low_recall_rate + ROUNDING) * (c.positives + c.negatives))
+
+
 def _best_sensitivity(c: Counts, allowed: Bools) -> Floats:
     """(cuts, R) whether a cut is allowed → (R,) highest sensitivity of those that are, 0 where none is."""
     return np.asarray(np.where(allowed, c.tp, 0.0).max(axis=0) / c.tp[-1])
@@ -78,6 +83,26 @@ def calibration_error(c: Counts) -> Floats:
     return np.asarray(np.abs(by_bin).sum(axis=0) / (c.positives + c.negatives))
 
 
+def calibration_floor(breasts: SortedBreasts, draws: int = 200, seed: int = 0) -> float:
+    """Mean calibration error of probabilities that mean what they say, on as many breasts in the same bins.
+
+    The error is a mean of absolute values, so that chance alone raises it: labels are drawn from the probabilities
+    themselves, and what is found then is no fault of theirs.
+    """
+    counts = Counts(breasts, np.ones((breasts.n_patients, 1)))
+    weight, p = float(counts.weight[0]), breasts.scores
+    # In a set that weighs its negatives, p is the weighted share of positives.
+    of_drawn = p * weight / (p * weight + 1 - p)
+    random = np.random.default_rng([seed, 6])
+    found = []
+    for _ in range(draws):
+        positive = random.random(p.size) < of_drawn
+        surplus = np.where(positive, p - 1, weight * p)
+        by_bin = np.add.reduceat(surplus, breasts.bin_starts)
+        found.append(np.abs(by_bin).sum() / np.where(positive, 1, weight).sum())
+    return float(np.mean(found))
+
+
 @dataclass(frozen=True)
 class Metric:
     """One row of the table."""
@@ -91,6 +116,8 @@ class Metric:
     """Whether it means nothing of ranks, which only order breasts. All others read the order, or cuts of it, alone."""
     recentred: bool = False
     """Whether it chooses a cut, or takes absolute values, within each resample, which shifts all of them one way."""
+    on_logits: bool = False
+    """Whether its interval is symmetric on the logit; see `rsna.evaluation.bootstrap`."""
     low: float = 0.0
     """Least value that it can have; the greatest is 1."""
     point: str = ""
@@ -108,13 +135,19 @@ METRICS = {
         Metric("pf1_nested", "pF1 nested", pf1_nested, recentred=True),
         Metric("pf1_optimistic", "pF1 optimistic", pf1_optimistic, recentred=True),
         Metric("optimism_gap", "optimism gap", optimism_gap, recentred=True, low=-1.0),
-        Metric("auroc", "AUROC", auroc),
-        Metric("auprc", "AUPRC", auprc),
+        Metric("auroc", "AUROC", auroc, on_logits=True),
+        Metric("auprc", "AUPRC", auprc, on_logits=True),
         Metric(
             "sensitivity_at_specificity", "sensitivity at specificity", sensitivity_at_specificity, point="specificity"
         ),
         Metric(
             "sensitivity_at_recall_rate", "sensitivity at recall rate", sensitivity_at_recall_rate, point="recall_rate"
+        ),
+        Metric(
+            "sensitivity_at_low_recall_rate",
+            "sensitivity at low recall rate",
+            sensitivity_at_low_recall_rate,
+            point="low_recall_rate",
         ),
         Metric("brier", "Brier score", brier, needs_probabilities=True),
         Metric("calibration_error", "calibration error", calibration_error, needs_probabilities=True, recentred=True),
@@ -123,15 +156,18 @@ METRICS = {
 """Name → metric, in the order in which tables show them."""
 
 
-def metrics_of(breasts: SortedBreasts, times: Floats, names: Iterable[str] = tuple(METRICS)) -> dict[str, Floats]:
+def metrics_of(
+    breasts: SortedBreasts, times: Floats, names: Iterable[str] = tuple(METRICS), first: int | None = None
+) -> dict[str, Floats]:
     """Name → (R,) values of the named metrics, and no work for others.
 
     Args:
         breasts: what is scored.
         times: (P, R) how often each patient is in each resample.
         names: in METRICS.
+        first: number of the first resample; None for the data.
     """
-    counts = Counts(breasts, times)
+    counts = Counts(breasts, times, first)
     with np.errstate(invalid="ignore", divide="ignore"):  # 0/0 is NaN: undefined
         return {name: METRICS[name].function(counts) for name in names}
 

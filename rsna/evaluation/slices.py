@@ -7,11 +7,13 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from rsna.config.data import ScoredUnit
 from rsna.evaluation.bootstrap import LEVEL, Interval, score_breasts
 from rsna.evaluation.checks import PredictionError, offenders
 from rsna.evaluation.evaluate import Evaluation, sorted_breasts
 from rsna.evaluation.metrics import METRICS
-from rsna.evaluation.tables import Plain, Rows, Tables, interval_text, number
+from rsna.evaluation.tables import Plain, Rows, Tables, interval_text, number, percent
+from rsna.parallel.progress import Progress
 
 FEWEST = 10
 """Positives, and negatives, that a slice needs before a metric of it is shown."""
@@ -43,7 +45,7 @@ class Slice(Plain):
     breasts: int
     positives: int
     recalled: float
-    """Share of its (weighted) breasts recalled at the nested thresholds."""
+    """Share of its (weighted) breasts recalled at the nested thresholds, of those that have one; NaN where none has."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Name in SLICE_METRICS → value; empty where there are too few of either class."""
     intervals: Mapping[str, Interval] = field(default_factory=dict)
@@ -62,14 +64,16 @@ class Slice(Plain):
 class Slices(list[Slice], Tables):
     """Every slice of a run, in the order of the table."""
 
+    unit: ScoredUnit = "breast"
+
     def parts(self) -> list[Rows | str]:
         """One row a slice; `too few` in place of metrics that would mean little."""
-        header = ["", "breasts", "positive", "recalled"]
+        header = ["", f"{self.unit}s", "positive", "recalled"]
         for name in SLICE_METRICS:
             header += [METRICS[name].title, f"{LEVEL:.0%} interval"]
         rows = [header]
         for part in self:
-            cells = [f"{part.by} {part.value}", f"{part.breasts:,}", f"{part.positives:,}", f"{part.recalled:.2%}"]
+            cells = [f"{part.by} {part.value}", f"{part.breasts:,}", f"{part.positives:,}", percent(part.recalled, 2)]
             for name in SLICE_METRICS:
                 shown = "too few" if part.too_few else number(part.metrics[name])
                 cells += [shown, "" if part.too_few else interval_text(part.intervals.get(name))]
@@ -93,22 +97,29 @@ def slices(evaluation: Evaluation, resamples: int = SLICE_RESAMPLES, seed: int =
     """
     names = [name for name in SLICE_METRICS if name in evaluation.metrics]
     found = Slices()
-    for column, by in _TITLES.items():
-        if column not in evaluation.breasts:
-            continue
-        for value, chosen in _parts(evaluation.breasts, column):
+    found.unit = evaluation.unit
+    parts = slice_parts(evaluation.breasts)
+    with Progress("slices", len(parts), "slices") as progress:
+        for by, value, chosen in progress.over(parts):
             rows = evaluation.breasts[chosen]
-            recalled = float(np.average(rows["recalled"], weights=rows["weight"]))
+            cut = rows[rows["threshold"].notna()]
+            recalled = float(np.average(cut["recalled"], weights=cut["weight"])) if len(cut) else float("nan")
             part = Slice(by, value, len(rows), int(rows["cancer"].sum()), recalled)
             if not part.too_few:
                 # Thresholds are those of the whole run: a slice is judged as it would be treated.
                 at_nested = rows["recalled"].where(rows["threshold"].notna())
-                breasts = sorted_breasts(rows, evaluation.points, evaluation.prevalence, at_nested)
+                breasts = sorted_breasts(rows, evaluation.points, evaluation.prevalence, at_fixed=at_nested)
                 scored = score_breasts(breasts, resamples, seed, names)
                 values = dict.fromkeys(SLICE_METRICS, float("nan")) | scored.data
                 part = replace(part, metrics=values, intervals=scored.intervals)
             found.append(part)
     return found
+
+
+def slice_parts(breasts: pd.DataFrame) -> list[tuple[str, str, "pd.Series[bool]"]]:
+    """What each slice is by, which of them it is, and its rows."""
+    columns = [column for column in _TITLES if column in breasts]
+    return [(_TITLES[column], *part) for column in columns for part in _parts(breasts, column)]
 
 
 def _parts(breasts: pd.DataFrame, column: str) -> Iterator[tuple[str, "pd.Series[bool]"]]:

@@ -70,6 +70,11 @@ def number(value: float | None, sign: bool = False) -> str:
     return f"{value:+.4f}" if sign else f"{value:.4f}"
 
 
+def percent(share: float, decimals: int = 1) -> str:
+    """`12.3%`; `–` for NaN."""
+    return "–" if np.isnan(share) else f"{share:.{decimals}%}"
+
+
 def interval_text(interval: Interval | None) -> str:
     """`0.1234 to 0.2345`, `–` where there is none."""
     if interval is None or np.isnan(interval.low):

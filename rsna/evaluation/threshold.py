@@ -19,6 +19,10 @@ PLATEAU_TOLERANCE = 0.01
 CROSSFIT_PARTS = 5
 """Patient-grouped parts where the predictions bring no folds."""
 
+DEALS = 20
+"""Deals of the patients into these parts, over which nested pF1 is averaged: from one deal to the next it moves with a
+standard deviation of 0.011 to 0.016 at 50 to 61 positives, as much as separates two runs."""
+
 
 @dataclass(frozen=True)
 class Threshold:
@@ -107,18 +111,19 @@ def best_threshold(
     )
 
 
-def crossfit_folds(patients: ArrayLike, labels: ArrayLike, parts: int = CROSSFIT_PARTS) -> Ints:
-    """(n,) part numbers 0 … parts - 1, for predictions that bring no folds.
+def crossfit_folds(patients: ArrayLike, labels: ArrayLike, parts: int = CROSSFIT_PARTS, deals: int = DEALS) -> Ints:
+    """(deals, n) part numbers 0 … parts - 1, for predictions that bring no folds.
 
-    All rows of a patient share a part; patients with a positive row are dealt out evenly, then the others. The deal
-    follows a hash of the patient's id, so it depends neither on the order of the rows nor on what ids encode. Fewer
-    patients than parts: as many parts as patients.
+    All rows of a patient share a part; patients with a positive row are dealt out evenly, then the others. Each deal
+    follows eight bytes of a hash of the patient's id, so it depends neither on the order of the rows nor on what ids
+    encode. Fewer patients than parts: as many parts as patients.
     """
     names, row_of = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
     sick = np.zeros(names.size, dtype=np.bool_)
     np.logical_or.at(sick, row_of, as_labels(labels))
-    digests = [hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names.tolist()]
-    deal = sorted(range(names.size), key=lambda i: (not sick[i], digests[i]))
-    part = np.empty(names.size, dtype=np.int64)
-    part[deal] = np.arange(names.size) % min(parts, names.size)
-    return part[row_of]
+    digests = b"".join(hashlib.shake_128(name.encode()).digest(8 * deals) for name in names.tolist())
+    places = np.frombuffer(digests, dtype="<u8").reshape(names.size, deals)
+    part = np.empty((deals, names.size), dtype=np.int64)
+    for deal in range(deals):
+        part[deal, np.lexsort((places[:, deal], ~sick))] = np.arange(names.size) % min(parts, names.size)
+    return part[:, row_of]

@@ -4,11 +4,15 @@ import contextlib
 import ctypes
 import functools
 import logging
+from typing import TYPE_CHECKING
 
-import torch
-
+from rsna.collector import collector_off
+from rsna.config.settings import ConfigError
 from rsna.config.training import Precision, WantedPrecision
 from rsna.files import first_line
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger(__name__)
 
@@ -16,8 +20,12 @@ log = logging.getLogger(__name__)
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 
 
-def choose_devices() -> list[torch.device]:
+def choose_devices() -> "list[torch.device]":
     """Every GPU that works, else the CPU."""
+    # Not above: whoever is refused does not wait for it.
+    with collector_off():
+        import torch
+
     gpus = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
     working = [device for index in gpus if _works(device := torch.device("cuda", index))]
     if working:
@@ -25,8 +33,10 @@ def choose_devices() -> list[torch.device]:
     return [torch.device("mps" if torch.backends.mps.is_available() else "cpu")]
 
 
-def _works(device: torch.device) -> bool:
+def _works(device: "torch.device") -> bool:
     """A convolution on it: torch finds GPUs, too, that are older than what it was built for, or broken."""
+    import torch
+
     try:
         torch.nn.functional.conv2d(torch.ones(1, 1, 8, 8, device=device), torch.ones(1, 1, 3, 3, device=device)).cpu()
     except RuntimeError as error:
@@ -35,16 +45,29 @@ def _works(device: torch.device) -> bool:
     return True
 
 
-def choose_precision(device: torch.device, trained: WantedPrecision = "auto") -> Precision:
+def choose_precision(
+    device: "torch.device", trained: WantedPrecision = "auto", wanted: WantedPrecision = "auto"
+) -> Precision:
     """32 bits where a run was trained so by choice, and off GPUs; else bf16, or fp16 on GPUs without it.
 
     Args:
         device: Where the networks run.
         trained: ``trainer.precision`` of the run.
+        wanted: What is asked for now; it comes before what was trained with.
+
+    Raises:
+        ConfigError: fp16 is asked for off GPUs.
     """
-    if device.type != "cuda" or trained == "32":
+    if device.type != "cuda":
+        if wanted == "fp16":
+            raise ConfigError(f"precision: fp16 is for GPUs, and networks run on the {device.type} here; take 32")
+        return "bf16" if wanted == "bf16" and device.type == "cpu" else "32"
+    precision = trained if wanted == "auto" else wanted
+    if precision == "32":
         return "32"
-    if trained == "fp16" or not torch.cuda.is_bf16_supported(including_emulation=False):
+    import torch
+
+    if precision == "fp16" or not torch.cuda.is_bf16_supported(including_emulation=False):
         return "fp16"
     return "bf16"
 

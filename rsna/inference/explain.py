@@ -4,75 +4,290 @@ Selvaraju et al., Grad-CAM (2017), with captum. It shows which regions raise the
 it is read from; it does not say that what lies there is cancer.
 """
 
+import contextlib
+import math
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
 from torch import nn
 
 from rsna.config.settings import ConfigError
-from rsna.model.network import MammogramNet, to_unit
+from rsna.dataset.examples import examples_of
+from rsna.dicom.box import Box
+from rsna.dicom.file import Mammogram
+from rsna.inference.batch import ImageFacts, stack_batch
+from rsna.inference.heat import breast_on_file, grey_original, heat_on_original
+from rsna.inference.networks import TorchNetworks
+from rsna.inference.pass_plan import PassPlan
+from rsna.inference.submission import join_folds
+from rsna.model.network import MammogramNet, listening, to_unit
+from rsna.parallel.progress import Progress
+from rsna.pictures.heat import Grey, Heat, Panel, heat_figure, overlay
+from rsna.pictures.words import Pixels
 from rsna.prepare.geometry import Geometry
-from rsna.prepare.image import prepare_image
+from rsna.prepare.image import Prepared, prepare_image
 from rsna.prepare.source import SourceImage, open_image
+from rsna.runs.trained_ensemble import TrainedEnsemble
 from rsna.runs.trained_model import TrainedModel
-
-Heat = npt.NDArray[np.float32]
-"""(H, W) float32 ≥ 0, logit per feature map cell up to a factor; 0 where nothing raises the logit."""
-
-Grey = npt.NDArray[np.uint8]
 
 STRIDE = 16
 """Pixels of the network's input along a side of one cell of heat. Cells of the very last map, 32 pixels wide, see the
 whole breast of small inputs: their heat is everywhere."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Explanation:
     """An image and where the networks look."""
 
+    file: Path
+    side: str
+    """L, R, or "" where neither table nor header says."""
+    view: str
+    """CC, MLO, …, or ""."""
     original: Grey
     """(h, w) uint8, the whole file as stored, not mirrored."""
+    box: Box
+    """What of it the networks are shown, x0, y0, x1, y1."""
     heat: Heat
-    """(h, w) float32, of the same shape."""
+    """(h, w) float32, of the same shape; 0 outside of the breast."""
+    spread: Heat
+    """(h, w) float32, standard deviation of the heat over folds and members; 0 of one network."""
+    top: float
+    """Largest heat on any image of its breast: all have one scale."""
+    outside: float
+    """Share of the heat that lay outside of the breast."""
+    breast_found: bool
+    """Without, heat is shown wherever it is."""
+    probability: float
+    """Of cancer: of the image, or of its breast where that is predicted at once."""
+    weight: float | None
+    """What the image weighs in its breast, mean over folds; None where images are predicted by themselves."""
     folds: tuple[int, ...]
     """Folds whose heat is averaged."""
+    networks: int
+    """How many networks that are."""
 
-    def picture(self) -> npt.NDArray[np.uint8]:
+    def picture(self) -> Pixels:
         """(h, w, 3) uint8 red, green, blue: heat on the original."""
-        return overlay(self.original, self.heat, float(self.heat.max()))
+        return overlay(self.original, self.heat, self.top)
+
+    def figure(self, model: str, threshold: float) -> Pixels:
+        """(rows, columns, 3) uint8 red, green, blue: file, heat and its spread side by side, with all there is to say.
+
+        Args:
+            model: Whose heat it is, in words.
+            threshold: From which on the model recalls.
+        """
+        probability = f"probability of cancer {self.probability:.4f}, recalled from {threshold:.4f} on"
+        weight = "" if self.weight is None else f"; of the breast, in which this image weighs {self.weight:.2f}"
+        where = f"{self.side or 'side unknown'} {self.view or 'view unknown'}"
+        lines = [f"{self.file.stem} · {where}", probability + weight, f"Grad-CAM of the cancer logit · {model}"]
+        if self.top <= 0:
+            lines.append("nothing raises the logit")
+        elif not self.breast_found:
+            lines.append("no breast found: heat is shown wherever it is")
+        elif self.outside >= 0.005:
+            lines.append(f"{self.outside:.0%} of the heat on this image lies outside of the breast, and is not shown")
+        x0, y0, x1, y1 = self.box
+        part = (slice(y0, y1), slice(x0, x1))
+        whole = "on this image" if self.weight is None else "in the breast"
+        share = self.heat[part] / np.float32(max(self.top, 1e-12))
+        panels = [Panel(self.original[part], "the file")]
+        panels.append(Panel(self.picture()[part], f"heat: 1 is the highest {whole}; the line is at 0.5", share))
+        if self.networks > 1:
+            row, column = np.unravel_index(int(np.argmax(self.heat)), self.heat.shape)
+            at_most = f"{self.heat[row, column] / max(self.top, 1e-12):.2f}"
+            apart = f"{self.spread[row, column] / max(self.top, 1e-12):.2f}"
+            said = f"standard deviation over {self.networks} networks: {at_most} ± {apart} where heat is highest"
+            panels.append(Panel(overlay(self.original, self.spread, self.top)[part], said))
+        return heat_figure(lines, panels)
 
 
-def explain(trained: TrainedModel, file: Path, height: int) -> Explanation:
-    """Explains the cancer logit of one file.
+def explain(trained: TrainedEnsemble, images: pd.DataFrame, file: Path, height: int) -> list[Explanation]:
+    """Explains the cancer logit of a file, or of the breast that it shows, where that is predicted at once.
+
+    Of several members it is the mean of their heat, each divided by its highest and weighted as its logit is: feature
+    maps have scales of their own. An image of the breast that some members do not look at has the others' alone.
 
     Args:
         trained: Networks and how they want their images.
-        file: DICOM, PNG or JPEG.
+        images: Files of a patient, DICOM, PNG, JPEG or PGM, and what is known of them: a row an image with image_id,
+            patient_id, prediction_id, path.
+        file: One of them.
         height: Rows of the pictures at most; 0 for all of the file's.
+
+    Returns:
+        Of every image of the example, that of the other breast aside.
 
     Raises:
         ConfigError: captum is missing, or the model needs boxes that a single file does not have.
-        DicomError, PictureError, OSError: The file cannot become pixels.
+        DicomError, PictureError, OSError: A file cannot become pixels.
     """
-    if trained.preprocess.crop == "boxes":
+    if any(member.preprocess.crop == "boxes" for member in trained.members):
         raise ConfigError("preprocess.crop: boxes are known for the training images alone; train with crop=breast")
-    image = open_image(file)
-    prepared, geometry = prepare_image(image, trained.preprocess)
-    original = grey_original(image, trained.preprocess.window, height)
-    heat = grad_cam(trained.networks(), prepared, trained.cancer_column)
-    return Explanation(original, heat_on_original(heat, geometry, original.shape), trained.folds)
+    members = [_explain_member(member, images, file, height) for member in trained.members]
+    weights = trained.member_weights or (1 / len(members),) * len(members)
+    shown: dict[Path, list[tuple[Explanation, float]]] = {}
+    scores: dict[Path, list[float]] = {}
+    for place, (found, weight) in enumerate(zip(members, weights, strict=True)):
+        for one in found:
+            shown.setdefault(one.file, []).append((one, weight))
+            scores.setdefault(one.file, [np.nan] * len(members))[place] = one.probability
+    joint = dict(zip(scores, trained.join(np.array([*scores.values()]).T).tolist(), strict=True))
+    if len(members) == 1:
+        return [replace(one, probability=joint[one.file]) for one in members[0]]
+    mean = [replace(_mean_of(parts), probability=joint[file]) for file, parts in shown.items()]
+    top = max(float(one.heat.max()) for one in mean)
+    return [replace(one, top=top) for one in mean]
+
+
+def _mean_of(parts: list[tuple[Explanation, float]]) -> Explanation:
+    """What members explain of one image, and what they weigh, as one."""
+    total = sum(weight for _, weight in parts)
+    heat, square = np.zeros_like(parts[0][0].heat), np.zeros_like(parts[0][0].heat)
+    for one, weight in parts:
+        scale, share = np.float32(1 / max(one.top, 1e-12)), np.float32(weight / total)
+        heat += share * scale * one.heat
+        square += share * scale**2 * (one.heat**2 + one.spread**2)
+    spread = np.sqrt(np.maximum(square - heat**2, 0), dtype=np.float32)
+    whole = [(one.weight, weight) for one, weight in parts if one.weight is not None]
+    mean = sum(own * weight for own, weight in whole) / sum(weight for _, weight in whole) if whole else None
+    outside = sum(one.outside * weight for one, weight in parts) / total
+    networks = sum(one.networks for one, _ in parts)
+    return replace(parts[0][0], heat=heat, spread=spread, outside=outside, weight=mean, networks=networks)
+
+
+def _explain_member(trained: TrainedModel, images: pd.DataFrame, file: Path, height: int) -> list[Explanation]:
+    found = examples_of(trained.spec.unit, images, compare=trained.spec.compare)
+    paths = [Path(path) for path in found.images["path"]]
+    e = next(e for e, rows in enumerate(found.rows) if file in [paths[row] for row in rows])
+    every = found.with_others()[0][e]
+    facts, files = ImageFacts.of(trained.spec, found), [paths[row] for row in every]
+    opened = [open_image(path) for path in files]
+    prepared: list[tuple[Prepared, Geometry]] = []
+    with Progress("prepare the images", len(files)) as progress:
+        for image in progress.over(opened):
+            prepared.append(prepare_image(image, trained.preprocess))
+    with Progress("load the networks"):
+        networks = trained.networks()
+    tags = [image.tags if isinstance(image, Mammogram) else None for image in opened]
+    known = facts[e].with_headers(tags, Counter()) if facts else None
+    pixels = [one for one, _ in prepared]
+    with Progress("draw heat"), contextlib.ExitStack() as stack:
+        probability = _probability(trained, networks, pixels, known)
+        heard = [stack.enter_context(listening(network)) for network in networks]
+        heats = grad_cam_each(networks, pixels, trained.cancer_column, known)  # (networks, images, H, W)
+        shown = [
+            _on_file(opened[place], prepared[place][1], heats[:, place], trained, height)
+            for place in range(len(found.rows[e]))
+        ]
+    whole = trained.spec.unit == "breast"
+    top = max(float(one.heat.max()) for one in shown)
+    return [
+        Explanation(
+            file=files[place],
+            side=_said(found.images, every[place], "laterality") or (header.laterality if header else ""),
+            view=_said(found.images, every[place], "view") or (header.view if header else ""),
+            original=one.original,
+            box=one.box,
+            heat=one.heat,
+            spread=one.spread,
+            top=top,
+            outside=one.outside,
+            breast_found=prepared[place][1].breast_found,
+            probability=probability,
+            weight=float(torch.stack([weights[0][place] for weights in heard]).detach().mean()) if whole else None,
+            folds=trained.folds,
+            networks=len(networks),
+        )
+        for place, (one, header) in enumerate(zip(shown, tags, strict=False))  # images of the other breast come last
+    ]
+
+
+def _said(images: pd.DataFrame, row: int, column: str) -> str:
+    return str(images[column].iloc[row]) if column in images else ""
+
+
+def _probability(
+    trained: TrainedModel, networks: list[MammogramNet], pixels: list[Prepared], facts: ImageFacts | None
+) -> float:
+    """Of an example, as `rsna infer` predicts it with one model."""
+    batch = stack_batch([pixels], [facts] if facts else ())
+    logits = TorchNetworks(networks).logits(batch, PassPlan.of(trained, None))  # (passes, 1, outputs)
+    return float(join_folds(logits[:, :, trained.cancer_column].T, "logits")[0])
+
+
+@dataclass(frozen=True, eq=False)
+class _OnFile:
+    original: Grey
+    box: Box
+    heat: Heat
+    spread: Heat
+    outside: float
+
+
+def _on_file(
+    image: SourceImage, geometry: Geometry, heats: npt.NDArray[np.float32], trained: TrainedModel, height: int
+) -> _OnFile:
+    """(networks, H, W) heat on a prepared image → its mean and spread on the breast of the file."""
+    original = grey_original(image, trained.preprocess, height)
+    mean, square = np.zeros(original.shape, np.float32), np.zeros(original.shape, np.float32)
+    for heat in heats:  # one after the other: files may be large
+        on_file = heat_on_original(heat, geometry, original.shape) / np.float32(len(heats))
+        mean += on_file
+        square += on_file**2 * np.float32(len(heats))
+    spread = np.sqrt(np.maximum(square - mean**2, 0), dtype=np.float32)
+    inside = breast_on_file(image, trained.preprocess, original.shape)
+    everything, kept = float(mean.sum()), np.where(inside, mean, np.float32(0))
+    outside = 1 - float(kept.sum()) / everything if everything > 0 else 0.0
+    (rows, columns), (x0, y0, x1, y1) = original.shape, geometry.box
+    down, across = rows / geometry.source[0], columns / geometry.source[1]
+    box = (int(x0 * across), int(y0 * down), math.ceil(x1 * across), math.ceil(y1 * down))
+    return _OnFile(original, box, kept, np.where(inside, spread, np.float32(0)), max(outside, 0.0))
 
 
 def grad_cam(networks: Sequence[MammogramNet], prepared: npt.NDArray[Any], column: int) -> Heat:
     """Grad-CAM of a column of the logits: (H, W) uint8 or uint16 prepared pixels → heat on them, the networks' mean.
 
-    The networks are left in evaluation mode.
+    To a network of breasts the image is a breast by itself. The networks are left in evaluation mode.
+
+    Raises:
+        ConfigError: See :func:`grad_cam_example`.
+    """
+    return grad_cam_example(networks, [prepared], column)[0]
+
+
+def grad_cam_example(
+    networks: Sequence[MammogramNet], images: Sequence[npt.NDArray[Any]], column: int, facts: ImageFacts | None = None
+) -> list[Heat]:
+    """Grad-CAM of an example's logit on every one of its images, the networks' mean.
+
+    What an image weighs in its breast is in its heat: it is the gradient of the one logit that all of them have.
+
+    Args:
+        networks: They are left in evaluation mode.
+        images: (H, W) uint8 or uint16 each.
+        column: Of the logits.
+        facts: What is known of the images; None for nothing.
+
+    Raises:
+        ConfigError: See :func:`grad_cam_each`.
+    """
+    return list(grad_cam_each(networks, images, column, facts).mean(axis=0))
+
+
+def grad_cam_each(
+    networks: Sequence[MammogramNet], images: Sequence[npt.NDArray[Any]], column: int, facts: ImageFacts | None = None
+) -> npt.NDArray[np.float32]:
+    """:func:`grad_cam_example` of every network by itself: (networks, images, H, W).
 
     Raises:
         ConfigError: captum is not installed, or the backbone has no feature maps.
@@ -81,66 +296,22 @@ def grad_cam(networks: Sequence[MammogramNet], prepared: npt.NDArray[Any], colum
         from captum.attr import LayerGradCam
     except ModuleNotFoundError as error:
         raise ConfigError("captum is not installed; pip install 'rsna-mammography[train]'") from error
-    heat = np.zeros(prepared.shape, np.float32)
-    for network in networks:
+    example = stack_batch([images], [facts] if facts else ())
+    heats = np.zeros((len(networks), *example.images.shape), np.float32)
+    for place, network in enumerate(networks):
         network.eval()
         method = LayerGradCam(network, _layer(network))
         device = network.classifier.weight.device
-        batch = to_unit(torch.from_numpy(np.ascontiguousarray(prepared))[None, None].to(device))
-        found = method.attribute(batch, target=column, relu_attributions=True)
+        batch = to_unit(torch.from_numpy(example.images)[:, None].to(device))
+        known = (example.numbers, example.table, example.other)
+        given = [None if one is None else torch.from_numpy(one).to(device) for one in known]
+        # Rows of the logits behind the example's are constants, whatever is summed up.
+        found = method.attribute(batch, column, additional_forward_args=tuple(given), relu_attributions=True)
         if found.ndim != 4:
             raise ConfigError(f"model.backbone: {network.settings.backbone} has no feature map to draw heat from")
-        heat += _on_prepared(found[0, 0].detach().float().cpu().numpy(), network, prepared.shape)
-    return heat / np.float32(max(len(networks), 1))
-
-
-def heat_on_original(heat: Heat, geometry: Geometry, size: tuple[int, ...]) -> Heat:
-    """Heat on a prepared image → on the whole file at another size, through the geometry; 0 outside of the crop.
-
-    Args:
-        heat: (H, W) of ``geometry.size``.
-        geometry: How the prepared image lies in its file.
-        size: (rows, columns) of the result, which covers the file as stored.
-    """
-    rows, columns = size
-    x = (np.arange(columns) + 0.5) * geometry.source[1] / columns
-    y = (np.arange(rows) + 0.5) * geometry.source[0] / rows
-    points = geometry.to_prepared(np.stack(np.meshgrid(x, y), axis=-1)).astype(np.float32)  # (rows, columns, 2)
-    across, down = points[..., 0] - 0.5, points[..., 1] - 0.5  # OpenCV's origin is the middle of the first pixel
-    moved = cv2.remap(heat, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    x0, y0, x1, y1 = geometry.box
-    inside = ((y >= y0) & (y < y1))[:, None] & ((x >= x0) & (x < x1))[None, :]
-    return np.asarray(np.where(inside, moved, 0.0), dtype=np.float32)
-
-
-def grey_original(image: SourceImage, window: int | str | None, height: int) -> Grey:
-    """(h, w) uint8 of a whole file as stored, not mirrored, at most ``height`` rows (0: all of them).
-
-    JPEG 2000 is decoded at the smallest level that has as many rows.
-    """
-    level = 0
-    while height and level < image.levels and image.size_at(level + 1)[0] >= height:
-        level += 1
-    pixels = image.display(level, window=window)
-    if height and pixels.shape[0] > height:
-        width = max(1, round(pixels.shape[1] * height / pixels.shape[0]))
-        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
-    return np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
-
-
-def heat_colours(heat: Heat, top: float) -> npt.NDArray[np.uint8]:
-    """(h, w) heat → (h, w, 4) uint8 red, green, blue, opacity: nothing where it is 0, from yellow to red at ``top``."""
-    share = np.clip(heat / top, 0, 1) if top > 0 else np.zeros_like(heat)
-    red, blue = np.full_like(share, 255.0), 40.0 * (1 - share)
-    colours = np.stack([red, 225.0 - 190.0 * share, blue, 150.0 * share], axis=-1)
-    return np.asarray(np.rint(colours), dtype=np.uint8)
-
-
-def overlay(grey: Grey, heat: Heat, top: float) -> npt.NDArray[np.uint8]:
-    """(h, w) grey pixels and heat of the same size → (h, w, 3) uint8 red, green, blue."""
-    colours = heat_colours(heat, top).astype(np.float32)
-    opacity = colours[..., 3:] / 255.0
-    return np.asarray(np.rint(grey[..., None] * (1 - opacity) + colours[..., :3] * opacity), dtype=np.uint8)
+        maps = found[:, 0].detach().float().cpu().numpy()  # (N, h, w)
+        heats[place] = [_on_prepared(one, network, example.images.shape[1:]) for one in maps]
+    return heats
 
 
 def _layer(network: MammogramNet) -> nn.Module:

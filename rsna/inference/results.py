@@ -51,8 +51,12 @@ class Prediction:
     images: tuple[ImageResult, ...]
     breasts: tuple[BreastResult, ...]
     """Breasts with a readable image."""
+    threshold: float
+    """That of a submission, chosen on the out-of-fold breasts: what ``above_threshold`` is about."""
     notes: tuple[str, ...] = ()
-    """Files that were left out, and why."""
+    """What is to be said of the model; files that were left out, and why."""
+    networks: str = ""
+    """Runtime and arithmetic that predicted."""
 
     @property
     def failures(self) -> tuple[ImageResult, ...]:
@@ -62,7 +66,14 @@ class Prediction:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         images = [asdict(one) | {"geometry": one.geometry.to_json() if one.geometry else None} for one in self.images]
-        return {"images": images, "breasts": [asdict(breast) for breast in self.breasts], "notes": list(self.notes)}
+        breasts = [asdict(breast) for breast in self.breasts]
+        return {
+            "images": images,
+            "breasts": breasts,
+            "threshold": self.threshold,
+            "notes": list(self.notes),
+            "networks": self.networks,
+        }
 
     def table(self) -> str:
         """Breasts, then images, as text."""
@@ -72,7 +83,7 @@ class Prediction:
         return "\n".join([*map(html_table, self._rows()), *(f"<p>{escape(note)}</p>" for note in self.notes)])
 
     def _rows(self) -> tuple[list[list[str]], list[list[str]]]:
-        breasts = [["breast", "probability", "calibrated", "above threshold", "views"]]
+        breasts = [["breast", "probability", "calibrated", f"above {self.threshold:.4f}", "views"]]
         breasts += [
             [b.prediction_id, f"{b.probability:.4f}", f"{b.calibrated:.4f}", "yes" if b.above_threshold else "no",
              str(b.views)]

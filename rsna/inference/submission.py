@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from rsna.config.data import Aggregate
 from rsna.evaluation.breasts import breast_probabilities
-from rsna.files import atomic_path
+from rsna.runs.trained_ensemble import TrainedEnsemble
+from rsna.table_file.write import write_frame
 
 Average = Literal["logits", "probabilities"]
 
@@ -25,45 +25,47 @@ def join_folds(logits: npt.NDArray[np.float32], average: Average) -> npt.NDArray
 
 
 def complete_breasts(
-    images: pd.DataFrame, prediction_ids: Sequence[str], aggregate: Aggregate, fallback: float
+    images: "pd.Series[str]", scores: npt.NDArray[np.float64], prediction_ids: Sequence[str], trained: TrainedEnsemble
 ) -> pd.DataFrame:
-    """One row a breast, in the order asked for.
+    """One row a breast, in the order asked for: in each member made of its images, then joined.
 
     Args:
-        images: prediction_id and probability; NaN where an image could not be read.
+        images: (n,) prediction_id of each image.
+        scores: (members, n) probabilities; NaN where a member could not predict an image.
         prediction_ids: Every breast to name.
-        aggregate: How images become a breast.
-        fallback: Probability of a breast without any readable image.
+        trained: Its prevalence is the probability of a breast without any readable image.
 
     Returns:
-        prediction_id, probability (float in [0, 1]), views (readable images), filled (bool: it is the fallback).
+        prediction_id, probability (float in [0, 1]), views (readable images), filled (bool: it is the prevalence).
     """
-    readable = images[images["probability"].notna()]
-    breasts = pd.DataFrame({"prediction_id": list(prediction_ids)})
-    breasts["probability"] = breasts["prediction_id"].map(breast_probabilities(readable, aggregate)).astype(float)
-    breasts["views"] = breasts["prediction_id"].map(readable["prediction_id"].value_counts()).fillna(0).astype(int)
+    frame = pd.DataFrame({"prediction_id": images.to_numpy()})
+    read, asked = np.asarray((~np.isnan(scores)).any(axis=0), dtype=np.bool_), list(prediction_ids)
+    readable = frame["prediction_id"][read]
+    members = [
+        breast_probabilities(frame.assign(probability=own)[~np.isnan(own)], trained.aggregate).reindex(asked)
+        for own in scores
+    ]
+    joint = trained.join(np.array(members, dtype=np.float64))
+    breasts = pd.DataFrame({"prediction_id": asked, "probability": joint})
+    breasts["views"] = breasts["prediction_id"].map(readable.value_counts()).fillna(0).astype(int)
     breasts["filled"] = breasts["probability"].isna()
-    breasts["probability"] = breasts["probability"].fillna(fallback)
+    breasts["probability"] = breasts["probability"].fillna(trained.prevalence)
     return breasts
 
 
 def write_submission(breasts: pd.DataFrame, out: str | Path, threshold: float | None) -> pd.DataFrame:
     """Writes ``prediction_id,cancer``: 0 or 1 at the threshold, or the probability where there is none.
 
+    A column ``calibrated`` takes the place of the probability, but not where the threshold decides, which is of it.
     At a threshold, a breast that nothing is known of is no recall: on an enriched set the training prevalence, which
     stands in for its probability, may lie above it.
     """
     recalled = breasts["probability"].ge(threshold) & ~breasts["filled"] if threshold is not None else None
-    cancer = breasts["probability"] if recalled is None else recalled.astype(int)
+    shown = breasts["calibrated"] if "calibrated" in breasts else breasts["probability"]
+    cancer = shown if recalled is None else recalled.astype(int)
     submission = pd.DataFrame({"prediction_id": breasts["prediction_id"], "cancer": cancer})
     write_frame(submission, out)
     return submission
-
-
-def write_frame(frame: pd.DataFrame, out: str | Path) -> None:
-    """Writes a CSV, or Parquet where ``out`` says so by its name, whole or not at all."""
-    with atomic_path(out) as temporary:
-        (frame.to_parquet if Path(out).suffix == ".parquet" else frame.to_csv)(temporary, index=False)
 
 
 def check_submission(submission: pd.DataFrame, prediction_ids: Sequence[str]) -> None:

@@ -101,7 +101,7 @@ class FeatureMap(nn.Module):
             return features.permute(0, 3, 1, 2)
         if self.features.layout == "tokens":
             patches = features[:, self.features.prefix_tokens :]  # (B, h·w, C)
-            columns = round((patches.shape[1] * size[1] / size[0]) ** 0.5)
+            columns = round(float(patches.shape[1] * size[1] / size[0]) ** 0.5)  # a traced network's sizes are tensors
             # Not a reshape by numbers: an exported network would keep the batch that it was exported with.
             grid: Tensor = patches.transpose(1, 2).unflatten(2, (-1, columns))  # type: ignore[no-untyped-call]
             return grid

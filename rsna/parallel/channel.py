@@ -19,8 +19,6 @@ class Setup:
 
     function: bytes
     """Pickled callable of one argument."""
-    path: list[str]
-    """`sys.path` of the parent."""
     timeout: float
     """Seconds a task may take."""
     memory_limit: int

@@ -6,6 +6,7 @@ thread of the parent to itself, which replaces it and goes on.
 
 import itertools
 import logging
+import math
 import os
 import pickle
 import queue
@@ -20,11 +21,15 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from rsna.dicom.decode import HEAP
+from rsna.cores import available_cores
+from rsna.dicom.environment import HEAP
 from rsna.parallel.channel import Answer, Channel, Setup
 from rsna.parallel.engine import Engine, Failure, Outcome, PoolError, Task, Value
+
+if TYPE_CHECKING:
+    from rsna.parallel.cluster import Cluster
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +42,22 @@ _START_TIMEOUT = 300.0
 _START_PAUSES = (0.2, 1.0)
 """Seconds before a worker that died while it started is started again: memory may have been short for a moment."""
 
+_TIME_UP = Failure("TaskTimeout", "was given up, as the time was up")
+
 _GRACE_PERIOD = 2.0
 """Seconds for the workers to finish their tasks when the pool is closed early."""
 
+_START = "import sys; sys.path[:] = sys.argv[2:]; from rsna.parallel.worker import main; main()"
+"""What a worker runs: it finds every module where its parent does.
+
+Through PYTHONPATH the folder of the package would come first, site-packages where it is installed; OpenCV's loader
+does not survive that where cv2 is a link ("recursion is detected").
+"""
+
+_ROOT = str(Path(__file__).parents[2])
+"""Last on the path: a notebook may find the package through "..", and then change its folder."""
+
 _ENVIRONMENT = {
-    "PYTHONPATH": str(Path(__file__).parents[2]),
     # One thread a process: the processes fill the cores.
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -51,11 +67,6 @@ _ENVIRONMENT = {
 """What a worker's environment has beyond ours."""
 
 
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def map_tasks(
     function: Callable[[Task], Value],
     tasks: Iterable[Task],
@@ -63,11 +74,21 @@ def map_tasks(
     workers: int | None = None,
     timeout: float = 60.0,
     memory_limit: int = MEMORY_LIMIT,
+    deadline: float = math.inf,
     ordered: bool = True,
     ahead: int | None = None,
+    cluster: "Cluster | None" = None,
 ) -> Generator[Outcome[Task, Value], None, None]:
-    """`LocalProcesses.map` in a pool of its own, which ends with the generator."""
-    with LocalProcesses(function, workers=workers, timeout=timeout, memory_limit=memory_limit) as pool:
+    """`LocalProcesses.map` in a pool of its own, which ends with the generator; or `Cluster.map` on a cluster.
+
+    A cluster knows itself how many workers it has and how far ahead they may be, and of no deadline.
+    """
+    if cluster is not None:
+        yield from cluster.map(function, tasks, timeout=timeout, memory_limit=memory_limit, ordered=ordered)
+        return
+    with LocalProcesses(
+        function, workers=workers, timeout=timeout, memory_limit=memory_limit, deadline=deadline
+    ) as pool:
         yield from pool.map(tasks, ordered=ordered, ahead=ahead)
 
 
@@ -81,6 +102,7 @@ class LocalProcesses(Engine[Task, Value]):
         workers: int | None = None,
         timeout: float = 60.0,
         memory_limit: int = MEMORY_LIMIT,
+        deadline: float = math.inf,
     ) -> None:
         """Makes the pool.
 
@@ -90,9 +112,12 @@ class LocalProcesses(Engine[Task, Value]):
             workers: Processes; None for one a core.
             timeout: Seconds a task may take before its worker is killed.
             memory_limit: Bytes of private memory a worker may hold; beyond it the task fails with MemoryError.
+            deadline: time.monotonic() at which whatever is not done fails with TaskTimeout, begun or not.
         """
-        setup = Setup(pickle.dumps(function), list(sys.path), timeout, memory_limit)
-        self._workers = [_Worker(setup) for _ in range(max(1, available_cores() if workers is None else workers))]
+        setup = Setup(pickle.dumps(function), timeout, memory_limit)
+        self._workers = [
+            _Worker(setup, deadline) for _ in range(max(1, available_cores() if workers is None else workers))
+        ]
         self._queue: queue.SimpleQueue[tuple[int, Task, Future[Outcome[Task, Value]]] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._submitted = itertools.count()
@@ -164,7 +189,8 @@ class LocalProcesses(Engine[Task, Value]):
         while (item := self._queue.get()) is not None:
             index, task, future = item
             try:
-                worker.start()
+                with suppress(_TimeUpError):
+                    worker.start()
                 if future.set_running_or_notify_cancel():
                     future.set_result(Outcome(index, task, *worker.run(task)))
             except PoolError as error:
@@ -197,12 +223,17 @@ def _fail(future: "Future[Any]", error: PoolError) -> None:
         future.set_exception(error)
 
 
+class _TimeUpError(Exception):
+    """The pool's deadline is past."""
+
+
 class _Worker:
     """A worker process, started when it is first needed and replaced when it dies."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, deadline: float) -> None:
         self.stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the pool
         self._setup = setup
+        self._deadline = deadline
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
@@ -214,28 +245,41 @@ class _Worker:
             return
         self._end_process()
         for pause in (*_START_PAUSES, None):
+            seconds = self._in_time(_START_TIMEOUT)
             try:
-                self._launch().receive(_START_TIMEOUT)
+                self._launch().receive(seconds)
                 return
             except TimeoutError:
-                raise PoolError(f"a worker process does not start: {self._end_process()}") from None
+                reason, _ = self._end_process(wait=0.0)
+                self._in_time()
+                raise PoolError(f"a worker process does not start: {reason}") from None
             except (EOFError, OSError) as error:
-                reason = self._end_process() or str(error)
+                reason = self._end_process()[0] or str(error)
             if pause is None:
                 raise PoolError(f"a worker process does not start: {reason}")
             self._closed.wait(pause)
 
-    def run(self, task: Any) -> tuple[Any, Failure | None]:
+    def run(self, task: Any, *, again: bool = True) -> tuple[Any, Failure | None]:
         """Gives the task to the process and waits for the answer; the process may be gone afterwards."""
-        assert self._channel is not None
         try:
+            seconds = self._in_time(self._setup.timeout)
+            assert self._channel is not None
             self._channel.send(task)
-            answer: Answer = self._channel.receive(self._setup.timeout)
+            answer: Answer = self._channel.receive(seconds)
+        except _TimeUpError:
+            return None, _TIME_UP
         except TimeoutError:
-            self._end_process()
+            self._end_process(wait=0.0)
+            if seconds < self._setup.timeout:
+                return None, _TIME_UP
             return None, Failure("TaskTimeout", f"took longer than {self._setup.timeout:g} s; its worker was replaced")
         except (EOFError, OSError):
-            return None, Failure("WorkerCrashed", self._end_process())
+            reason, code = self._end_process()
+            if again and code == -signal.SIGKILL:  # from outside: decoders die of other signals, by their own doing
+                with suppress(_TimeUpError):
+                    self.start()
+                return self.run(task, again=False)
+            return None, Failure("WorkerCrashed", reason)
         except Exception as error:  # the task cannot be pickled, or its value not be unpickled here
             self._end_process()
             return None, Failure(type(error).__name__, str(error))
@@ -267,8 +311,8 @@ class _Worker:
             self._channel = Channel(ours)
             with theirs:
                 self._process = subprocess.Popen(
-                    # -P: a file in the working directory must not take a module's place.
-                    [sys.executable, "-P", "-m", "rsna.parallel.worker", str(theirs.fileno())],
+                    # -P: a file in the working directory must not take the place of what Python starts with.
+                    [sys.executable, "-P", "-c", _START, str(theirs.fileno()), *sys.path, _ROOT],
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
                     # A file, since a pipe that nobody empties would block a decoder that has much to say.
@@ -279,16 +323,23 @@ class _Worker:
             self._channel.send(self._setup)
             return self._channel
 
-    def _end_process(self) -> str:
-        """Ends what is left of the process; says how it ended, "" where there was none."""
+    def _in_time(self, seconds: float = math.inf) -> float:
+        """``seconds``, or what is left until the deadline where that is less; a _TimeUpError where nothing is."""
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise _TimeUpError
+        return min(seconds, left)
+
+    def _end_process(self, wait: float = 1.0) -> tuple[str, int]:
+        """Ends what is left of the process; says how it ended ("" where there was none), and its exit code."""
         self._check_open()
         if self._channel is not None:
             self._channel.close()
             self._channel = None
         if self._process is None:
-            return ""
+            return "", 0
         try:
-            code = self._process.wait(1.0)
+            code = self._process.wait(wait)
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
@@ -298,7 +349,7 @@ class _Worker:
         self.stderr.seek(0)  # the next process shares this position
         self.stderr.truncate()
         ended = f"exit status {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
-        return f"the process ended ({ended}){': ' + lines[-1] if lines else ''}"
+        return f"the process ended ({ended}){': ' + lines[-1] if lines else ''}", code
 
     def _check_open(self) -> None:
         if self._closed.is_set():

@@ -1,6 +1,7 @@
 """A worker process of `rsna.parallel.pool`: takes tasks from a socket, one at a time, until the socket ends.
 
-Started as ``python -m rsna.parallel.worker FD``, so that neither torch nor the caller's main module is imported.
+Started by `rsna.parallel.pool` with the number of its end of the socket, as a program of its own: neither torch nor
+the caller's main module is imported.
 """
 
 import logging
@@ -24,7 +25,9 @@ _MOST_WARNINGS = 10
 """Log records of one task that are passed on."""
 
 
-class _Collector(logging.Handler):
+class Collector(logging.Handler):
+    """Keeps the first records of at least WARNING: logger, level, message."""
+
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.records: list[tuple[str, int, str]] = []
@@ -39,8 +42,7 @@ def serve(channel: Channel) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     cv2.setNumThreads(0)
     setup: Setup = channel.receive()
-    sys.path[:] = setup.path
-    collector = _Collector()
+    collector = Collector()
     logging.getLogger().addHandler(collector)
     logging.captureWarnings(True)
     function: Callable[[Any], Any] = pickle.loads(setup.function)
@@ -77,5 +79,6 @@ def _failure(error: Exception) -> Failure:
     return Failure(type(error).__name__, str(error))
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Serves the socket that the command line names."""
     serve(Channel(socket.socket(fileno=int(sys.argv[1]))))

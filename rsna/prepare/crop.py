@@ -5,6 +5,7 @@ made for reading may cut the skin line away. All lengths are shares of the pictu
 not depend on the size at which the picture was taken; 160 to 512 pixels are enough.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,8 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from rsna.dicom.box import Box
+from rsna.prepare.film_labels import find_labels, find_letters, find_writing
+from rsna.prepare.masks import Grey, Mask, filled, grown, opened, quantile
 
 Side = Literal["left", "right"]
+
+_THINNEST = 16
+"""Pixels along the short side below which a picture shows no breast."""
 
 _SKIN_SHARE = 0.3
 """Where between air and the threshold above it skin begins."""
@@ -27,6 +33,19 @@ _AIR_TEXTURE = 1.5
 
 _AIR_SHARE = 0.35
 """The same as share of the texture of tissue, for pictures with noise."""
+
+_COARSE = (0.006, 0.02)
+"""Standard deviations of the two blurs whose difference is coarse texture; fine is what a blur by a pixel takes."""
+
+_GRAIN_SHARE = 0.75
+"""Coarse against fine texture of grainy air, as share of the same in tissue. Of simulated films with grain nine in ten
+lie below 0.5; of fat in close crops, which must not pass for air, 95 in a hundred real ones lie above 0.76."""
+
+_GRAIN_BLUR = 0.5
+"""Standard deviation of the blur that takes grain away, in pixels a grey level of it; 4 pixels at most."""
+
+_UNEVEN = 2.0
+"""Spread of air, in grey levels, from which it is taken for uneven."""
 
 _OPENING = 0.012
 """Radius of the opening that removes labels, paddle edges and wires; strokes thinner than twice this vanish."""
@@ -41,19 +60,28 @@ _SMALLEST_AREA = 0.015
 """Share of the picture below which a find is taken for a label or a clip, not for a breast."""
 
 _DEEPEST_FRAME = 0.15
-"""How far a bright frame may reach in from an edge, as share of that dimension."""
+"""How far a bar that stands behind the breast may reach in from an edge, as share of that dimension."""
+
+_DEEPEST_PADDING = 0.45
+"""How far padding may, which is flat from end to end."""
+
+_THINNEST_PADDING = 0.04
+"""How far padding that is darker than air reaches at least; less of it does not disturb the threshold."""
 
 _FRAME_TOLERANCE = 15
-"""How far the pixels of a frame may differ from one another, in grey levels of 255."""
+"""How far the pixels of a bar may differ from one another, in grey levels of 255."""
 
 _FRAME_SHARE = 0.5
-"""How much of an edge a frame takes at least; a breast may stand before the rest."""
+"""How much of an edge a bar takes at least; a breast may stand before the rest."""
 
-_FRAME_TEXTURE = 2.0
-"""Mean difference of neighbouring pixels in a frame, in grey levels; the chest wall has more."""
+_PADDING_SHARE = 0.97
+"""How much of an edge padding takes."""
 
-_FRAME_LEVEL = 38
-"""Darkest frame, in grey levels of 255; anything darker is air."""
+_DARK_STEP, _BRIGHT_STEP = 8, 16
+"""Least difference, over two lines, between what a bar frames and a darker or a brighter bar."""
+
+_FRAMES = 3
+"""Frames that may stand one within another: padding, the edge of a film, a collimator."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +92,10 @@ class BreastRegion:
     """Corners around the breast without margin; the whole picture where none was found."""
     chest_wall: Side
     """Side of the picture on which the chest wall stands."""
-    outline: npt.NDArray[np.uint8]
+    outline: Mask
     """(h, w) 1 on the breast and a halo around it, 0 on air, labels and other parts of the body."""
+    tissue: Mask
+    """(h, w) 1 on the breast as far as its skin, without the halo."""
     found: bool
     """False where nothing looked like a breast and the whole picture was taken."""
 
@@ -83,27 +113,40 @@ def find_breast(image: npt.NDArray[np.generic]) -> BreastRegion:
         raise ValueError(f"find_breast takes one (h, w) picture with pixels, not an array of shape {image.shape}")
     grey = _to_uint8(image)
     x0, y0, x1, y1 = _without_frame(grey)
-    smooth = np.asarray(cv2.GaussianBlur(grey[y0:y1, x0:x1], (0, 0), 1.0), dtype=np.uint8)
-    threshold = _skin_threshold(smooth)
-    if threshold is None:
+    part = grey[y0:y1, x0:x1]
+    split = _air_and_skin(part) if min(part.shape) >= _THINNEST else None
+    if split is None:
         return _whole(grey)
-    bright = (smooth > threshold).astype(np.uint8)
+    smooth, threshold = split
+    # Labels are read off the picture itself: the blur against grain takes their edges away.
+    sharp = np.asarray(cv2.GaussianBlur(part, (0, 0), 1.0), dtype=np.uint8)
+    labels = find_labels(sharp, threshold)
+    bright = (smooth > threshold).astype(np.uint8) & ~labels
     tissue = _largest_piece(bright)
     if tissue is None:
         return _whole(grey)
+    writing = find_writing(sharp, threshold, tissue)
+    if writing is not None:
+        bright, labels = bright & ~writing, labels | writing
+        tissue = _largest_piece(tissue & ~writing)
+        if tissue is None:
+            return _whole(grey)
     rows = _rows_of_breast(tissue)
     reach = _HALO * max(grey.shape)
-    tissue = _within(tissue, rows)
+    near = grown(tissue, reach)
+    letters = find_letters(bright & ~tissue, near, sharp, threshold)
     # A nipple in profile is often torn off by the threshold or the opening; it is near, and below the skin threshold.
-    breast = _within(bright & _grown(tissue, reach), rows)
+    breast = _within(tissue | (bright & ~letters & near), rows)
     bx, by, bw, bh = cv2.boundingRect(breast)
-    outline = np.zeros_like(grey)
-    outline[y0:y1, x0:x1] = _grown(breast, reach)
+    other = cv2.dilate(labels | letters, np.ones((5, 5), np.uint8))
+    outline, skin = np.zeros_like(grey), np.zeros_like(grey)
+    outline[y0:y1, x0:x1] = grown(breast, reach) & (other == 0)
+    skin[y0:y1, x0:x1] = filled(breast) & (other == 0)
     box = (x0 + bx, y0 + by, x0 + bx + bw, y0 + by + bh)
-    return BreastRegion(box, _chest_wall(tissue, rows), outline, True)
+    return BreastRegion(box, _chest_wall(breast, rows), outline, skin, True)
 
 
-def _to_uint8(image: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
+def _to_uint8(image: npt.NDArray[np.generic]) -> Grey:
     values = image.astype(np.float32)
     low, high = float(values.min()), float(np.percentile(values[::2, ::2], 99.9))
     if high <= low:
@@ -112,60 +155,97 @@ def _to_uint8(image: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
     return np.asarray(scaled, dtype=np.uint8)
 
 
-def _whole(grey: npt.NDArray[np.uint8]) -> BreastRegion:
+def _whole(grey: Grey) -> BreastRegion:
     height, width = grey.shape
     left, right = int(grey[:, : width // 2].sum()), int(grey[:, (width + 1) // 2 :].sum())
     side: Side = "right" if right > left else "left"
-    return BreastRegion((0, 0, width, height), side, np.ones_like(grey), False)
+    whole = np.ones_like(grey)
+    return BreastRegion((0, 0, width, height), side, whole, whole, False)
 
 
-def _without_frame(grey: npt.NDArray[np.uint8]) -> Box:
-    """The part inside a bright uniform frame, as collimator blades and inverted padding leave it."""
-    height, width = grey.shape
-    top = _frame_depth(grey)
-    bottom = _frame_depth(grey[::-1])
-    left = _frame_depth(grey[top : height - bottom].T)
-    right = _frame_depth(grey[top : height - bottom, ::-1].T)
-    return left, top, width - right, height - bottom
-
-
-def _frame_depth(lines: npt.NDArray[np.uint8]) -> int:
-    """How many of the first lines hold a bar: bright, flat, along most of the edge, and ending abruptly."""
-    deepest = round(len(lines) * _DEEPEST_FRAME)
-    depth, level, share = 0, 0, 0.0
-    while depth <= deepest:
-        following = _flat_bright_part(lines[depth])
-        if following is None:
+def _without_frame(grey: Grey) -> Box:
+    """The part inside of bars, as collimators, the edges of a film and padding leave them, one within another."""
+    x0, y0, x1, y1 = 0, 0, grey.shape[1], grey.shape[0]
+    for _ in range(_FRAMES):
+        part = grey[y0:y1, x0:x1]
+        top, bottom = _bar_depth(part), _bar_depth(part[::-1])
+        part = part[top : part.shape[0] - bottom]
+        left, right = _bar_depth(part.T), _bar_depth(part[:, ::-1].T)
+        if not (top or bottom or left or right):
             break
-        level, share = following
-        depth += 1
-    if depth == 0 or depth + 2 >= len(lines):
+        x0, y0, x1, y1 = x0 + left, y0 + top, x1 - right, y1 - bottom
+    return x0, y0, x1, y1
+
+
+def _bar_depth(lines: Grey) -> int:
+    """How many of the first lines are a bar: flat along the edge, and ending in a step along most of it."""
+    count, length = lines.shape
+    deepest = min(round(count * _DEEPEST_PADDING), count - 3)
+    if deepest < 1 or length < 8:
         return 0
-    goes_on = np.mean(np.abs(lines[depth + 2].astype(np.int16) - level) <= _FRAME_TOLERANCE)
-    return depth + 2 if goes_on < share / 2 else 0  # two lines more, where the bar's edge is blurred
+    lines = np.asarray(cv2.blur(lines, (15, 1)), dtype=np.uint8)  # along the edge, against grain
+    outer, inner = lines[:deepest], lines[2 : deepest + 2]
+    darker = np.count_nonzero(cv2.subtract(inner, outer) > _DARK_STEP, axis=1)
+    brighter = np.count_nonzero(cv2.subtract(outer, inner) > _BRIGHT_STEP, axis=1)
+    for depth in 1 + np.flatnonzero(np.maximum(darker, brighter) >= _FRAME_SHARE * length)[::-1]:
+        bar = lines[:depth]
+        level = int(quantile(bar, 0.5))
+        share = _FRAME_SHARE if depth <= count * _DEEPEST_FRAME else _PADDING_SHARE
+        if darker[depth - 1] >= brighter[depth - 1]:
+            # As dark as what lies behind it, it is air.
+            behind = lines[depth + 1 : depth + 1 + count // 2] <= level + _DARK_STEP // 2
+            if depth < count * _THINNEST_PADDING or behind.mean() >= 0.1:
+                continue
+            share = _PADDING_SHARE
+        alike = cv2.inRange(bar, level - _FRAME_TOLERANCE, level + _FRAME_TOLERANCE)
+        if np.count_nonzero(alike, axis=1).min() / length >= share:
+            return int(depth) + 1  # a line more, where its edge is blurred
+    return 0
 
 
-def _flat_bright_part(line: npt.NDArray[np.uint8]) -> tuple[int, float] | None:
-    """(grey level, share of the line) of the most frequent bright level, where it fills the line and has no texture."""
-    counts = np.bincount(line, minlength=256)
-    near = np.convolve(counts, np.ones(2 * _FRAME_TOLERANCE + 1, dtype=np.int64), mode="same")
-    level = _FRAME_LEVEL + int(np.argmax(near[_FRAME_LEVEL:]))
-    share = float(near[level]) / line.size
-    if share < _FRAME_SHARE:
-        return None
-    values = line.astype(np.int16)
-    inside = np.abs(values - level) <= _FRAME_TOLERANCE
-    steps = np.abs(np.diff(values))[inside[1:] & inside[:-1]]
-    return (level, share) if steps.size and steps.mean() <= _FRAME_TEXTURE else None
-
-
-def _skin_threshold(smooth: npt.NDArray[np.uint8]) -> float | None:
-    """Grey level between air and skin, or None where the picture holds no air.
+def _air_and_skin(grey: Grey) -> tuple[Grey, float] | None:
+    """(smooth picture, grey level between air and skin in it), or None where the picture holds no air.
 
     Otsu's threshold divides a whole mammogram into air and tissue, but a close crop into fatty and dense tissue. Air is
-    smooth where tissue has texture: while the dark side is not smooth, it is divided again.
+    smooth where tissue has texture: while the dark side is not smooth, it is divided again. On film air is grainy:
+    grain is white noise, of which a blur leaves little, where tissue has the more texture the coarser one looks.
     """
-    detail = cv2.absdiff(smooth, cv2.GaussianBlur(smooth, (0, 0), max(smooth.shape) * _TEXTURE_SCALE))
+    size = max(grey.shape)
+    smooth: Grey = np.asarray(cv2.GaussianBlur(grey, (0, 0), 1.0), dtype=np.uint8)
+    texture = cv2.absdiff(smooth, cv2.GaussianBlur(smooth, (0, 0), size * _TEXTURE_SCALE))
+
+    def is_smooth(dark: npt.NDArray[np.bool_]) -> bool:
+        tolerated = max(_AIR_TEXTURE, _AIR_SHARE * quantile(texture, 0.5, ~dark))
+        return bool(quantile(texture, 0.7, dark) <= tolerated)
+
+    level = _air_level(smooth, is_smooth)
+    if level is None:
+        exact = grey.astype(np.float32)
+        fine = np.abs(exact - cv2.GaussianBlur(exact, (0, 0), 1.0))
+        less, more = (cv2.GaussianBlur(exact, (0, 0), size * scale) for scale in _COARSE)
+        coarse = np.abs(less - more)
+        grain = float(np.mean(fine[grey <= np.median(grey)]))
+        smooth = np.asarray(cv2.GaussianBlur(grey, (0, 0), min(max(_GRAIN_BLUR * grain, 1.0), 4.0)), dtype=np.uint8)
+
+        def is_grainy(dark: npt.NDArray[np.bool_]) -> bool:
+            white = float(np.median(coarse[dark])) * float(np.median(fine[~dark]))
+            return white <= _GRAIN_SHARE * float(np.median(coarse[~dark])) * float(np.median(fine[dark]))
+
+        level = _air_level(smooth, is_grainy)
+    if level is None:
+        return None
+    background, spread = _spread(smooth, level)
+    for _ in range(3):  # each time less of the fat that is darker than uneven air
+        if spread <= _UNEVEN:
+            break
+        smooth = _evened(smooth, smooth <= min(level, background + 2 * spread))
+        level = min(level, cv2.threshold(smooth, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)[0])
+        background, spread = _spread(smooth, level)
+    return smooth, background + min(max(_SKIN_SHARE * (level - background), 4 * spread, 1.0), level - background)
+
+
+def _air_level(smooth: Grey, is_air: Callable[[npt.NDArray[np.bool_]], bool]) -> float | None:
+    """Otsu's threshold below which there is air alone."""
     otsu = 255.0
     for _ in range(3):
         dark = smooth <= otsu
@@ -173,29 +253,48 @@ def _skin_threshold(smooth: npt.NDArray[np.uint8]) -> float | None:
         dark = smooth <= otsu
         if dark.all():
             return None
-        if np.percentile(detail[dark], 70) <= max(_AIR_TEXTURE, _AIR_SHARE * float(np.median(detail[~dark]))):
-            air = smooth[dark]
-            background = float(np.median(air))
-            noise = 1.4826 * float(np.median(np.abs(air - background)))
-            return background + min(max(_SKIN_SHARE * (otsu - background), 4 * noise, 1.0), otsu - background)
+        if is_air(dark):
+            return otsu
     return None
 
 
-def _largest_piece(bright: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:
+def _spread(smooth: Grey, level: float) -> tuple[float, float]:
+    """Median of what is not above ``level``, and its standard deviation by what is darker: the rest may be fat."""
+    air = smooth <= max(level, float(smooth.min()))
+    middle = quantile(smooth, 0.5, air)
+    return middle, 1.4826 * (middle - quantile(smooth, 0.25, air))
+
+
+def _evened(smooth: Grey, air: npt.NDArray[np.bool_]) -> Grey:
+    """The picture less the slope of its air; in the middle it stays as it is."""
+    y, x = np.nonzero(air[::4, ::4])
+    if len(y) < 3:
+        return smooth
+    terms = np.column_stack([np.ones(len(y)), x, y])
+    plane, *_ = np.linalg.lstsq(terms, smooth[::4, ::4][y, x].astype(np.float64), rcond=None)
+    rows, columns = smooth.shape
+    across, down = np.arange(columns) - columns / 2, np.arange(rows)[:, None] - rows / 2
+    evened = np.clip(np.rint(smooth - (across * plane[1] + down * plane[2]) / 4), 0, 255)
+    return np.asarray(evened, dtype=np.uint8)
+
+
+def _largest_piece(bright: Mask) -> Mask | None:
     """(h, w) 1 on the largest piece of tissue, or None where nothing is large enough for a breast."""
-    radius = max(1, round(max(bright.shape) * _OPENING))
-    # Replicated, so that the opening does not round the breast off where it leaves the picture.
-    padded = cv2.copyMakeBorder(bright, radius, radius, radius, radius, cv2.BORDER_REPLICATE)
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    opened = cv2.morphologyEx(padded, cv2.MORPH_OPEN, disc)[radius:-radius, radius:-radius]
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(opened, connectivity=4)
+    body = opened(bright, _OPENING * max(bright.shape))
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats(body, connectivity=4)
     areas = stats[1:, cv2.CC_STAT_AREA]
     if areas.size == 0 or areas.max() < _SMALLEST_AREA * bright.size:
         return None
-    return np.asarray(labels == 1 + int(np.argmax(areas)), dtype=np.uint8)
+    large = 1 + np.flatnonzero(areas >= max(_SMALLEST_AREA * bright.size, 0.3 * areas.max()))
+    if len(large) > 1:
+        # A bar or a wedge may be larger than a small breast, but it is thinner.
+        depth = cv2.distanceTransform(body, cv2.DIST_L2, cv2.DIST_MASK_3)
+        sizes = [float(depth[pieces == piece].max()) * areas[piece - 1] for piece in large]
+        large = large[[int(np.argmax(sizes))]]
+    return np.asarray(pieces == large[0], dtype=np.uint8)
 
 
-def _rows_of_breast(tissue: npt.NDArray[np.uint8]) -> slice:
+def _rows_of_breast(tissue: Mask) -> slice:
     """Rows around the widest one, up to where the tissue narrows to a strip of arm or belly along the chest wall."""
     widths = np.count_nonzero(tissue, axis=1)
     # The widest row of the breast, not of a belly at the lower edge: smooth over a tenth of the height.
@@ -206,27 +305,16 @@ def _rows_of_breast(tissue: npt.NDArray[np.uint8]) -> slice:
     return slice(int(above[-1]) + 1 if above.size else 0, int(below[0]) if below.size else len(widths))
 
 
-def _within(mask: npt.NDArray[np.uint8], rows: slice) -> npt.NDArray[np.uint8]:
+def _within(mask: Mask, rows: slice) -> Mask:
     kept = np.zeros_like(mask)
     kept[rows] = mask[rows]
     return kept
 
 
-def _grown(mask: npt.NDArray[np.uint8], reach: float) -> npt.NDArray[np.uint8]:
-    """``mask`` without holes and wider by ``reach`` pixels."""
-    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    filled = cv2.drawContours(np.zeros_like(mask), contours, -1, 1, thickness=cv2.FILLED)
-    distance = cv2.distanceTransform(1 - filled, cv2.DIST_L2, cv2.DIST_MASK_3)
-    return np.asarray(distance <= max(1.0, reach), dtype=np.uint8)
-
-
-def _chest_wall(tissue: npt.NDArray[np.uint8], rows: slice) -> Side:
+def _chest_wall(tissue: Mask, rows: slice) -> Side:
     """The side along which the breast is longest: it leaves the picture there, or ends in a straight cut."""
-    columns = np.flatnonzero(tissue.any(axis=0))
+    columns = np.flatnonzero(tissue[rows].any(axis=0))
     first, last = int(columns[0]), int(columns[-1])
-    touches_left, touches_right = first <= 1, last >= tissue.shape[1] - 2
-    if touches_left != touches_right:
-        return "left" if touches_left else "right"
     edge = max(1, (last + 1 - first) // 20)
     on_left = int(tissue[rows, first : first + edge].sum())
     on_right = int(tissue[rows, last + 1 - edge : last + 1].sum())

@@ -31,6 +31,8 @@ class Geometry:
     """(row, column) of the scaled crop's first pixel in the prepared image; what lies around it is padding."""
     size: tuple[int, int]
     """(rows, columns) of the prepared image."""
+    breast_found: bool = True
+    """Whether anything looked like a breast; without, the side is a guess, and crop=breast keeps the whole image."""
 
     @property
     def scale(self) -> tuple[float, float]:

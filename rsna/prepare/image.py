@@ -1,8 +1,10 @@
 """One file → the picture that a network sees: the one function for training and inference alike."""
 
-import csv
+import logging
 import math
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,78 +12,24 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from rsna.config.data import PreprocessSettings
-from rsna.config.settings import ConfigError, digest
+from rsna.config.data import PreprocessSettings, ValueRange
 from rsna.dicom.box import Box
 from rsna.dicom.decode import Stored
-from rsna.files import sha256
 from rsna.prepare.crop import BreastRegion, find_breast
 from rsna.prepare.geometry import Geometry, fit
 from rsna.prepare.source import SourceImage, open_image
+from rsna.prepare.value_range import narrowed
 
-PREPROCESSING_VERSION = 2
-"""Raised by hand whenever the same settings give other pixels; part of the preprocessing hash."""
+log = logging.getLogger(__name__)
 
 Prepared = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 """(H, W) prepared pixels over the full range of their type, black at 0."""
 
-_CORNERS = ("x0", "y0", "x1", "y1")
-"""Columns of a file of boxes."""
-
 _OVERVIEW = (160, 512)
 """Long side of the picture on which the breast is looked for, in pixels: at least, at most."""
 
-
-def preprocessing_hash(settings: PreprocessSettings) -> str:
-    """12 hexadecimal characters over everything that decides the pixels; a file of boxes counts by its content.
-
-    Raises:
-        ConfigError: The file of boxes cannot be read.
-    """
-    boxes = ""
-    if settings.boxes:
-        try:
-            boxes = sha256(settings.boxes)
-        except OSError as error:
-            raise ConfigError(f"boxes {settings.boxes}: {error.strerror}") from error
-    return digest(PREPROCESSING_VERSION, replace(settings, crop="none", boxes=""), settings.crop, boxes)
-
-
-def read_boxes(path: str | Path) -> dict[str, Box]:
-    """image_id → box in pixels of the file as stored, from a CSV file with image_id, x0, y0, x1, y1.
-
-    Fractions are rounded. Whether a box lies within its image is seen when the image is opened.
-
-    Raises:
-        ConfigError: The file cannot be read, lacks a column, repeats an image_id or holds a box without area.
-    """
-    boxes: dict[str, Box] = {}
-    try:
-        # Spreadsheets put a byte order mark before the first column's name.
-        with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            missing = {"image_id", *_CORNERS} - set(reader.fieldnames or ())
-            if missing:
-                raise ConfigError(f"boxes {path}: lacks the columns {', '.join(sorted(missing))}")
-            for row in reader:
-                where = f"boxes {path}, line {reader.line_num}"
-                image_id = str(row["image_id"])
-                if image_id in boxes:
-                    raise ConfigError(f"{where}: image_id {image_id} stands there twice")
-                boxes[image_id] = _box(row, where)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"boxes {path}: {error}") from error
-    return boxes
-
-
-def _box(row: dict[str, str], where: str) -> Box:
-    try:
-        x0, y0, x1, y1 = (round(float(row[column])) for column in _CORNERS)
-    except (TypeError, ValueError, OverflowError):
-        raise ConfigError(f"{where}: x0, y0, x1, y1 are not all numbers") from None
-    if not (0 <= x0 < x1 and 0 <= y0 < y1):
-        raise ConfigError(f"{where}: needs 0 ≤ x0 < x1 and 0 ≤ y0 < y1, has {x0}, {y0}, {x1}, {y1}")
-    return x0, y0, x1, y1
+_OVERVIEW_ENOUGH = 448
+"""Long side that is large enough not to average by fractions of a pixel to reach the most."""
 
 
 def prepare_image(
@@ -90,7 +38,7 @@ def prepare_image(
     """Decodes, crops, windows, scales, mirrors and pads one image.
 
     Args:
-        source: A DICOM, PNG or JPEG file, or one that is open.
+        source: A DICOM, PNG, JPEG or PGM file, or one that is open.
         box: x0, y0, x1, y1 of the crop in pixels of the file; required by crop=boxes, refused otherwise.
 
     Returns:
@@ -101,26 +49,65 @@ def prepare_image(
         ValueError: A box is missing, not wanted, or outside of the image.
         OSError: The file cannot be opened.
     """
+    return prepare_each(source, [settings], box)[0]
+
+
+def prepare_each(
+    source: str | Path | SourceImage, settings: Sequence[PreprocessSettings], box: Box | None = None
+) -> list[tuple[Prepared, Geometry]]:
+    """:func:`prepare_image` by several settings, with the same bytes: no level of the file is decoded more than once.
+
+    Where settings need different levels of a JPEG 2000 file, each is decoded: of the larger one the smaller would be
+    other pixels.
+    """
     image = open_image(source) if isinstance(source, (str, Path)) else source
+    shown = [narrowed(image, one) for one in settings]
     overview_level = _overview_level(image)
-    stored = image.decode(overview_level)
-    breast = find_breast(_unwindowed(image, _shrink(stored)))
-    flipped = settings.orientation != "keep" and breast.chest_wall == settings.orientation
-    to_right = (breast.chest_wall == "right") != flipped
+    decoded = {overview_level: image.decode(overview_level)}
+    overview, breasts = _shrink(decoded[overview_level]), dict[ValueRange, BreastRegion]()
+    for own in shown:
+        if own.full_range not in breasts:
+            breasts[own.full_range] = find_breast(unwindowed(own, overview))
+    parts = [_Part.of(own, breasts[own.full_range], one, box) for own, one in zip(shown, settings, strict=True)]
+    for level, count in Counter(part.level for part in parts).items():
+        if count > 1 and level not in decoded:
+            decoded[level] = image.decode(level)
+    return [
+        part.prepare(own, decoded.get(part.level), one) for part, own, one in zip(parts, shown, settings, strict=True)
+    ]
 
-    crop = _crop_box(image.size, breast, settings, box)
-    reduction = _largest_reduction(image, crop, settings.size)
-    # On the grid of the reduced image the crop means the same pixels at every level.
-    geometry = fit(_on_grid(crop, image.size, 1 << reduction), image.size, settings.size, flipped, to_right)
 
-    level = 0 if settings.full_resolution else reduction
-    x0, y0, x1, y1 = geometry.box
-    part = (x0 >> level, y0 >> level, -(-x1 >> level), -(-y1 >> level))
-    pixels = image.display(stored if level == overview_level else level, window=settings.window, box=part)
-    pixels = _resize(_to_block_centres(pixels, level), geometry.fitted)
-    if settings.crop == "breast" and breast.found:
-        pixels *= _outline_at(breast, geometry)
-    return _finish(pixels, geometry, settings.bits), geometry
+@dataclass(frozen=True)
+class _Part:
+    """What is decoded of an image, and where it is put."""
+
+    breast: BreastRegion
+    geometry: Geometry
+    level: int
+
+    @classmethod
+    def of(cls, image: SourceImage, breast: BreastRegion, settings: PreprocessSettings, box: Box | None) -> "_Part":
+        flipped = settings.orientation != "keep" and breast.chest_wall == settings.orientation
+        to_right = (breast.chest_wall == "right") != flipped
+        crop = _crop_box(image.size, breast, settings, box)
+        reduction = _largest_reduction(image, crop, settings.size)
+        # On the grid of the reduced image the crop means the same pixels at every level.
+        geometry = fit(_on_grid(crop, image.size, 1 << reduction), image.size, settings.size, flipped, to_right)
+        geometry = replace(geometry, breast_found=breast.found)
+        return cls(breast, geometry, 0 if settings.full_resolution else reduction)
+
+    def prepare(
+        self, image: SourceImage, stored: Stored | None, settings: PreprocessSettings
+    ) -> tuple[Prepared, Geometry]:
+        """Of the whole level ``stored`` where it was decoded; else of the file, and there of the crop alone."""
+        breast, geometry, level = self.breast, self.geometry, self.level
+        x0, y0, x1, y1 = geometry.box
+        part = (x0 >> level, y0 >> level, -(-x1 >> level), -(-y1 >> level))
+        pixels = image.display(level if stored is None else stored, window=settings.window, box=part)
+        pixels = _resize(_to_block_centres(pixels, level), geometry.fitted)
+        if settings.crop == "breast" and breast.found:
+            pixels *= _outline_at(breast, geometry)
+        return _finish(pixels, geometry, settings.bits), geometry
 
 
 def read_overview(image: SourceImage, least: int = _OVERVIEW[0]) -> Stored:
@@ -136,20 +123,33 @@ def _overview_level(image: SourceImage, least: int = _OVERVIEW[0]) -> int:
 
 
 def _shrink(stored: Stored) -> Stored:
-    rows, columns = stored.shape
-    step = -(-max(rows, columns) // _OVERVIEW[1])
+    longest = max(stored.shape)
+    step = -(-longest // _OVERVIEW[1])
     if step == 1:
         return stored
-    # A whole number of pixels becomes one, which is ten times as fast as any other ratio.
-    small = (max(1, columns // step), max(1, rows // step))
-    part = stored[: small[1] * step, : small[0] * step]
-    if part.dtype == np.int8:  # which OpenCV does not resize
-        part = part.astype(np.int16)
-    shrunk: Stored = cv2.resize(part, small, interpolation=cv2.INTER_AREA)
+    if stored.dtype == np.int8:  # which OpenCV does not resize
+        stored = stored.astype(np.int16)
+    # A whole number of pixels becomes one, which is ten times as fast as any other ratio; but where that leaves much
+    # less than there may be, writing on film runs together: first to what is still more, then to what there may be.
+    if longest < step * _OVERVIEW_ENOUGH:
+        return _averaged_to(_averaged(stored, step - 1), _OVERVIEW[1])
+    return _averaged(stored, step)
+
+
+def _averaged(stored: Stored, step: int) -> Stored:
+    rows, columns = (max(1, side // step) for side in stored.shape)
+    part = stored[: rows * step, : columns * step]
+    shrunk: Stored = cv2.resize(part, (columns, rows), interpolation=cv2.INTER_AREA)
     return shrunk
 
 
-def _unwindowed(image: SourceImage, stored: Stored) -> npt.NDArray[np.float32]:
+def _averaged_to(stored: Stored, longest: int) -> Stored:
+    rows, columns = (max(1, round(side * longest / max(stored.shape))) for side in stored.shape)
+    shrunk: Stored = cv2.resize(stored, (columns, rows), interpolation=cv2.INTER_AREA)
+    return shrunk
+
+
+def unwindowed(image: SourceImage, stored: Stored) -> npt.NDArray[np.float32]:
     """(h, w) float32, tissue bright: the window is left out, since one made for reading may cut the skin away."""
     display = image.display(stored, window=None)
     tissue = display[display > 0]

@@ -1,20 +1,25 @@
 """Scores that the competition gave a run's submissions, kept in the run folder."""
 
-import csv
-import fcntl
+import logging
 import re
-from dataclasses import asdict
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from rsna.files import write_json
+from rsna.files import only_writer, read_json
 from rsna.runs.errors import RunError
-from rsna.runs.schema import CV, LB, Record, Share, read_record
+from rsna.runs.record_file import checksum, read_record, write_record
+from rsna.runs.schema import CV, LB, Share
+from rsna.runs.set_schema import Record
+from rsna.table_file import TableError, read_table, require_columns
 
-_COLUMNS = {"fileName", "date", "description", "status", "publicScore", "privateScore"}
+log = logging.getLogger(__name__)
+
+_COLUMNS = ("fileName", "date", "description", "status", "publicScore", "privateScore")
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True))
@@ -34,6 +39,8 @@ class LbScores(Record):
 
     submissions: tuple[Submission, ...] = ()
     """Oldest first."""
+    checksum: str = ""
+    """SHA-256 of the other keys; another one is noted, and the scores are taken: editing is how one is removed."""
 
     @property
     def public(self) -> float | None:
@@ -46,27 +53,41 @@ class LbScores(Record):
         return next((s.private for s in reversed(self.submissions) if s.private is not None), None)
 
 
-def read_scores(run: Path) -> LbScores:
-    """Scores of a run; none where nothing was recorded."""
+def read_scores(run: Path, notes: list[str] | None = None) -> LbScores:
+    """Scores of a run; none where nothing was recorded. Says in ``notes`` that they were edited by hand.
+
+    Raises:
+        RunError: The file cannot be read, or holds no such scores.
+    """
     file = run / CV / LB
-    return read_record(LbScores, file) if file.exists() else LbScores()
+    if not file.exists():
+        return LbScores()
+    scores, content = read_record(LbScores, file), read_json(file)
+    if content.pop("checksum", "") != checksum(content) and notes is not None:
+        notes.append(f"{file}: was changed after it was written; its scores are taken as they stand")
+    return scores
 
 
 def record_scores(run: Path, new: list[Submission]) -> list[Submission]:
-    """Adds submissions to a run's and returns those that are new; under a lock, so that no other writer's are lost."""
+    """Adds submissions to a run's and returns those that are new; under a lock, so that no other writer's are lost.
+
+    Raises:
+        RunError: Those that are there cannot be read, and would be lost.
+    """
+    notes: list[str] = []
     folder = run / CV
-    folder.mkdir(exist_ok=True)
-    with (folder / ".lb.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        known = read_scores(run).submissions
+    with only_writer(folder / LB, "lb", waits=True):
+        known = read_scores(run, notes).submissions
         fresh = [submission for submission in dict.fromkeys(new) if submission not in known]
         ordered = sorted([*known, *fresh], key=_moment)
-        write_json(folder / LB, {"submissions": [asdict(submission) for submission in ordered]})
+        write_record(folder / LB, {"submissions": [asdict(submission) for submission in ordered]})
+    for note in notes:
+        log.warning("%s", note)
     return fresh
 
 
-def scored_now(public: float | None, private: float | None) -> Submission:
-    """A submission whose scores are typed in.
+def scored_now(public: float | None, private: float | None, known: Sequence[Submission] = ()) -> Submission:
+    """A submission whose scores are typed in; the last of the ``known`` where it is of just these: a command repeated.
 
     Raises:
         RunError: Neither is given, or one is outside [0, 1].
@@ -74,7 +95,8 @@ def scored_now(public: float | None, private: float | None) -> Submission:
     if public is None and private is None:
         raise RunError("public: give public=SCORE, private=SCORE, or submissions=FILE.csv")
     public, private = _score(public, "public"), _score(private, "private")
-    return Submission(datetime.now(UTC).isoformat(timespec="microseconds"), public, private)
+    typed = Submission(datetime.now(UTC).isoformat(timespec="microseconds"), public, private)
+    return known[-1] if known and replace(typed, date=known[-1].date) == known[-1] else typed
 
 
 def read_submissions(file: Path) -> list[Submission]:
@@ -83,26 +105,23 @@ def read_submissions(file: Path) -> list[Submission]:
     Raises:
         RunError: It is no such table, or a score is no number in [0, 1].
     """
+    notes: list[str] = []
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines(keepends=True)
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"submissions={file}: cannot be read: {error}") from error
-    # The client may print warnings above the table.
-    start = next((i for i, line in enumerate(lines) if set(line.strip().split(",")) >= _COLUMNS), None)
-    if start is None:
-        raise RunError(
-            f"submissions={file}: no line with the columns {', '.join(sorted(_COLUMNS))}; "
-            "write it with `kaggle competitions submissions --csv`"
-        )
+        # The client may print warnings above the table.
+        table = read_table(file, notes, ("fileName", "date", "status"))
+        require_columns(table, _COLUMNS, file)
+    except TableError as error:
+        raise RunError(f"submissions={error}; write it with `kaggle competitions submissions --csv`") from error
+    for note in notes:
+        log.warning("submissions=%s", note)
     found = []
-    reader = csv.DictReader(lines[start:])
-    for row in reader:
-        if "complete" not in (row["status"] or "").lower():
+    for line, row in zip(table.index, table.fillna({"description": ""}).to_dict("records"), strict=True):
+        if "complete" not in str(row["status"]).lower():
             continue
-        where = f"submissions={file}, line {start + reader.line_num}"
+        where = f"submissions={file}, line {line}"
         public, private = (_score(row[column], where) for column in ("publicScore", "privateScore"))
         if public is not None or private is not None:
-            found.append(Submission(row["date"], public, private, (row["description"] or row["fileName"] or "")))
+            found.append(Submission(str(row["date"]), public, private, row["description"] or row["fileName"]))
     return sorted(found, key=_moment)
 
 
@@ -119,6 +138,11 @@ def submissions_of(name: str, submissions: list[Submission]) -> list[Submission]
     """Those whose description holds the run's name as a word of its own: `b3` is not in `b3-large`."""
     word = re.compile(rf"(?<![\w.-]){re.escape(name)}(?![\w-]|\.\w)")
     return [submission for submission in submissions if word.search(submission.description)]
+
+
+def of_several(names: Collection[str], submissions: list[Submission]) -> list[Submission]:
+    """Those whose description names several of these runs, as that of an ensemble does: no score of one of them."""
+    return [one for one in submissions if sum(bool(submissions_of(name, [one])) for name in names) > 1]
 
 
 def _score(given: str | float | None, where: str) -> float | None:

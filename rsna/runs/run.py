@@ -1,28 +1,39 @@
 """Reads a run directory, all but the values of weights and predictions: whoever opens it says what is torn."""
 
-import hashlib
-import json
+import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
 from pyarrow import ArrowException
-from safetensors import SafetensorError, safe_open
 
 from rsna.config.schema import Config
-from rsna.dataset.folds import COLUMNS, folds_hash
+from rsna.config.settings import digest, to_mapping
+from rsna.dataset.folds import part_names
+from rsna.evaluation.breasts import same_folds
 from rsna.evaluation.checks import PredictionError
 from rsna.evaluation.evaluate import Evaluation, evaluate
-from rsna.evaluation.predictions import read_predictions
+from rsna.evaluation.metrics import METRICS
 from rsna.evaluation.tables import html_table, number
 from rsna.files import first_line
 from rsna.runs import schema
 from rsna.runs.errors import RunError
 from rsna.runs.lb_scores import LbScores, read_scores
-from rsna.runs.run_directory import fold_folder, is_finished, read_config
-from rsna.runs.schema import BreastMetrics, Metrics, MetricValues, RunRecord, read_bytes, read_record
+from rsna.runs.record_file import read_record
+from rsna.runs.run_directory import bound_keys, changed_results, fold_folder, is_finished, read_bound
+from rsna.runs.schema import BreastMetrics, Metrics, MetricValues, RunRecord
+
+log = logging.getLogger(__name__)
+
+SELECTED = "checkpoint=best chose the epoch on the very fold that is reported: metrics are too good by that"
+"""Said wherever the metrics of such a run are."""
+
+_ROUNDING = 1e-9
+"""What the order of a sum may make of a metric."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,33 +43,70 @@ class Run:
     path: Path
     config: Config
     record: RunRecord
-    folds: pd.DataFrame
-    """patient_id, image_id (text), fold (int): the split."""
     fold_metrics: Mapping[int, Metrics]
     """Fold → its metrics, of the folds that are finished."""
     pooled: Metrics | None
     """Metrics of all folds; None until every fold is there."""
     weights: Mapping[int, Path]
-    """Fold → weights, of the folds that are trained."""
-    lb: LbScores
+    """Fold → weights, of the folds that are finished: before, nothing says which weights and threshold are meant."""
+    changed: Mapping[Path, str]
+    """metrics.json or oof.parquet → why it does not count: changed since it was written, or another run's."""
 
     @property
     def name(self) -> str:
         """The folder's name, by which people tell runs apart."""
         return self.path.name
 
+    @cached_property
+    def folds(self) -> pd.DataFrame:
+        """patient_id, image_id (text), fold (int): the split, read when it is asked for; open_run checks its hash."""
+        file = self.path / schema.FOLDS
+        text = {"patient_id": str, "image_id": str, "part": str}
+        return pd.read_csv(file, dtype=text, keep_default_na=False)
+
+    def patients(self, without: int | None = None) -> set[str]:
+        """Patients of the folds, but for one; those of a set that is a fold by the ids that they have there, too."""
+        folds = self.folds
+        names = set(folds["patient_id"] if without is None else folds.loc[folds["fold"] != without, "patient_id"])
+        # Called set:patient, see ImageTable.as_one.
+        return names | {one.partition(":")[2] or one for one in names} if self.config.folds.by == "dataset" else names
+
     @property
     def comparable(self) -> tuple[str, str]:
         """Dataset and folds hashes: only runs that share both are ranked together."""
         return self.record.hashes.dataset, self.record.hashes.folds
 
+    @cached_property
+    def configuration(self) -> str:
+        """Hash over all that makes a run but its seed and its names: runs that share it differ in training's noise."""
+        keys = bound_keys(to_mapping(self.config))
+        for key in ("seed", "name"):
+            del keys[key]
+        return digest(keys, self.record.hashes.model_dump(), self.record.commit.model_dump())
+
+    @cached_property
+    def parts(self) -> dict[int, str]:
+        """Fold → what it leaves out, such as a machine; empty where folds are patients by chance."""
+        return part_names(self.folds)
+
     @property
     def metrics(self) -> MetricValues | None:
-        """Pooled breast metrics; None for an incomplete cross-validation, and for runs that do not learn cancer."""
-        return self.pooled.breasts.pooled if self.pooled and self.pooled.breasts else None
+        """Pooled breast metrics; None for an incomplete cross-validation, for runs that do not learn cancer, and where
+        any result was changed."""
+        return self.pooled.breasts.pooled if self.pooled and self.pooled.breasts and not self.changed else None
+
+    @cached_property
+    def shown(self) -> MetricValues | None:
+        """:attr:`metrics`, or those of the folds that are finished, which are not ranked; None where there are none."""
+        finished = tuple(self.fold_metrics)
+        if self.metrics or self.changed or self.pooled or not finished or "cancer" not in self.record.targets:
+            return self.metrics
+        with suppress(RunError):  # no breast of these folds is positive
+            return self.breast_metrics(finished).pooled
+        return None
 
     def metric(self, name: str) -> float | None:
-        """One of them; None where it is undefined, or there are none."""
+        """One of :attr:`metrics`; None where it is undefined, or there are none."""
         return self.metrics.get(name) if self.metrics else None
 
     def ends(self, name: str) -> tuple[float, float] | None:
@@ -97,6 +145,19 @@ class Run:
         spent = [fold.seconds for fold in self.fold_metrics.values() if fold.seconds is not None]
         return sum(spent) if spent else None
 
+    @cached_property
+    def lb(self) -> LbScores:
+        """Leaderboard scores; a file of them that cannot be read is noted and costs them alone."""
+        notes: list[str] = []
+        try:
+            return read_scores(self.path, notes)
+        except RunError as error:
+            notes.append(f"{error}; its scores are left out")
+            return LbScores()
+        finally:
+            for note in notes:
+                log.warning("%s", note)
+
     def oof(self, folds: Sequence[int] = ()) -> pd.DataFrame:
         """Out-of-fold predictions, a row an example, of some folds or else of every finished one.
 
@@ -109,14 +170,32 @@ class Run:
             files = [self.path / schema.CV / schema.OOF]
         if not files:
             raise RunError(f"{self.path}: has no out-of-fold predictions yet; python train.py fold=all makes them")
+        if changed := [self.changed[file] for file in files if file in self.changed]:
+            raise RunError(changed[0])
         if missing := [str(file) for file in files if not file.is_file()]:
             raise RunError(
                 f"{', '.join(missing)}: no out-of-fold predictions yet; let python train.py finish that fold"
             )
+        # Not by the reader of tables, which asks what anybody's file means: four times slower, and these are our own.
+        read = [_read_oof(file) for file in files]
+        found = read[0] if len(read) == 1 else pd.concat(read, ignore_index=True)
         try:
-            return pd.concat([read_predictions(file) for file in files], ignore_index=True)
+            same_folds({str(self.path / schema.FOLDS): self.folds.set_index("patient_id")["fold"],
+                        str(files[0]): found.set_index("patient_id")["fold"]})  # fmt: skip
         except PredictionError as error:
-            raise RunError(f"{error}; copy it again, or remove the fold and train it again") from error
+            raise RunError(str(error)) from error
+        found.attrs["scored"] = f"column probability of {', '.join(map(str, files))}"
+        return found
+
+    @cached_property
+    def histories(self) -> dict[int, pd.DataFrame]:
+        """Fold → a row an epoch, with losses and metrics of validation; of folds that are still trained, too.
+
+        Raises:
+            RunError: One cannot be read.
+        """
+        found = {fold: fold_folder(self.path, fold) / schema.HISTORY for fold in range(self.record.n_folds)}
+        return {fold: _read_history(file) for fold, file in found.items() if file.is_file()}
 
     def evaluate(self, folds: Sequence[int] = ()) -> Evaluation:
         """The breasts of :meth:`oof` with nested thresholds, without intervals: those are in metrics.json.
@@ -131,27 +210,37 @@ class Run:
         """Metrics of the out-of-fold breasts of some folds: as recorded where these are just those folds.
 
         Raises:
-            RunError: A fold has no predictions yet, or none of its breasts is positive.
+            RunError: A fold has no predictions yet, or none of its breasts is positive; a file that this reads was
+                changed.
         """
-        recorded = self.pooled if len(folds) == self.record.n_folds else None
-        recorded = self.fold_metrics.get(folds[0]) if len(folds) == 1 else recorded
-        if recorded and recorded.breasts:
+        recorded, folder = (self.pooled, self.path / schema.CV) if len(folds) == self.record.n_folds else (None, None)
+        if len(folds) == 1:
+            recorded, folder = self.fold_metrics.get(folds[0]), fold_folder(self.path, folds[0])
+        if recorded and recorded.breasts and folder:
+            if (file := folder / schema.METRICS) in self.changed:
+                raise RunError(self.changed[file])
             return recorded.breasts
         try:
-            found = self.evaluate(folds)
+            return BreastMetrics.of(self.evaluate(folds))
         except PredictionError as error:
             raise RunError(f"{self.path}: folds {', '.join(map(str, folds))}: {error}") from error
-        return BreastMetrics.model_validate_json(json.dumps(found.to_dict()))
 
     def _repr_html_(self) -> str:
         head = ["run", "data", "backbone", "input", "folds", "nested pF1", "AUROC"]
         folds = f"{len(self.fold_metrics)} of {self.record.n_folds}"
         scores = [number(self.metric(name)) for name in ("pf1_nested", "auroc")]
-        return html_table([head, [self.name, self.record.data.name, self.backbone, self.input, folds, *scores]])
+        name = f"{self.name}, checkpoint=best" if self.selected else self.name
+        return html_table([head, [name, self.record.data.name, self.backbone, self.input, folds, *scores]])
 
 
-def open_run(path: str | Path) -> Run:
-    """Reads a run folder and checks every file of it as far as takes a third of a second at 54,706 images.
+def open_run(path: str | Path, folds: Sequence[int] = ()) -> Run:
+    """Reads a run folder and checks its records and predictions, in a third of a second at 54,706 images.
+
+    Weights and leaderboard scores are read by what needs them.
+
+    Args:
+        folds: Folds that are read, as far as they are finished; nothing of the others, nor what was pooled over all,
+            is opened or can be wrong. Empty for the whole run.
 
     Raises:
         RunError: It is not there, is no run, or one of its files is missing, torn, another's or of another format.
@@ -169,36 +258,58 @@ def open_run(path: str | Path) -> Run:
             f"run={folder}: is no run folder: it holds neither config.yaml nor run.json, nor bundle.json as a bundle "
             "does; `rsna leaderboard` lists the runs"
         )
-    record = read_record(RunRecord, folder / schema.RECORD, schema.RUN_FORMAT)
-    file = folder / schema.CONFIG
-    config = read_config(file)
-    if hashlib.sha256(read_bytes(file)).hexdigest() != record.config:
-        # A YAML file that was cut off is mostly still one, and the keys that it lost would get their defaults.
-        raise RunError(f"{file}: is not the file that run.json records: cut off, or changed; copy it again")
-    finished = [fold for fold in range(record.n_folds) if is_finished(folder, fold)]
-    trained = {fold: fold_folder(folder, fold) / schema.WEIGHTS for fold in range(record.n_folds)}
-    pooled = folder / schema.CV / schema.METRICS
-    run = Run(
+    record, config = read_bound(folder)
+    some = bool(folds) and not set(folds) >= set(range(record.n_folds))
+    finished = [k for k in range(record.n_folds) if (k in folds or not some) and is_finished(folder, k)]
+    weights = {fold: fold_folder(folder, fold) / schema.WEIGHTS for fold in finished}
+    fold_metrics = {fold: read_record(Metrics, fold_folder(folder, fold) / schema.METRICS) for fold in finished}
+    file = folder / schema.CV / schema.METRICS
+    pooled = read_record(Metrics, file) if file.exists() and not some else None
+    return Run(
         path=folder,
         config=config,
         record=record,
-        folds=_read_folds(folder / schema.FOLDS, record.hashes.folds),
-        fold_metrics={fold: read_record(Metrics, fold_folder(folder, fold) / schema.METRICS) for fold in finished},
-        pooled=read_record(Metrics, pooled) if pooled.exists() else None,
-        weights={fold: file for fold, file in trained.items() if file.exists()},
-        lb=read_scores(folder),
+        fold_metrics=fold_metrics,
+        pooled=pooled,
+        weights={fold: file for fold, file in weights.items() if file.exists()},
+        changed=_changed(folder, record, fold_metrics, pooled),
     )
-    for fold in finished:
-        _check_oof(fold_folder(folder, fold) / schema.OOF)
-    if run.pooled:
-        _check_oof(folder / schema.CV / schema.OOF)
-    for file in run.weights.values():
-        try:
-            with safe_open(file, "numpy"):
-                pass
-        except (SafetensorError, OSError) as error:
-            raise RunError(f"{file}: cannot be loaded: {error}; copy it again, or train the fold again") from error
-    return run
+
+
+def _changed(
+    run: Path, record: RunRecord, fold_metrics: Mapping[int, Metrics], pooled: Metrics | None
+) -> dict[Path, str]:
+    """See :attr:`Run.changed`; raises where predictions are missing or torn."""
+    cv = run / schema.CV
+    folders = [*(fold_folder(run, fold) for fold in fold_metrics), *([cv] if pooled else [])]
+    for folder in folders:
+        _check_oof(folder / schema.OOF)
+    changed = {file: why for folder in folders for file, why in changed_results(folder, record.hashes).items()}
+    if pooled and (begun := [str(fold) for fold in range(record.n_folds) if fold not in fold_metrics]):
+        file = cv / schema.METRICS
+        changed.setdefault(
+            file,
+            f"{file}: is of all folds, but fold {', '.join(begun)} is not finished, as it is while that is trained "
+            "again; python train.py fold=all finishes and pools the folds",
+        )
+    if not changed and pooled and (apart := _apart(fold_metrics, pooled)):
+        file = cv / schema.METRICS
+        changed[file] = f"{file}: {apart}: it is of another run; python train.py fold=all pools the folds again"
+    return changed
+
+
+def _apart(fold_metrics: Mapping[int, Metrics], pooled: Metrics) -> str:
+    """Where a fold has other metrics among all than by itself; those of its thresholds always are."""
+    for among in pooled.breasts.folds if pooled.breasts else ():
+        fold = int(among.name.removeprefix("fold "))
+        by_itself = fold_metrics[fold].breasts if fold in fold_metrics else None
+        for name in ("pf1_raw", "auroc"):
+            one, other = among.get(name), by_itself.pooled.get(name) if by_itself else None
+            if one is not None and other is not None and abs(one - other) > _ROUNDING:
+                return (
+                    f"{METRICS[name].title} of fold {fold} is {number(one)} there and {number(other)} in its own folder"
+                )
+    return ""
 
 
 def find_runs(folder: Path) -> tuple[list[Run], list[str]]:
@@ -218,16 +329,23 @@ def find_runs(folder: Path) -> tuple[list[Run], list[str]]:
     return runs, left_out
 
 
-def _read_folds(file: Path, recorded: str) -> pd.DataFrame:
-    read_bytes(file)
+def _read_oof(file: Path) -> pd.DataFrame:
     try:
-        folds = pd.read_csv(file, dtype={"patient_id": str, "image_id": str}, keep_default_na=False)
-        whole = list(folds.columns) == list(COLUMNS) and folds_hash(folds) == recorded
-    except (ValueError, OSError):  # what pandas raises for bytes that are no table
-        whole = False
-    if not whole:
-        raise RunError(f"{file}: is not the split that run.json records: cut off, or changed; copy it again")
-    return folds
+        found = pd.read_parquet(file)
+    except (ArrowException, ValueError, OSError) as error:
+        raise RunError(f"{file}: cannot be read: {first_line(error)}; copy it again") from error
+    if lacking := {"cancer", "probability"} - set(found):
+        raise RunError(f"{file}: has no column {', '.join(sorted(lacking))}: this run did not learn cancer")
+    return found
+
+
+def _read_history(file: Path) -> pd.DataFrame:
+    try:
+        found = pd.read_csv(file, encoding="utf-8")
+        found["epoch"] = found["epoch"].astype(int)
+    except (ValueError, KeyError, OSError) as error:  # of pandas, of UTF-8, of the disk
+        raise RunError(f"{file}: cannot be read: {first_line(error)}; copy it again") from error
+    return found
 
 
 def _check_oof(file: Path) -> None:

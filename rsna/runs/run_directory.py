@@ -1,5 +1,6 @@
 """Writes a run directory, the one truth of a run: what binds it to an experiment, then the results of its folds."""
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -10,15 +11,17 @@ import pandas as pd
 
 from rsna.config.schema import Config
 from rsna.config.settings import ConfigError, differences, flatten, from_mapping, to_mapping
+from rsna.config.slurm import SLURM
 from rsna.dataset.folds import write_folds
-from rsna.files import FileError, atomic_path, read_yaml, write_atomic, write_json
+from rsna.files import FileError, atomic_path, only_writer, read_json, read_yaml, sha256, write_atomic
 from rsna.runs import schema
 from rsna.runs.errors import RunError
-from rsna.runs.schema import Metrics, RunRecord, config_text, read_bytes, read_record
+from rsna.runs.record_file import check_file, checksum, read_bytes, read_record, write_record
+from rsna.runs.schema import Hashes, Metrics, RunRecord, config_text
 
 FREE = (
-    "fold", "run", "objective", "tracking", "cache_dir", "batch_size_per_device", "data.root", "data.demo",
-    "data.extra", "evaluation.resamples", "preprocess.boxes", "prepare", "folds", "trainer.accelerator",
+    "fold", "run", "objective", "tracking", "cache_dir", "pack", "batch_size_per_device", "data.root", "data.demo",
+    "data.films", "data.extra", "evaluation.resamples", "preprocess.boxes", "prepare", "folds", "trainer.accelerator",
     "trainer.devices", "trainer.workers", "trainer.progress", "trainer.checkpoint_every_steps",
     "trainer.compile", "model.gradient_checkpointing",
 )  # fmt: skip
@@ -40,14 +43,17 @@ def check_run(folder: Path, config: Config, hashes: Mapping[str, str]) -> None:
                 "another with run=FOLDER"
             )
         return
-    theirs = read_record(RunRecord, folder / schema.RECORD, schema.RUN_FORMAT).hashes.model_dump()
+    record, before = read_bound(folder)
+    theirs = record.hashes.model_dump()
     changed = [f"{name} hash: {theirs[name]} → {ours}" for name, ours in hashes.items() if theirs[name] != ours]
-    changed = differences(_bound(to_mapping(read_config(folder / schema.CONFIG))), _bound(to_mapping(config))) + changed
+    changed = differences(bound_keys(to_mapping(before)), bound_keys(to_mapping(config))) + changed
     if changed:
         shown = "\n  ".join(changed)
+        # A folder that is named in run= does not follow the experiment's name.
+        named = "without run= a name of its own (name=…)" if config.run else "a name of its own (name=…)"
         raise RunError(
             f"{folder} is a run of another configuration:\n  {shown}\n"
-            "Give this experiment a name of its own (name=…), or another folder (run=…), or remove the old one"
+            f"Give this experiment another folder (run=…), or {named}, or remove the old one"
         )
 
 
@@ -58,9 +64,28 @@ def bind_run(folder: Path, config: Config, folds: pd.DataFrame, record: RunRecor
     """
     if (folder / schema.CONFIG).exists():
         return
-    write_folds(folds, folder / schema.FOLDS)
-    write_json(folder / schema.RECORD, record.model_dump(mode="json"))
-    write_atomic(folder / schema.CONFIG, config_text(config))  # last: its presence says that the folder is whole
+    # Folds that are trained side by side come here together, and each has a configuration of its own: fold=1, fold=2.
+    with only_writer(folder / schema.CONFIG, waits=True):
+        if (folder / schema.CONFIG).exists():
+            return
+        write_folds(folds, folder / schema.FOLDS)
+        text = config_text(config).encode()
+        files = {schema.CONFIG: hashlib.sha256(text).hexdigest(), schema.FOLDS: sha256(folder / schema.FOLDS)}
+        write_record(folder / schema.RECORD, record.model_dump(mode="json") | {"files": files})
+        write_atomic(folder / schema.CONFIG, text)  # last: its presence says that the folder is whole
+
+
+def read_bound(folder: Path) -> tuple[RunRecord, Config]:
+    """What a run is bound to.
+
+    Raises:
+        RunError: run.json, config.yaml or folds.csv is missing, torn, changed or of another version.
+    """
+    record = read_record(RunRecord, folder / schema.RECORD, schema.RUN_FORMAT)
+    config = read_config(folder / schema.CONFIG)
+    for name in (schema.CONFIG, schema.FOLDS):
+        check_file(folder / name, record.files)
+    return record, config
 
 
 def read_config(file: Path) -> Config:
@@ -93,36 +118,63 @@ def write_results(folder: Path, oof: pd.DataFrame, metrics: Mapping[str, Any]) -
 
     ``folder`` is :func:`fold_folder`, or cv/ in the run folder for all folds pooled.
     """
-    Metrics.model_validate_json(json.dumps(metrics))  # what could not be read again is not written
+    # What could not be read again is not written.
+    Metrics.model_validate_json(json.dumps({**metrics, "oof": "", "checksum": ""}))
     with atomic_path(folder / schema.OOF) as temporary:
         oof.to_parquet(temporary, index=False)
-    write_json(folder / schema.METRICS, metrics)
+    own = {"oof": sha256(folder / schema.OOF)}
+    if (folder / schema.WEIGHTS).exists():
+        own["weights"] = sha256(folder / schema.WEIGHTS)
+    write_record(folder / schema.METRICS, {**metrics, **own})
+
+
+def changed_results(folder: Path, hashes: Hashes) -> dict[Path, str]:
+    """File → why it does not count: metrics or predictions that were changed since they were written, or are another's.
+
+    Args:
+        folder: :func:`fold_folder`, or cv/, with both files.
+        hashes: Those of the run.
+    """
+    file, oof = folder / schema.METRICS, folder / schema.OOF
+    metrics, content = read_record(Metrics, file), read_json(file)
+    mend = "copy it again, or remove it and let python train.py score these predictions once more"
+    found = {}
+    if content.pop("checksum") != checksum(content):
+        found[file] = f"{file}: was changed after it was written; {mend}"
+    elif metrics.hashes != hashes:
+        other = differences(metrics.hashes.model_dump(), hashes.model_dump())
+        found[file] = f"{file}: is of another run ({'; '.join(other)} in run.json); {mend}"
+    if sha256(oof) != metrics.oof:
+        found[oof] = f"{oof}: is not the file that metrics.json was made of: changed, or another run's; copy both again"
+    return found
 
 
 def read_oof(run_folder: Path, fold: int) -> pd.DataFrame:
-    """A fold's out-of-fold predictions as they were written, a row an example.
+    """A finished fold's out-of-fold predictions as they were written, a row an example.
 
     Raises:
-        RunError: They are missing, or the file is no table.
+        RunError: They are missing, or not those that were written.
     """
     file = fold_folder(run_folder, fold) / schema.OOF
     if not file.is_file():
         raise RunError(f"{file}: is missing; copy it again, or remove {file.with_name(schema.METRICS)} and train again")
-    try:
-        return pd.read_parquet(file)
-    except (ValueError, OSError) as error:  # what pandas and pyarrow raise for bytes that are no table
-        raise RunError(f"{file}: cannot be read: {error}; copy it again") from error
+    hashes = read_record(RunRecord, run_folder / schema.RECORD, schema.RUN_FORMAT).hashes
+    for changed in changed_results(file.parent, hashes).values():
+        raise RunError(changed)
+    return pd.read_parquet(file)
 
 
 def _left_unbound(file: Path) -> bool:
     """Whether a start that ended before its first checkpoint, or while it bound the folder, may have left this."""
+    if file.name == SLURM:  # what submits a run writes there before it begins
+        return True
     if file.is_dir():
         weights = (*file.rglob("*.ckpt"), *file.rglob("*.safetensors"))
         return re.fullmatch(r"fold\d+", file.name) is not None and not weights
     return file.name in (schema.FOLDS, schema.RECORD) or file.name.startswith(".")
 
 
-def _bound(mapping: dict[str, Any]) -> dict[str, Any]:
+def bound_keys(mapping: dict[str, Any]) -> dict[str, Any]:
     """The keys that a run is bound to."""
     flat = flatten(mapping)
     # Balanced batches are a device's, so there its size makes the epoch.

@@ -3,47 +3,49 @@
 docs/run-directory.md shows all of it to people.
 """
 
-import hashlib
+import json
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field
 
-from rsna.config.data import Aggregate, Sampling
+from rsna.config.data import Aggregate, JoinMethod, Sampling
+from rsna.config.model import Unit
 from rsna.config.schema import Config
 from rsna.config.settings import to_mapping
 from rsna.config.training import WantedPrecision
+from rsna.dataset.adapters import label_origins
 from rsna.dataset.table import ImageTable
+from rsna.dataset.table_inputs import TableInput
 from rsna.dataset.targets import Target
-from rsna.runs.errors import RunError
+from rsna.evaluation.bootstrap import Interval as BootstrapInterval
+from rsna.evaluation.checks import FEW
+from rsna.evaluation.evaluate import Evaluation, learned_nothing
+from rsna.runs.set_schema import DataRecord, LabelOrigin, Record, TrainingSet
+from rsna.version import __version__
 
-RUN_FORMAT = 1
-BUNDLE_FORMAT = 3
+RUN_FORMAT = 5
+BUNDLE_FORMAT = 6
 """Raised whenever the records below change; a run or a bundle of another number is refused."""
 
 CONFIG, FOLDS, RECORD, CV = "config.yaml", "folds.csv", "run.json", "cv"
+TRAINING_SET = "training_set.json"
 """In a run folder."""
 OOF, METRICS, WEIGHTS, HISTORY, LB = "oof.parquet", "metrics.json", "model.safetensors", "history.csv", "lb.json"
+"""In its fold folders and in cv/."""
+RESAMPLED, SLICES, BANDS = "resamples.json", "slices.json", "bands.json"
+"""In cv/, kept of what is computed of the predictions there."""
 MLFLOW = "mlflow.db"
 """Beside the runs: the database that mirrors them."""
-"""In its fold folders and in cv/."""
 BUNDLE, CARD = "bundle.json", "README.md"
 """In a bundle."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Record(BaseModel):
-    """Values that are of just these types, under just these keys: anything else was torn, or is another's."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
 
 
 class Hashes(Record):
@@ -54,7 +56,7 @@ class Hashes(Record):
     folds: str
     """Image and fold of every row of folds.csv."""
     dataset: str
-    """Table and sizes of files."""
+    """Every column of the table that training reads, and sizes of files."""
 
 
 class Commit(Record):
@@ -66,18 +68,6 @@ class Commit(Record):
     """Whether it had changes that are in no commit."""
 
 
-class DataRecord(Record):
-    """The set that was trained on."""
-
-    name: str
-    sampling: Sampling
-    """Whether its share of positives means anything."""
-    images: int
-    """Images of the folds."""
-    simulated: bool
-    """Whether it is the demo's."""
-
-
 class RunRecord(Record):
     """run.json: what a run is bound to."""
 
@@ -87,10 +77,12 @@ class RunRecord(Record):
     """Name of the experiment."""
     data: DataRecord
     hashes: Hashes
-    config: str
-    """SHA-256 of config.yaml."""
+    files: dict[str, str] = Field(default_factory=dict)
+    """config.yaml and folds.csv → SHA-256."""
     targets: tuple[str, ...]
     """What is learnt, in the order of the heads."""
+    table_inputs: dict[str, tuple[str, ...]]
+    """What the network is told of an image beside its pixels → the values that it knows; none of a number."""
     n_folds: int = Field(ge=2)
     """Folds of the split, trained or not."""
     created: str
@@ -101,22 +93,40 @@ class RunRecord(Record):
 
     @classmethod
     def of(
-        cls, config: Config, table: ImageTable, hashes: Mapping[str, str], targets: Sequence[Target], n_folds: int
+        cls,
+        config: Config,
+        table: ImageTable,
+        hashes: Mapping[str, str],
+        targets: Sequence[Target],
+        inputs: Sequence[TableInput],
+        n_folds: int,
+        start: Sequence[LabelOrigin] = (),
     ) -> Self:
-        """What a run is bound to that this checkout begins now; ``targets`` are those that the table has labels for."""
+        """What a run is bound to that this checkout begins now; ``targets`` are those that the table has labels for,
+        ``start`` the sets that the weights had learnt from before.
+        """
+        from rsna.demo import is_simulated
+
         return cls(
             format=RUN_FORMAT,
             name=config.name,
             data=DataRecord(
-                name=table.name, sampling=table.sampling, images=len(table.frame), simulated=config.data.demo
+                name=table.name,
+                sampling=table.sampling,
+                images=len(table.frame),
+                simulated=config.data.demo or any(map(is_simulated, table.images.get("path", [])[:1])),
+                labels=(*(LabelOrigin(**asdict(origin)) for origin in label_origins(table.images)), *start),
             ),
             hashes=Hashes(**hashes),
-            config=hashlib.sha256(config_text(config).encode()).hexdigest(),
             targets=tuple(target.name for target in targets),
+            table_inputs={one.name: one.values for one in inputs},
             n_folds=n_folds,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             commit=checkout_commit(),
-            versions={name: version(name) for name in ("rsna-mammography", "torch", "timm", "pytorch-lightning")},
+            versions={
+                "rsna-mammography": __version__,
+                **{name: version(name) for name in ("torch", "timm", "pytorch-lightning")},
+            },
         )
 
 
@@ -136,7 +146,7 @@ class MetricValues(Record):
     __pydantic_extra__: dict[str, float | None]
 
     name: str
-    """`pooled`, or `fold 0`."""
+    """`pooled`, `fold 0`, or `fold 0 alone`, whose thresholds saw no other fold."""
     breasts: int
     positives: int
     patients: int
@@ -156,6 +166,22 @@ class MetricValues(Record):
         if interval is None or interval.low is None or interval.high is None:
             return None
         return interval.low, interval.high
+
+    @property
+    def learned_nothing(self) -> str:
+        """Why this is no better than recalling every breast, or than chance; empty where it is."""
+        ends, values = self.ends("auroc"), self.model_extra or {}
+        return learned_nothing(values, values.get("baseline") or 0.0, BootstrapInterval(*ends) if ends else None)
+
+    @property
+    def doubt(self) -> str:
+        """:attr:`learned_nothing`, or that this makes no mistake, as labels do; empty where neither is so."""
+        if self.get("auroc") == 1 and self.positives >= FEW:
+            return (
+                "puts every positive above every negative: make sure that its predictions are not made of the labels, "
+                "and that it was trained on none of these patients"
+            )
+        return self.learned_nothing
 
 
 class ThresholdRecord(Record):
@@ -180,9 +206,16 @@ class BreastMetrics(Record):
     threshold: ThresholdRecord
     nested: dict[str, float | None]
     """Fold → threshold chosen on the other folds; null where these have no positive."""
+    crossfitted: bool
+    """Whether there are no other folds: thresholds are those of parts made of these breasts, and nested pF1 another."""
     sampling: Sampling
     level: float
     """Nominal coverage of the intervals."""
+
+    @classmethod
+    def of(cls, found: Evaluation) -> Self:
+        """An evaluation as a record."""
+        return cls.model_validate_json(json.dumps(found.to_dict()))
 
 
 class Metrics(Record):
@@ -194,7 +227,7 @@ class Metrics(Record):
     """Name of the set."""
     breasts: BreastMetrics | None = None
     """Cancer; null where it is not learnt, or no breast is positive."""
-    targets: dict[str, Any] = {}
+    targets: dict[str, Any] = Field(default_factory=dict)
     """Target or target_class → images, positives, auroc, interval."""
     hashes: Hashes
     fold: int | None = None
@@ -203,8 +236,14 @@ class Metrics(Record):
     """A fold's: devices that trained it."""
     seconds: float | None = None
     """A fold's: training and predicting."""
+    weights: str = ""
+    """A fold's: SHA-256 of its model.safetensors."""
     missing: tuple[str, ...] = ()
-    """Pooled: image_id of images that could not be prepared and have no prediction."""
+    """Pooled: examples without a prediction, by image_id or prediction_id, as no image of them could be prepared."""
+    oof: str
+    """SHA-256 of the oof.parquet that it was made of."""
+    checksum: str
+    """SHA-256 of all other keys: figures that were edited count no more."""
 
 
 class Calibration(Record):
@@ -225,15 +264,11 @@ class Host(Record):
     """As wheels name it: manylinux_2_28_x86_64."""
 
 
-class BundleRecord(Record):
-    """bundle.json: how to predict, and what every file must hold."""
+class MemberRecord(Record):
+    """A trained model in a bundle."""
 
-    format: int
-    """BUNDLE_FORMAT of the version that wrote it."""
     name: str
-    """Experiment and set."""
-    created: str
-    """ISO 8601, UTC."""
+    """Its run's folder."""
     commit: Commit
     """The checkout that trained."""
     preprocess: dict[str, Any]
@@ -242,39 +277,78 @@ class BundleRecord(Record):
     """Settings of the network, see docs/configuration.md."""
     targets: tuple[str, ...]
     """What was learnt, in the order of the heads."""
-    aggregate: Aggregate
-    """Breast probability from its images'."""
+    unit: Unit
+    """What is predicted at once."""
+    fusion: dict[str, Any]
+    """Settings of how the images of a breast become one, see docs/configuration.md."""
+    compare: bool
+    """Whether the exam's other breast is looked at, too."""
+    table_inputs: dict[str, tuple[str, ...]]
+    """What the network is told of an image beside its pixels → the values that it knows; none of a number."""
     flip: bool
     """Whether the out-of-fold predictions, and with them the threshold, are means over image and mirror image."""
     precision: WantedPrecision
     """trainer.precision."""
-    stored: Literal["fp16", "fp32"]
-    """Of the weights in their files."""
     weights: dict[Annotated[int, Field(ge=0)], str]
     """Fold → file."""
+    folds: dict[Annotated[int, Field(ge=0)], int]
+    """The first member's number of a fold → this one's, where the same split has other numbers."""
+    hashes: Hashes
+    labels: tuple[LabelOrigin, ...]
+    """Sets that it was trained on, now and before, what counts as cancer in each, and on what terms they are had."""
+    training_set: TrainingSet | None
+    """How the images that were trained on look."""
+    config: dict[str, Any]
+    """config.yaml without what says where it ran."""
+    trained_with: dict[str, str]
+    """Package → version that trained."""
+
+
+class BundleRecord(Record):
+    """bundle.json: how to predict, and what every file must hold."""
+
+    format: int
+    """BUNDLE_FORMAT of the version that wrote it."""
+    name: str
+    """Experiment and set; of several members their names."""
+    created: str
+    """ISO 8601, UTC."""
+    members: Annotated[tuple[MemberRecord, ...], Field(min_length=1)]
+    """Trained models, one or several, in the order in which they are joined."""
+    method: JoinMethod
+    """How the members' probabilities of a breast become one."""
+    member_weights: tuple[Share, ...]
+    """Of the members' logits, where the method is weights; their sum is 1."""
+    aggregate: Aggregate
+    """Breast probability from its images', in each member."""
+    stored: Literal["fp16", "fp32"]
+    """Of the weights in their files."""
     threshold: Share
-    """Chosen on the out-of-fold breasts of these folds."""
+    """Chosen on the joint out-of-fold breasts of these folds."""
     recalled: Share
     """Share of those breasts at or above it."""
     prevalence: Share
     """Share of positive breasts in training: what a breast without any readable image gets."""
     calibration: Calibration
-    hashes: Hashes
+    calibrated_on: str
+    """What a site's calibration was fitted on, where it stands in place of the members' own; else empty."""
+    simulated: bool
+    """Whether a member was trained on the embedded sample: no real mammogram was seen."""
     metrics: BreastMetrics
-    """Out of fold."""
-    config: dict[str, Any]
-    """config.yaml without what says where it ran."""
-    trained_with: dict[str, str]
-    """Package → version that trained."""
+    """Out of fold, joint."""
     versions: dict[str, str]
     """Package → version that packed."""
     host: Host
     files: dict[str, str]
     """File → SHA-256."""
+    sizes: dict[str, Annotated[int, Field(ge=0)]]
+    """File → bytes: what is unpacked from an archive, and no more."""
 
 
 def config_text(config: Config) -> str:
     """The resolved configuration as YAML: what config.yaml holds."""
+    import yaml
+
     return str(yaml.safe_dump(to_mapping(config), sort_keys=False, allow_unicode=True))
 
 
@@ -283,7 +357,9 @@ def checkout_commit() -> Commit:
     package = Path(__file__).resolve().parent
 
     def git(*arguments: str) -> str:
-        done = subprocess.run(["git", "-C", str(package), *arguments], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["git", "-C", str(package), *arguments], capture_output=True, encoding="utf-8", check=True
+        )
         return done.stdout.strip()
 
     try:
@@ -311,60 +387,3 @@ class ExportRecord(Record):
     """onnx/export.json, below a run or a bundle."""
 
     folds: dict[int, ExportedFold]
-
-
-T = TypeVar("T", bound=Record)
-
-
-def read_record(cls: type[T], file: Path, expected: int | None = None) -> T:
-    """Reads a JSON file as the record that it must hold; ``expected`` is the number that its ``format`` must have.
-
-    Raises:
-        RunError: It is missing, torn, of another format, or holds something else; in one line that names the file.
-    """
-    content = read_bytes(file)
-    try:
-        if expected is not None:
-            _check_format(TypeAdapter(Any).validate_json(content), file, expected)
-        return cls.model_validate_json(content)
-    except ValidationError as error:
-        raise RunError(f"{file}: {_first(error)}; the file was cut off or changed, copy it again") from error
-
-
-def read_bytes(file: Path) -> bytes:
-    """A file of a run or a bundle.
-
-    Raises:
-        RunError: It is missing, or cannot be read.
-    """
-    try:
-        return file.read_bytes()
-    except FileNotFoundError as error:
-        raise RunError(f"{file}: is missing; copy it again, or train again") from error
-    except OSError as error:
-        raise RunError(f"{file}: cannot be read: {error.strerror}") from error
-
-
-def _check_format(content: Any, file: Path, expected: int) -> None:
-    said = content.get("format") if isinstance(content, dict) else None
-    if said == expected and not isinstance(said, bool):
-        return
-    versions = content.get("versions") if isinstance(content, dict) else None
-    maker = versions.get("rsna-mammography") if isinstance(versions, dict) else None
-    which = "says no format" if said is None else f"is of format {said!r}"
-    raise RunError(
-        f"{file}: {which}, this version reads format {expected}; "
-        + (f"it was written by version {maker}: use that one, or " if maker else "use the version that wrote it, or ")
-        + "train again"
-    )
-
-
-def _first(error: ValidationError) -> str:
-    """What is wrong first, in a line: key, reason, value."""
-    first = error.errors(include_url=False)[0]
-    if first["type"] == "json_invalid":
-        return f"is not JSON: {first['ctx']['error']}"
-    key = ".".join(str(part) for part in first["loc"])
-    value = repr(first["input"])
-    shown = "" if first["type"] == "missing" else f", not {value if len(value) <= 60 else value[:57] + '…'}"
-    return f"{key}: {first['msg']}{shown}".removeprefix(": ")

@@ -1,7 +1,9 @@
 """Trains one fold on one rank; every rank of every machine runs this."""
 
+import errno
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,21 +12,27 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import RichProgressBar
+from pytorch_lightning.plugins.environments import (  # type: ignore[attr-defined]
+    LightningEnvironment,
+    TorchElasticEnvironment,
+)
 from timm.layers import convert_sync_batchnorm
 
 from rsna.config.schema import Config
 from rsna.config.settings import ConfigError
+from rsna.dataset.examples import Examples, ExampleSpec
+from rsna.dataset.table_inputs import read_inputs
 from rsna.inference.devices import keep_freed_memory
-from rsna.model.heads import output_count
-from rsna.model.network import MammogramNet, build_model
+from rsna.model.network import MammogramNet
 from rsna.prepare.cache import CacheError
 from rsna.runs.run_directory import bind_run
 from rsna.runs.schema import WEIGHTS, RunRecord
-from rsna.training import ranks
-from rsna.training.callbacks.checkpoints import Checkpoints, average_weights, latest_checkpoint, write_weights
+from rsna.runs.set_schema import LabelOrigin
+from rsna.runs.weights import write_weights
+from rsna.training import ranks, stopping
+from rsna.training.callbacks.checkpoints import CheckpointFiles, Checkpoints, average_weights
 from rsna.training.callbacks.history import History, Waiting
-from rsna.training.callbacks.progress import progress_callbacks
+from rsna.training.callbacks.progress import FoldProgress
 from rsna.training.callbacks.watch import LossWatch
 from rsna.training.data.batch import BatchPlan
 from rsna.training.data.module import FoldData, MammogramData
@@ -34,6 +42,10 @@ from rsna.training.module import MammogramModule
 
 _LIGHTNING_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 """Lightning's names of the arithmetic."""
+
+
+class LoaderError(RuntimeError):
+    """Loader processes ended, or have no memory to share; the message says what to give."""
 
 
 def fit_fold(experiment: Experiment, fold: int, folder: Path, data: FoldData) -> None:
@@ -50,33 +62,41 @@ def fit_fold(experiment: Experiment, fold: int, folder: Path, data: FoldData) ->
 
     Raises:
         DivergedError: The loss is not finite.
-        CheckpointError: A checkpoint cannot be written, or none of those there loads.
+        CheckpointError, RunError: Of the checkpoints or weights that are there none can be used.
+        WriteError: A checkpoint cannot be written.
         CacheError: A prepared image cannot be read.
         KeyboardInterrupt: Ctrl-C; the last checkpoint stays.
+        Stopped: The process was asked to stop; the checkpoint is of the step that it stopped after.
     """
     config, hardware, plan = experiment.config, experiment.hardware, experiment.plan
     if hardware.accelerator == "cpu":
         keep_freed_memory()
     pl.seed_everything(config.seed, workers=False, verbose=False)
-    network = lay_out(build_model(config.model, output_count(data.targets)), config, plan)
+    start_labels: list[LabelOrigin] = []
+    network = lay_out(experiment.network(experiment.start(fold, labels=start_labels)), config, plan)
+    if network.table_embedding is not None:
+        network.table_embedding.mark_seen(torch.from_numpy(read_inputs(data.spec.inputs, data.training.images)))
     batches = data_module(config, data, plan, hardware)
     steps = len(batches.sampler) // plan.accumulate  # optimiser steps an epoch
     module = MammogramModule(network, data.targets, data.validation, config, steps)
 
     watch, waiting = LossWatch(fold), Waiting()
-    history = History(folder, watch, waiting)
-    record = RunRecord.of(config, experiment.table, experiment.hashes, experiment.targets, len(experiment.all_folds))
+    history = History(folder, watch, waiting, config)
+    record = RunRecord.of(
+        config, experiment.table, experiment.hashes, experiment.targets, experiment.spec.inputs,
+        len(experiment.all_folds), start_labels,
+    )  # fmt: skip
     bind = partial(bind_run, experiment.run, config, experiment.folds, record)
     checkpoints = Checkpoints(folder / "checkpoints", watch, config, bind)
-    progress = progress_callbacks(config.trainer, history, watch, fold)
-    trainer = make_trainer(config, folder, plan, hardware, [watch, history, *progress, checkpoints, waiting])
-    resume = latest_checkpoint(folder / "checkpoints")
+    progress = FoldProgress(history, watch, fold, config.trainer)
+    trainer = make_trainer(config, folder, plan, hardware, [watch, history, progress, checkpoints, waiting])
+    resume = checkpoints.latest(module)
     if trainer.is_global_zero:
         start = config.model.weights or ("ImageNet weights" if config.model.pretrained else "scratch")
         height, width = config.preprocess.size
         print(
-            f"fold {fold}: trains on {len(data.training.images):,} images, "
-            f"validates on {len(data.validation.images):,}; {config.model.backbone} from {start} at {height}×{width}, "
+            f"fold {fold}: trains on {_count(data.training)}, validates on {_count(data.validation)}; "
+            f"{config.model.backbone} from {start} at {height}×{width}{_describe(data.spec)}, "
             f"targets {', '.join(target.name for target in data.targets)}\n"
             f"fold {fold}: {plan}, {steps:,} steps an epoch, {config.trainer.epochs} epochs, {trainer.precision}, "
             f"{hardware}",
@@ -84,14 +104,27 @@ def fit_fold(experiment: Experiment, fold: int, folder: Path, data: FoldData) ->
         )
         if resume:
             print(f"fold {fold}: goes on from {resume}", flush=True)
-    with _plain_errors():
-        # weights_only: a checkpoint from anywhere must not run code.
-        trainer.fit(module, datamodule=batches, ckpt_path=resume, weights_only=True)
-    if trainer.is_global_zero:
-        if not checkpoints.files:
-            raise ConfigError("checkpoint: best, but no epoch had a metric to be chosen by; use checkpoint=last")
-        write_weights(average_weights(checkpoints.files), folder / WEIGHTS)
-    trainer.strategy.barrier()
+    with stopping.finishing_the_step():
+        with progress, _plain_errors():
+            trainer.fit(module, datamodule=batches, ckpt_path=resume)
+        if trainer.is_global_zero:
+            if not checkpoints.files:
+                raise ConfigError("checkpoint: best, but no epoch had a metric to be chosen by; use checkpoint=last")
+            write_weights(average_weights(checkpoints.files), folder / WEIGHTS)
+        trainer.strategy.barrier()
+
+
+def _count(examples: Examples) -> str:
+    images = f"{len(examples.images):,} images"
+    return images if examples.unit == "image" else f"{len(examples):,} breasts of {images}"
+
+
+def _describe(spec: ExampleSpec) -> str:
+    """What is joined to the images of an example, for the log; nothing of an image by itself."""
+    parts = [f"images joined by {spec.fusion.kind}"] if spec.unit == "breast" else []
+    parts += ["the other breast compared"] if spec.compare else []
+    parts += [f"told {' and '.join(one.name for one in spec.inputs)}"] if spec.inputs else []
+    return "".join(f", {part}" for part in parts)
 
 
 def lay_out(network: MammogramNet, config: Config, plan: BatchPlan) -> MammogramNet:
@@ -129,21 +162,24 @@ def make_trainer(
         accumulate_grad_batches=plan.accumulate,
         gradient_clip_val=config.optim.clip_norm or None,
         deterministic=config.deterministic,
-        benchmark=not config.deterministic,
+        # cuDNN would measure every layer anew for each number of images that a step can have: seconds a step.
+        benchmark=not config.deterministic and config.unit == "image",
         callbacks=list(callbacks),
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
-        enable_progress_bar=any(isinstance(callback, RichProgressBar) for callback in callbacks),
+        enable_progress_bar=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         default_root_dir=folder,
+        # Lightning would take the tasks of a SLURM job for its ranks, and answer SIGUSR1 by checkpoints of its own.
+        plugins=[CheckpointFiles(), TorchElasticEnvironment() if "RANK" in os.environ else LightningEnvironment()],
     )
 
 
 @contextmanager
 def _plain_errors() -> Iterator[None]:
-    """Undoes what Lightning makes of an interrupt, and a loader process of an image that cannot be read."""
+    """Undoes what Lightning makes of an interrupt, and torch of an image that cannot be read, or of a full /dev/shm."""
     try:
         yield
     except SystemExit as error:
@@ -153,3 +189,19 @@ def _plain_errors() -> Iterator[None]:
     except CacheError as error:
         # With workers, torch puts the traceback before the message.
         raise CacheError(str(error).split(f"{CacheError.__qualname__}: ")[-1].strip()) from None
+    except (RuntimeError, OSError) as error:
+        # Of shared memory, and of the semaphores in it, errors name a file, a process or nothing; and where loaders
+        # cannot even be started, Lightning raises another one while it ends them.
+        first: BaseException = error
+        while first.__context__ is not None:
+            first = first.__context__
+        nameless = type(first) is OSError and first.errno == errno.ENOSPC and not first.filename
+        ours = type(error).__module__.startswith("rsna.")  # which say what they are
+        if ours or not (nameless or re.search(r"DataLoader worker|shared memory|/torch_", str(error))):
+            raise
+        what = "No space left on device" if nameless else str(error).strip().splitlines()[-1]
+        raise LoaderError(
+            f"trainer.workers: loader processes cannot hand over their batches ({what}): /dev/shm or memory is full. "
+            "Give trainer.workers=0, or more of it (docker run --shm-size=8g); the same command goes on from the last "
+            "checkpoint"
+        ) from error

@@ -1,15 +1,17 @@
 """Which devices, arithmetic and loaders a run uses where the configuration says auto."""
 
 import os
+import shutil
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import torch
 
 from rsna.config.schema import Config
 from rsna.config.settings import ConfigError
 from rsna.config.training import Precision, TrainerSettings
+from rsna.cores import available_cores
 from rsna.inference.devices import choose_precision as device_precision
-from rsna.parallel.pool import available_cores
 from rsna.training.ranks import world_size
 
 LOADERS_PER_GPU = 8
@@ -51,6 +53,28 @@ def choose_hardware(config: Config) -> Hardware:
     loaders = 0 if accelerator == "cpu" else max(1, min(LOADERS_PER_GPU, available_cores() // devices))
     workers = loaders if trainer.workers == "auto" else trainer.workers
     return Hardware(accelerator, devices, choose_precision(trainer, accelerator), workers)
+
+
+def check_compiler(accelerator: str) -> None:
+    """Refuses ``trainer.compile`` where its code cannot be built, of which torch tells in the first step, at length.
+
+    Raises:
+        ConfigError: There is no compiler of C++, for the CPU, or of C, or no Triton, for GPUs.
+    """
+    wanted = {"cpu": ("C++", "CXX", ["g++"]), "cuda": ("C", "CC", ["gcc", "clang"])}
+    if accelerator not in wanted:
+        return
+    language, variable, usual = wanted[accelerator]
+    names = [os.environ[variable]] if os.environ.get(variable) else usual
+    if not any(shutil.which(name.split()[0]) for name in names):
+        raise ConfigError(
+            f"trainer.compile: torch.compile builds its code with a compiler of {language}, and there is no "
+            f"{' or '.join(names)}; install one, name it in {variable}, or leave trainer.compile=false"
+        )
+    if accelerator == "cuda" and find_spec("triton") is None:
+        raise ConfigError(
+            "trainer.compile: on a GPU it needs Triton: pip install triton, or leave trainer.compile=false"
+        )
 
 
 def choose_accelerator(settings: TrainerSettings) -> str:

@@ -3,21 +3,16 @@
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import cast
 
-from filelock import FileLock, Timeout
-
-from rsna.dataset.examples import Unit
-from rsna.files import write_atomic
-from rsna.parallel.pool import available_cores
-from rsna.prepare.cache import Cache
+from rsna.cores import available_cores
+from rsna.files import InUseError, only_writer, write_atomic
+from rsna.prepare.packs.prepared import open_prepared
 from rsna.runs.run_directory import read_config
-from rsna.runs.schema import config_text
-from rsna.training import ranks
+from rsna.runs.schema import WEIGHTS, config_text
+from rsna.training import ranks, stopping
 from rsna.training.data.module import fold_data
 from rsna.training.experiment import Experiment, resolve
 from rsna.training.fit import fit_fold
@@ -36,18 +31,16 @@ def only_one(fold: int, folder: Path) -> Iterator[None]:
 
     Raises:
         TrainingError: Another process is in here; the system forgets it when it ends, however it ends.
+        WriteError: Nothing can be written there.
     """
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise TrainingError(
-            f"fold {fold}: another process is training in {folder}; wait for its end, or stop it"
-        ) from None
-    try:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(only_writer(folder / WEIGHTS, "training"))
+        except InUseError:
+            raise TrainingError(
+                f"fold {fold}: another process is training in {folder}; wait for its end, or stop it"
+            ) from None
         yield
-    finally:
-        lock.release()
 
 
 def launch_ranks(experiment: Experiment, fold: int, folder: Path) -> None:
@@ -58,19 +51,26 @@ def launch_ranks(experiment: Experiment, fold: int, folder: Path) -> None:
 
     Raises:
         TrainingError: A rank died.
+        Stopped: This process was asked to stop, and the ranks did.
     """
     write_atomic(folder / RANKS, config_text(experiment.config))
     devices = experiment.hardware.devices
+    guarded = ("-m", "rsna.training.child")
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}",
-        "-m", "rsna.training.launch", str(folder), str(fold), experiment.unit,
+        sys.executable, *guarded, "rsna.training.torchrun", "--standalone", f"--nproc-per-node={devices}",
+        *guarded, "rsna.training.launch", str(folder), str(fold),
     ]  # fmt: skip
     threads = {"OMP_NUM_THREADS": str(max(1, available_cores() // devices))}
     try:
-        # The ranks inherit this pipe as their standard input: it ends when this process does, however that comes
-        # about, and so do they. Otherwise they would train on, beside those of the next start.
-        with subprocess.Popen(command, env=os.environ | threads, stdin=subprocess.PIPE) as torchrun:
+        # torchrun and the ranks inherit this pipe and end with it; see `child`. Otherwise they would train on, beside
+        # those of the next start.
+        with (
+            subprocess.Popen(command, env=os.environ | threads, stdin=subprocess.PIPE) as torchrun,
+            stopping.passing_on(torchrun),
+        ):
             code = torchrun.wait()
+            if code == stopping.AGAIN:
+                stopping.stop()
     finally:
         (folder / RANKS).unlink(missing_ok=True)
     if code:
@@ -80,25 +80,17 @@ def launch_ranks(experiment: Experiment, fold: int, folder: Path) -> None:
         )
 
 
-def train_rank(folder: Path, fold: int, unit: Unit) -> None:
+def train_rank(folder: Path, fold: int) -> None:
     """One rank of :func:`launch_ranks`."""
-    with ranks.joined():
-        experiment = resolve(read_config(folder / RANKS), unit)
-        config, table = experiment.config, experiment.table
-        cache = Cache.create(config.cache_dir, table.name, config.preprocess)
-        fit_fold(experiment, fold, folder, fold_data(experiment, fold, cache))
-
-
-def _end_with_launcher() -> None:
-    """Standard input is a pipe that the launching process never writes to; it ends when that process does."""
-    os.read(0, 1)
-    os._exit(1)
+    with stopping.stoppable(), ranks.joined():
+        experiment = resolve(read_config(folder / RANKS))
+        images = open_prepared(experiment.config, experiment.table.name)
+        fit_fold(experiment, fold, folder, fold_data(experiment, fold, images))
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_end_with_launcher, daemon=True).start()
     try:
-        train_rank(Path(sys.argv[1]), int(sys.argv[2]), cast(Unit, sys.argv[3]))
+        train_rank(Path(sys.argv[1]), int(sys.argv[2]))
     except Exception as error:
         if not (type(error).__module__.startswith("rsna.") or isinstance(error, OSError)):
             raise

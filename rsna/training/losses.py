@@ -12,7 +12,11 @@ from rsna.model.heads import output_slices
 
 
 def target_loss(
-    logits: Tensor, labels: Tensor, targets: Sequence[Target], settings: LossSettings | None = None
+    logits: Tensor,
+    labels: Tensor,
+    targets: Sequence[Target],
+    settings: LossSettings | None = None,
+    weight: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy of every target, with missing labels left out.
 
@@ -24,6 +28,7 @@ def target_loss(
         labels: (B, targets) float, class indices; NaN where missing.
         targets: In the order of the labels' columns.
         settings: Smoothing and weights; None is the plain loss, as validation reports it.
+        weight: (B,) float, what each row counts; None where all count alike.
 
     Returns:
         Scalar, float32.
@@ -34,8 +39,9 @@ def target_loss(
         known = ~labels[:, column].isnan()
         # In float32 under mixed precision, too: exponentials leave the range of fp16.
         each = _cross_entropy(logits[:, outputs].float(), labels[:, column].nan_to_num(), settings)  # (B,)
-        weight = 1.0 if column == 0 else settings.auxiliary_weight
-        loss = loss + weight * torch.where(known, each, 0.0).sum() / len(labels)
+        each = each if weight is None else each * weight
+        share = 1.0 if column == 0 else settings.auxiliary_weight
+        loss = loss + share * torch.where(known, each, 0.0).sum() / len(labels)
     return loss
 
 
@@ -46,13 +52,33 @@ def mixed_loss(
     share: float,
     targets: Sequence[Target],
     settings: LossSettings | None = None,
+    weights: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """The loss of examples that are ``share`` of one example and the rest of another, as mixup makes them.
 
-    Zhang, Cisse, Dauphin, Lopez-Paz: mixup (2018).
+    Zhang, Cisse, Dauphin, Lopez-Paz: mixup (2018). ``weights`` are the two examples'.
     """
-    first = target_loss(logits, labels, targets, settings)
-    return share * first + (1 - share) * target_loss(logits, other_labels, targets, settings)
+    own, others = weights or (None, None)
+    first = target_loss(logits, labels, targets, settings, own)
+    if share == 1:
+        return first
+    return share * first + (1 - share) * target_loss(logits, other_labels, targets, settings, others)
+
+
+def image_shares(example: Tensor, other: Tensor | None, n_examples: int) -> Tensor:
+    """What each image counts in the loss of images: every breast alike, however many images it has.
+
+    Args:
+        example: (N,) int64, the number of each image's example.
+        other: (N,) bool, images of the other breast, which have no label here; None where there are none.
+        n_examples: Of the batch, by which the loss is to be divided, as that of examples is.
+
+    Returns:
+        (N,) float32, for :func:`target_loss`.
+    """
+    own = torch.ones_like(example, dtype=torch.float32) if other is None else (~other).float()
+    images = torch.zeros(n_examples, device=own.device).index_add(0, example, own).clamp(min=1)
+    return own / images[example] * len(example) / n_examples
 
 
 def _cross_entropy(logits: Tensor, classes: Tensor, settings: LossSettings) -> Tensor:

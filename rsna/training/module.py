@@ -19,7 +19,7 @@ from rsna.model.heads import probabilities
 from rsna.model.network import MammogramNet, to_unit
 from rsna.training.data.module import Batch
 from rsna.training.data.sampler import draw_seed
-from rsna.training.losses import mixed_loss, target_loss
+from rsna.training.losses import image_shares, mixed_loss, target_loss
 from rsna.training.schedule import lr_factor, make_optimizer
 
 
@@ -41,8 +41,7 @@ class MammogramModule(LightningModule):
         self.targets, self.validation, self.config = targets, validation, config
         self.steps_per_epoch = steps_per_epoch
         # In a list, out of the module's sight: a compiled network would stand twice in the state, under other keys.
-        compiled: list[Callable[..., Tensor]] = [torch.compile(network)] if config.trainer.compile else [network]
-        self._compiled = compiled
+        self._compiled: list[Callable[..., Tensor]] = [compiled(network) if config.trainer.compile else network]
         self.last_lr = 0.0
         """Learning rate of the newest optimiser step."""
         self._validated: list[tuple[Tensor, Tensor]] = []
@@ -53,9 +52,9 @@ class MammogramModule(LightningModule):
         """The network that is validated and kept: the moving average where there is one."""
         return self.average.network if self.average else self.network  # type: ignore[return-value]
 
-    def forward(self, images: Tensor, example: Tensor | None = None) -> Tensor:
-        """See :meth:`rsna.model.network.MammogramNet.forward`."""
-        return self._compiled[0](self._laid_out(images), example)
+    def forward(self, images: Tensor, *facts: Tensor | bool | None) -> Tensor:
+        """See :meth:`rsna.model.network.MammogramNet.forward`; ``facts`` are what it takes beside images."""
+        return self._compiled[0](self._laid_out(images), *facts)
 
     def on_train_epoch_start(self) -> None:
         # Lightning sets the epoch of samplers, not of batch samplers. Resumed within an epoch it does not come by
@@ -69,18 +68,41 @@ class MammogramModule(LightningModule):
         self._sampler.position = batch_idx + 1
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        images, labels, settings = batch["images"], batch["labels"], self.config.loss  # (N, 1, H, W), (B, targets)
-        example = _example_of(batch)
+        images, labels = batch["images"], batch["labels"]  # (N, 1, H, W), (B, targets)
+        facts = self._facts(batch)
         if not self.config.augment.mixup:
-            logits = self(images, example)[: len(labels)]  # (B, outputs)
-            return target_loss(logits, labels, self.targets, settings)
+            own = batch["weight"], batch["weight"]
+            return self._loss(self(images, *facts, self._each), labels, labels, 1.0, own, batch)
         share = float(torch.distributions.Beta(*2 * (torch.tensor(self.config.augment.mixup),)).sample())
         other = torch.randperm(len(labels)).to(labels.device)  # (B,)
         images = to_unit(images)
-        partner = other if example is None else partner_images(example, other)  # (N,)
+        partner = other if facts[0] is None else partner_images(facts[0], other)  # (N,)
         images = share * images + (1 - share) * images[partner]
-        logits = self(images, example)[: len(labels)]
-        return mixed_loss(logits, labels, labels[other], share, self.targets, settings)
+        weights = batch["weight"], batch["weight"][other]
+        return self._loss(self(images, *facts, self._each), labels, labels[other], share, weights, batch)
+
+    def _loss(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        mixed_with: Tensor,
+        share: float,
+        weights: tuple[Tensor, Tensor],
+        batch: Batch,
+    ) -> Tensor:
+        """The loss of examples, (B, targets) labels of which ``share`` counts, and that of their images where asked."""
+        settings = self.config.loss
+        loss = mixed_loss(logits[: len(labels)], labels, mixed_with, share, self.targets, settings, weights)
+        if not self._each:
+            return loss
+        example = batch["example"]
+        other = batch["other"] if self.network.spec.compare else None
+        each = image_shares(example, other, len(labels))
+        of_images = each * weights[0][example], each * weights[1][example]
+        images = mixed_loss(
+            logits[len(example) :], labels[example], mixed_with[example], share, self.targets, settings, of_images
+        )
+        return loss + settings.image_weight * images
 
     def on_before_backward(self, loss: Tensor) -> None:
         if self.config.model.gradient_checkpointing:
@@ -108,7 +130,7 @@ class MammogramModule(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         # The average runs as it is: compiling pays where a network runs all day.
         network = self.average.network if self.average else self._compiled[0]
-        logits = network(self._laid_out(batch["images"]), _example_of(batch))[: len(batch["index"])]  # (B, outputs)
+        logits = network(self._laid_out(batch["images"]), *self._facts(batch))[: len(batch["index"])]  # (B, outputs)
         self._validated.append((batch["index"].cpu(), logits.float().cpu()))
 
     def on_validation_epoch_end(self) -> None:
@@ -135,8 +157,22 @@ class MammogramModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     @property
+    def _each(self) -> bool:
+        """Whether images are predicted by themselves, too, for the second loss."""
+        return self.network.spec.unit == "breast" and self.config.loss.image_weight > 0
+
+    @property
     def _sampler(self) -> Any:
         return self.trainer.datamodule.sampler  # type: ignore[attr-defined]
+
+    def _facts(self, batch: Batch) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Example, table and other breast of a batch's images, as the network takes them: None where there are none."""
+        spec = self.network.spec
+        return (
+            batch["example"] if spec.unit == "breast" else None,
+            batch["table"] if spec.inputs else None,
+            batch["other"] if spec.compare else None,
+        )
 
     def _laid_out(self, images: Tensor) -> Tensor:
         # As the weights lie: convolutions would otherwise turn every batch over by themselves.
@@ -157,6 +193,25 @@ class MammogramModule(LightningModule):
         return metrics
 
 
+def compiled(network: MammogramNet) -> Callable[..., Tensor]:
+    """The network by torch.compile: of breasts one piece of code for any number of images, of which steps have others.
+
+    Without the marks each new number would be compiled anew, minutes each, until torch gives up and runs it as it is.
+    """
+    fast = torch.compile(network)
+    if network.spec.unit == "image":
+        return fast
+
+    def of_any_number(images: Tensor, *facts: Tensor | bool | None) -> Tensor:
+        for given in (images, *facts):
+            if isinstance(given, Tensor):
+                torch._dynamo.maybe_mark_dynamic(given, 0)
+        logits: Tensor = fast(images, *facts)
+        return logits
+
+    return of_any_number
+
+
 def partner_images(example: Tensor, other: Tensor) -> Tensor:
     """For every image, the one that mixup mixes it with.
 
@@ -174,8 +229,3 @@ def partner_images(example: Tensor, other: Tensor) -> Tensor:
     starts = counts.cumsum(0) - counts
     place = torch.arange(len(example), device=example.device) - starts[example]
     return starts[other][example] + place % counts[other][example]
-
-
-def _example_of(batch: Batch) -> Tensor | None:
-    """The examples of the images; None where each has one image, and the network need not join any."""
-    return None if len(batch["images"]) == len(batch["labels"]) else batch["example"]

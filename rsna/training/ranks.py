@@ -5,9 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-import torch
-import torch.distributed
-
 PATIENCE = timedelta(days=1)
 """How long ranks wait for the first one, which prepares all images before training and predicts afterwards. A rank
 that dies ends the wait at once: torchrun ends the others."""
@@ -31,7 +28,13 @@ def is_first_rank() -> bool:
 @contextmanager
 def joined() -> Iterator[None]:
     """Connects torchrun's processes for as long as the block lasts; does nothing for a single process."""
-    if world_size() == 1 or torch.distributed.is_initialized():
+    if world_size() == 1:
+        yield
+        return
+    import torch
+    import torch.distributed
+
+    if torch.distributed.is_initialized():
         yield
         return
     # Both: tensors of the GPU go through NCCL, objects through gloo. Lightning takes the group that it finds.
@@ -42,7 +45,26 @@ def joined() -> Iterator[None]:
     torch.distributed.destroy_process_group()
 
 
+def any_rank(answer: bool) -> bool:
+    """Whether any rank says yes; each asks at the same step, and gets the same answer."""
+    if world_size() == 1:
+        return answer
+    import torch
+    import torch.distributed
+
+    if not torch.distributed.is_initialized():
+        return answer
+    said = torch.tensor(int(answer))  # on the CPU: gloo carries it, and no GPU is waited for
+    torch.distributed.all_reduce(said, torch.distributed.ReduceOp.MAX)
+    return bool(said)
+
+
 def wait_for_first() -> None:
     """Every rank goes on once all have come here, so what the first one did before is done."""
+    if world_size() == 1:
+        return
+    import torch
+    import torch.distributed
+
     if torch.distributed.is_initialized():
         torch.distributed.broadcast_object_list([None], src=0, device=torch.device("cpu"))

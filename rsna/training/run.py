@@ -9,19 +9,27 @@ from typing import Any
 
 import pandas as pd
 
+from rsna.collector import collector_off
 from rsna.config.schema import Config
-from rsna.dataset.source import prepare_set
+from rsna.dataset.examples import PER_IMAGE
+from rsna.dataset.exams import count_exams
+from rsna.dataset.folds import part_names
+from rsna.dataset.prevalence import LabelCounts
+from rsna.dataset.source import prepared_set
 from rsna.evaluation.evaluate import evaluate
+from rsna.evaluation.external import score_parts
 from rsna.evaluation.targets import score_targets, targets_table
-from rsna.prepare.cache import Cache
+from rsna.files import sweep
+from rsna.parallel.progress import duration, say
+from rsna.prepare.packs.prepared import PreparedImages, open_prepared
+from rsna.runs.record_file import read_record
+from rsna.runs.resamples import resampled
+from rsna.runs.run import SELECTED, open_run
 from rsna.runs.run_directory import fold_folder, is_finished, read_oof, write_results
-from rsna.runs.schema import CV, METRICS, WEIGHTS, Metrics, read_record
-from rsna.training import ranks
-from rsna.training.data.module import fold_data
+from rsna.runs.schema import CV, METRICS, TRAINING_SET, WEIGHTS, Metrics
+from rsna.runs.training_set import summarise, write_training_set
+from rsna.training import ranks, stopping
 from rsna.training.experiment import Experiment, resolve
-from rsna.training.fit import fit_fold
-from rsna.training.launch import launch_ranks, only_one
-from rsna.training.oof import predict_fold
 from rsna.training.tracking import track
 
 _OBJECTIVES = {"nested_pf1": "pf1_nested", "raw_pf1": "pf1_raw", "auroc": "auroc", "auprc": "auprc"}
@@ -48,45 +56,65 @@ def train(config: Config) -> Trained:
         ConfigError, TableError, RunError: What :func:`rsna.training.experiment.resolve` refuses, before any work.
         PrepareError: Too many images cannot be prepared.
         TrainingError, DivergedError, CheckpointError: A fold ended without weights.
+        Stopped: SIGTERM, SIGUSR1 or SIGUSR2 came; see :mod:`rsna.training.stopping`.
     """
-    with ranks.joined():
+    with stopping.stoppable(), ranks.joined():
         # One rank prepares; the others, who need the same images, wait until it has.
         if not ranks.is_first_rank():
             ranks.wait_for_first()
         experiment = resolve(config)
         _print_experiment(experiment)
-        cache = prepare(experiment)
-        for fold in experiment.folds_to_train:
-            train_fold(experiment, fold, cache)
+        images = prepare(experiment)
+        started, folds = time.monotonic(), experiment.folds_to_train
+        fresh = [fold for fold in folds if not is_finished(experiment.run, fold)]
+        for fold in folds:
+            train_fold(experiment, fold, images)
+            if fold in fresh[:-1]:
+                done = fresh.index(fold) + 1
+                each = (time.monotonic() - started) / done
+                _print(f"{done} of {len(fresh)} folds in {duration(done * each)}, "
+                       f"about {duration((len(fresh) - done) * each)} left")  # fmt: skip
         return Trained(experiment.run, pool(experiment) if ranks.is_first_rank() else None)
 
 
-def prepare(experiment: Experiment) -> Cache:
-    """Fills the cache with what it lacks, says what failed, and goes on unless it is too much.
+def prepare(experiment: Experiment) -> PreparedImages:
+    """Fills the cache with what it lacks, or opens the pack; says what is missing, and goes on unless it is too much.
 
     Raises:
         PrepareError: More than ``prepare.max_failed`` of the images failed, or the disk is full.
+        PackError: The pack is of another set or other settings, or lacks as much.
     """
     config, table = experiment.config, experiment.table
     if not ranks.is_first_rank():
-        return Cache.create(config.cache_dir, table.name, config.preprocess)
-    cache, _ = prepare_set(config, table, _print)
+        return open_prepared(config, table.name)
+    images = prepared_set(config, table, _print)
     ranks.wait_for_first()
-    return cache
+    return images
 
 
-def train_fold(experiment: Experiment, fold: int, cache: Cache) -> None:
+def train_fold(experiment: Experiment, fold: int, images: PreparedImages) -> None:
     """Trains a fold, or goes on training it, predicts its images out of fold and scores them."""
     config = experiment.config
     folder = fold_folder(experiment.run, fold)
     if is_finished(experiment.run, fold):
         _print(f"fold {fold}: finished before, kept ({folder / METRICS})")
         return
-    data = fold_data(experiment, fold, cache)
+    # Lightning and what else trains: whatever was refused, or is finished, did not wait for it.
+    with collector_off():
+        from rsna.training.data.module import fold_data
+        from rsna.training.fit import fit_fold
+        from rsna.training.launch import launch_ranks, only_one
+        from rsna.training.oof import predict_fold
+
+    data = fold_data(experiment, fold, images)
+    for note in data.notes:
+        _print(note)
     started = time.monotonic()
     if not (folder / WEIGHTS).exists():
         folder.mkdir(parents=True, exist_ok=True)
         with only_one(fold, folder) if ranks.is_first_rank() else nullcontext():
+            for place in (experiment.run, folder, folder / "checkpoints", experiment.run / CV):
+                sweep(place)
             if experiment.hardware.devices == 1 or "RANK" in os.environ:  # the latter: the user's own torchrun
                 fit_fold(experiment, fold, folder, data)
             else:
@@ -100,6 +128,8 @@ def train_fold(experiment: Experiment, fold: int, cache: Cache) -> None:
         "hardware": str(experiment.hardware),
         "seconds": round(time.monotonic() - started, 1),
     }
+    if not (experiment.run / TRAINING_SET).exists():
+        write_training_set(experiment.run, summarise(experiment.table.images, images))
     write_results(folder, oof, metrics)
     track(config, experiment.run, folder)
 
@@ -124,6 +154,8 @@ def pool(experiment: Experiment) -> float | None:
         _print(f"{len(lost)} {experiment.unit}s have no prediction: see failures.csv in the cache for why")
     metrics = _score(experiment, oof) | {"hashes": experiment.hashes, "missing": lost.tolist()}
     write_results(run / CV, oof, metrics)
+    if "breasts" in metrics:
+        resampled(open_run(run))  # for leaderboards, which may not be allowed to write here
     track(experiment.config, run, run / CV)
     _print(f"metrics and predictions: {run / CV}")
     return _objective(experiment)
@@ -140,11 +172,14 @@ def _objective(experiment: Experiment) -> float | None:
 def _print_experiment(experiment: Experiment) -> None:
     config, table, frame = experiment.config, experiment.table, experiment.table.frame
     positive = "unknown how many"  # in a layout without such labels
-    if "cancer" in frame:
-        positive = f"{frame.loc[frame['cancer'] == 1, 'prediction_id'].nunique():,}"
+    if "cancer" in frame and (counts := LabelCounts.of(frame)).labelled:
+        among = f" of {counts.labelled:,} labelled" if counts.labelled < counts.breasts else ""
+        positive = f"{counts.positive:,}{among}"
+    patients, exams = frame["patient_id"].nunique(), count_exams(frame)
+    of = f"{exams:,} exams of " if exams > patients else ""
     extra = f", and {len(table.extra):,} images only to train on" if table.extra is not None else ""
     _print(
-        f"data {table.name} ({table.root}): {len(frame):,} images, {frame['patient_id'].nunique():,} patients, "
+        f"data {table.name} ({table.root}): {len(frame):,} images, {of}{patients:,} patients, "
         f"{frame['prediction_id'].nunique():,} breasts, {positive} positive{extra}"
     )
     for note in table.notes:
@@ -154,7 +189,9 @@ def _print_experiment(experiment: Experiment) -> None:
     learnt = {target.name for target in experiment.targets}
     for name in config.targets:
         if name not in learnt:
-            _print(f"target {name}: the table has no label for it, so it is dropped")
+            lost = experiment.unit == "breast" and name in PER_IMAGE
+            why = "a breast has none" if lost else "the table has no label for it"
+            _print(f"target {name}: {why}, so it is dropped")
 
 
 def _score(experiment: Experiment, oof: pd.DataFrame) -> dict[str, Any]:
@@ -162,12 +199,17 @@ def _score(experiment: Experiment, oof: pd.DataFrame) -> dict[str, Any]:
     config, table = experiment.config, experiment.table
     metrics: dict[str, Any] = {"checkpoint": config.checkpoint, "data": table.name}
     if config.checkpoint == "best":
-        _print("note: checkpoint=best chose the epoch on the very fold that is reported: metrics are too good by that")
+        _print(f"note: {SELECTED}")
     if "probability" in oof and oof["cancer"].eq(1).any():
         settings = config.evaluation
         evaluation = evaluate(oof, settings.aggregate, sampling=table.sampling, resamples=settings.resamples)
         _print(evaluation.table())
         metrics["breasts"] = evaluation.to_dict()
+        names = part_names(experiment.folds)
+        if names and evaluation.folds:  # all of them: one alone is its own metrics
+            parts = score_parts(evaluation, names, settings.resamples)
+            _print(f"\nfolds by {config.folds.by}\n{parts.table()}")
+            metrics["breasts"]["parts"] = parts.to_dict()
     others = tuple(target for target in experiment.targets if target.name != "cancer")
     if others:
         scores = score_targets(oof, others, config.evaluation.resamples)
@@ -178,4 +220,4 @@ def _score(experiment: Experiment, oof: pd.DataFrame) -> dict[str, Any]:
 
 def _print(text: str) -> None:
     if ranks.is_first_rank():
-        print(text, flush=True)
+        say(text)

@@ -1,7 +1,9 @@
 """MLflow as a mirror of run directories: parameters, curves, metrics, artifacts."""
 
-import os
-from collections.abc import Iterator, Mapping
+import logging
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,37 @@ import pandas as pd
 
 from rsna.config.schema import Config
 from rsna.config.settings import flatten, to_mapping
-from rsna.files import first_line, read_json
+from rsna.files import first_line, only_writer, read_json
+from rsna.parallel.progress import Progress
 from rsna.runs.schema import CV, HISTORY, METRICS, MLFLOW, OOF
+
+_PATIENCE_S = 120.0
+"""MLflow by itself tries a store that does not open for an hour."""
+
+
+def mirrored(what: str, run: Path, work: Callable[[], None]) -> None:
+    """Lets MLflow work for two minutes at most; whatever comes of that, and be it nothing, is a note and no more."""
+    failed: list[BaseException] = [TimeoutError(f"no answer in {_PATIENCE_S:.0f} s")]
+
+    def try_it() -> None:
+        try:
+            work()
+            failed.clear()
+        except BaseException as error:  # MLflow's, sqlalchemy's, OSError, RuntimeError without a HOME, SystemExit
+            failed[:] = [error]
+
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)  # each comes with a traceback of sixty lines, whatever is done about it
+    try:
+        with Progress("mirror to MLflow"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            thread = threading.Thread(target=try_it, daemon=True)
+            thread.start()
+            thread.join(_PATIENCE_S)
+    finally:
+        logging.disable(level)
+    if failed:
+        print(f"note: {what} not mirrored to MLflow ({first_line(failed[0])}); everything is in {run}", flush=True)
 
 
 def track(config: Config, run: Path, folder: Path) -> None:
@@ -22,7 +53,8 @@ def track(config: Config, run: Path, folder: Path) -> None:
     if config.tracking == "none":
         return
     name = f"{run.name}/{folder.name}"
-    try:
+
+    def log() -> None:
         with _mlflow_run(config, run, name) as mlflow:
             _log_metrics(mlflow, read_json(folder / METRICS))
             mlflow.log_artifact(str(folder / METRICS))
@@ -33,25 +65,17 @@ def track(config: Config, run: Path, folder: Path) -> None:
                 mlflow.log_metrics(metrics, step=int(row["epoch"]))
             for file in (HISTORY, "history.png", OOF):
                 mlflow.log_artifact(str(folder / file))
-    except Exception as error:  # MLflow's, sqlalchemy's, OSError, RuntimeError without a HOME: nothing may end training
-        print(f"note: {name} is not mirrored to MLflow ({first_line(error)}); everything is in {run}", flush=True)
+
+    mirrored(f"{name} is", run, log)
 
 
 @contextmanager
 def _mlflow_run(config: Config, run: Path, name: str) -> Iterator[Any]:
-    # Set before the import: MLflow reads them once, and its telemetry would wait for a network.
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("DO_NOT_TRACK", "true")
-    import logging
-
     import mlflow
-    from filelock import FileLock
 
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
     root = run.parent.resolve()
     # Two processes on a fresh store race in its first migration.
-    with FileLock(root / f".{MLFLOW}.lock"):
+    with only_writer(root / MLFLOW, waits=True):
         mlflow.set_tracking_uri(f"sqlite:///{root / MLFLOW}")
         experiment = mlflow.get_experiment_by_name(config.name)
         if experiment is None:

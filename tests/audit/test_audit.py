@@ -1,5 +1,4 @@
 import errno
-import io
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,15 +11,16 @@ import pytest
 from rsna.audit.audit import AuditReport, audit
 from rsna.config.data import PreprocessSettings
 from rsna.dataset.table import TableError
-from rsna.parallel.progress import Progress
+from rsna.parallel.cluster import Cluster
+from tests import odd_names
 from tests.prepare import files, phantoms
+from tests.ray_nodes import Nodes
 
 SETTINGS = PreprocessSettings(size=(128, 64))
 
 
 def _audit(root: Path, out: Path, sheet_images: int = 0) -> AuditReport:
-    quiet = Progress("audit", stream=io.StringIO())
-    return audit(root, out, SETTINGS, sheet_images=sheet_images, workers=2, progress=quiet)
+    return audit(root, out, SETTINGS, sheet_images=sheet_images, workers=2)
 
 
 def _ids(report: AuditReport, kind: str) -> list[str]:
@@ -101,6 +101,7 @@ def test_what_the_set_is_made_of_is_counted(report: AuditReport) -> None:
         ("view differs from the header", []),
         ("patient differs from the header", ["30"]),
         ("patient without the four standard views", ["3"]),
+        ("breast not found", ["33"]),
     ],
 )
 def test_each_thing_that_is_wrong_is_found_and_nothing_else(report: AuditReport, kind: str, ids: list[str]) -> None:
@@ -125,8 +126,16 @@ def test_the_report_is_written_and_reads_well(report: AuditReport) -> None:
     assert len(pd.read_csv(report.folder / "issues.csv")) == len(report.issues)
 
 
+def test_a_cluster_finds_what_one_machine_finds(nodes: Nodes, root: Path, report: AuditReport, tmp_path: Path) -> None:
+    with Cluster(nodes.address) as cluster:
+        found = audit(root, tmp_path, SETTINGS, sheet_images=0, cluster=cluster)
+    pd.testing.assert_frame_equal(found.images, report.images)
+    pd.testing.assert_frame_equal(found.issues, report.issues)
+
+
 def test_every_machine_has_its_sheet(report: AuditReport) -> None:
-    assert [path.name for path in report.sheets] == ["machine-unknown-1.png", "machine-21-1.png", "machine-49-1.png"]
+    names = ["machine-unknown-1.png", "machine-21-1.png", "machine-49-1.png", "no-breast-1.png"]
+    assert [path.name for path in report.sheets] == names
     assert all(path.stat().st_size > 1000 for path in report.sheets)
 
 
@@ -144,6 +153,20 @@ def test_pictures_are_audited_too(tmp_path: Path) -> None:
     report = _audit(tmp_path, tmp_path / "out")
     assert report.counts("syntax").to_dict() == {"PNG": 3}
     assert _ids(report, "equal pixels") == ["0 = 2"]
+
+
+def test_values_that_use_little_of_their_range_are_an_issue_and_the_report_says_how_they_are_shown(
+    tmp_path: Path,
+) -> None:
+    for number in range(3):
+        display, _ = phantoms.breast(seed=number)
+        files.write_picture(tmp_path / f"{number}.png", display / 16, bits=16)  # twelve of sixteen bits
+    files.write_dicom(tmp_path / "flat.dcm", phantoms.breast(seed=9)[0], WindowCenter=1 << 17, WindowWidth=1 << 18)
+    report = _audit(tmp_path, tmp_path / "out")
+    assert _ids(report, "values fill a small part of their range") == ["0", "1", "2"]
+    assert "0 to 65,535 are possible" in report.issues["detail"].iloc[0]
+    assert _ids(report, "few grey levels") == ["flat"]
+    assert "preprocess.value_range=[0,4095]" in report.text()
 
 
 def test_a_folder_of_files_without_endings_is_audited_with_what_it_loses(tmp_path: Path) -> None:
@@ -164,6 +187,23 @@ def test_a_folder_of_files_without_endings_is_audited_with_what_it_loses(tmp_pat
     assert "presentation intent\n" in report.text()
 
 
+def test_headers_that_had_to_be_interpreted_and_kinds_of_views_are_told(tmp_path: Path) -> None:
+    root = tmp_path / "archive"
+    generated = {"ImageType": ["DERIVED", "PRIMARY", "TOMOSYNTHESIS", "GENERATED_2D"]}
+    files.write_dicom(root / "0.dcm", phantoms.breast(seed=0)[0], ImageLaterality="L", ViewPosition="RCC")
+    files.write_dicom(root / "1.dcm", phantoms.breast(seed=1)[0], ImageLaterality="L", ViewPosition="CC", **generated)
+    files.write_dicom(root / "2.dcm", phantoms.breast(seed=2)[0], ImageType=["ORIGINAL", "PRIMARY", "TOMO_PROJ"])
+    files.write_dicom(root / "3.dcm", phantoms.breast(seed=3)[0], WindowCenter=[1, 2000], WindowWidth=[0, 900])
+    report = _audit(root, tmp_path / "out")
+    assert report.counts("windows").to_dict() == {"0": 2, "1": 1}
+    assert report.counts("kind").to_dict() == {"2D": 2, "generated 2D": 1}
+    assert _ids(report, "header that had to be interpreted") == ["0", "3"]
+    assert _ids(report, "unreadable") == ["2"]
+    notes = report.images.set_index("image_id")["header_notes"]
+    assert "View Position 'RCC'" in notes["0"]
+    assert notes["1"] == ""
+
+
 def test_a_patient_whose_folder_cannot_be_read_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "set"
     for patient in ("1", "2"):
@@ -172,7 +212,7 @@ def test_a_patient_whose_folder_cannot_be_read_is_found(tmp_path: Path, monkeypa
     locked = root / "train_images" / "2"
 
     def list_folder(folder: Path, scan: Callable[[Path], object] = os.scandir) -> object:
-        if Path(folder) == locked:
+        if not isinstance(folder, int) and Path(folder) == locked:  # pytest clears up by descriptors
             raise PermissionError(errno.EACCES, "Permission denied", str(folder))
         return scan(folder)
 
@@ -207,3 +247,86 @@ def test_what_is_no_set_is_refused(tmp_path: Path) -> None:
         _audit(tmp_path / "nowhere", tmp_path)
     with pytest.raises(TableError, match="holds neither"):
         _audit(tmp_path, tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:The value length")
+def test_names_of_any_kind_and_length_cost_themselves_alone(tmp_path: Path) -> None:
+    image = files.write_dicom(tmp_path / "1.dcm", phantoms.breast(64, 48)[0])
+    makers = ["乳腺" * 150, "乳腺" * 150 + "b", "../up", "a/b"]
+    with odd_names.open_folder() as root:
+        lost = odd_names.spoil(root, image)
+        (root / "locked").chmod(0o755)  # the workers are root's
+        for number, (maker, name) in enumerate(zip(makers * 3, odd_names.NAMES, strict=True)):
+            breast, _ = phantoms.breast(64, 48, seed=number)
+            files.write_dicom(root / name / f"{name[:200]}.dcm", breast, Manufacturer=maker,
+                              SpecificCharacterSet="ISO_IR 192")  # fmt: skip
+        report = _audit(root, tmp_path / "out", sheet_images=1)
+    assert len(report.readable) == len(odd_names.NAMES) + 1
+    assert len(_ids(report, "unreadable")) == len(lost) - 1
+    assert len({sheet.name for sheet in report.sheets}) == len(makers) + 1
+    assert all(sheet.parent == tmp_path / "out" and sheet.is_file() for sheet in report.sheets)
+    assert all(line.isprintable() for line in report.text().splitlines())
+    assert len(pd.read_csv(tmp_path / "out" / "images.csv")) == len(report.images)
+
+
+def test_breasts_without_a_label_are_no_negatives_and_the_table_is_read_as_every_other(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    labels = {"1": (1, 0), "2": (1, 0), "3": (0, None), "4": (None, None)}
+    rows = []
+    for patient, both in labels.items():
+        for side, label in zip("LR", both, strict=True):
+            breast, _ = phantoms.breast(64, 48, seed=len(rows))
+            files.write_dicom(root / "train_images" / patient / f"{patient}{side}.dcm", breast)
+            rows.append({**_row(patient, f"{patient}{side}", side, "CC"), "cancer": label})
+    table = pd.DataFrame(rows).convert_dtypes().to_csv(index=False)
+    (root / "train.csv").write_text(table.replace(",", ";"))
+    report = _audit(root, tmp_path / "out")
+    assert "8 breasts, 2 of 5 labelled breasts with cancer (40.0%; the others have no label)" in report.text()
+    assert f"note: {root}/train.csv: separated by semicolons\n" in report.text()
+
+
+def test_labels_that_are_hardly_of_breasts_or_of_a_screened_population_are_issues(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    (root / "train_images").mkdir(parents=True)
+    rows = [_row(str(p), f"{p}{s}", s, "CC", cancer=int(p < 12)) for p in range(40) for s in "LR"]
+    pd.DataFrame(rows).to_csv(root / "train.csv", index=False)
+    issues = _audit(root, tmp_path / "out").issues
+    odd = issues["detail"][issues["kind"].eq("odd labels")].tolist()
+    assert odd[0].startswith("24 breasts with cancer (30.0%), where screening finds 0.1% to 3.0%")
+    assert odd[1].startswith("12 of 12 patients with cancer are labelled so in both breasts")
+
+
+def test_a_breast_is_of_one_exam_and_ids_that_name_nobody_are_said(tmp_path: Path) -> None:
+    rows = []
+    for number, (patient, year) in enumerate([("7", 2018), ("7", 2022), ("ANONYMOUS", 2019), ("ANONYMOUS", 2020)]):
+        tags = {"PatientID": patient, "StudyInstanceUID": f"1.2.{year}", "ImageLaterality": "L", "ViewPosition": "CC"}
+        file = tmp_path / "train_images" / f"{year}" / f"{number}.dcm"
+        files.write_dicom(file, phantoms.breast(160, 128, seed=number)[0], **tags)
+        rows.append((patient, number, "L", int(number == 1), f"train_images/{year}/{number}.dcm"))
+    (tmp_path / "train_images" / "2018" / "again.dcm").hardlink_to(tmp_path / "train_images" / "2018" / "0.dcm")
+    report = _audit(tmp_path / "train_images", tmp_path / "out")
+    assert "4 images, 4 exams of 3 patients, 4 breasts" in report.text()
+    assert any("Patient ID ANONYMOUS of 2 images is a placeholder" in note for note in report.notes)
+    assert _ids(report, "another name of a file or folder") == ["2018/again.dcm"]
+    assert _ids(report, "patient without the four standard views") == [
+        "2019",
+        "2020",
+        "7, exam 1.2.2018",
+        "7, exam 1.2.2022",
+    ]
+
+    table = pd.DataFrame(rows, columns=["patient_id", "image_id", "laterality", "cancer", "path"])
+    table.to_csv(tmp_path / "train.csv", index=False)
+    report = _audit(tmp_path, tmp_path / "out2")
+    assert _ids(report, "breast of several studies (0020,000D)") == ["7_L", "ANONYMOUS_L"]
+    assert _ids(report, "breast with two cancer labels") == ["7_L"]
+    table.assign(exam_id=[1, 2, 1, 2]).to_csv(tmp_path / "train.csv", index=False)
+    report = _audit(tmp_path, tmp_path / "out3")
+    assert not _ids(report, "breast of several studies (0020,000D)")
+    assert not _ids(report, "breast with two cancer labels")
+
+
+def test_one_uid_in_several_files_is_an_issue(tmp_path: Path) -> None:
+    for number in range(2):
+        files.write_dicom(tmp_path / f"{number}.dcm", phantoms.breast(160, 128, seed=number)[0], SOPInstanceUID="1.2.3")
+    assert _ids(_audit(tmp_path, tmp_path / "out"), "SOP Instance UID (0008,0018) in several files") == ["0 = 1"]

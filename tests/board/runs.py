@@ -1,12 +1,12 @@
 """Run folders as training leaves them, written in a second: predictions are drawn, networks have random weights."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import save_file
 
 from rsna.config.schema import Config
 from rsna.config.settings import from_mapping
@@ -14,10 +14,13 @@ from rsna.dataset.folds import folds_hash
 from rsna.dataset.table import ImageTable
 from rsna.dataset.targets import get_targets
 from rsna.evaluation.evaluate import evaluate
+from rsna.files import sha256
 from rsna.model.network import build_model
-from rsna.prepare.image import preprocessing_hash
+from rsna.prepare.hashing import preprocessing_hash
+from rsna.runs.record_file import checksum
 from rsna.runs.run_directory import bind_run, fold_folder, write_results
-from rsna.runs.schema import CV, WEIGHTS, Commit, RunRecord
+from rsna.runs.schema import CV, METRICS, WEIGHTS, Commit, RunRecord
+from rsna.runs.weights import write_weights
 
 BACKBONE = "test_efficientnet"
 """timm's smallest."""
@@ -72,14 +75,16 @@ def write_run(
     return bind_and_write(folder, settings, folds, oof, trained, dataset, networks)
 
 
-def bind_and_write(folder, settings, folds, oof, trained, dataset="d" * 12, networks=True, network=None) -> Path:
+def bind_and_write(
+    folder, settings, folds, oof, trained, dataset="d" * 12, networks=True, network=None, inputs=()
+) -> Path:
     """Binds a run of these settings and writes the results of the trained folds, as the flow of training does."""
     n_folds = settings.folds.n_folds
     hashes = {
         "preprocessing": preprocessing_hash(settings.preprocess), "folds": folds_hash(folds), "dataset": dataset,
     }  # fmt: skip
     table = ImageTable(settings.data_name, Path("nowhere"), oof, settings.data.sampling)
-    record = RunRecord.of(settings, table, hashes, get_targets(settings.targets), n_folds)
+    record = RunRecord.of(settings, table, hashes, get_targets(settings.targets), inputs, n_folds)
     record = record.model_copy(update={"commit": Commit(hash="0123456789ab", dirty=True)})
     bind_run(folder, settings, folds, record)
     scored = "cancer" in settings.targets
@@ -93,18 +98,33 @@ def bind_and_write(folder, settings, folds, oof, trained, dataset="d" * 12, netw
             "seconds": 1800.0,
             "fold": fold,
         }
-        write_results(fold_folder(folder, fold), part, metrics)
         if networks:
-            save_file((network or random_network)(settings, fold).state_dict(), fold_folder(folder, fold) / WEIGHTS)
+            write_weights((network or random_network)(settings, fold).state_dict(), fold_folder(folder, fold) / WEIGHTS)
+        write_results(fold_folder(folder, fold), part, metrics)
     if len(trained) == n_folds:
         write_results(folder / CV, oof, {**(_metrics(oof) if scored else {}), **shared})
     return folder
 
 
+def put_weights(run: Path, fold: int, state: dict) -> None:
+    """Puts other weights into a fold, and records them as training would have."""
+    folder = fold_folder(run, fold)
+    write_weights(state, folder / WEIGHTS)
+    rewrite(folder / METRICS, weights=sha256(folder / WEIGHTS))
+
+
+def rewrite(file: Path, **values) -> None:
+    """Changes values of a record as the version that wrote it would have."""
+    known = json.loads(file.read_text(encoding="utf-8"))
+    known.pop("checksum")
+    known |= values
+    file.write_text(json.dumps(known | {"checksum": checksum(known)}), encoding="utf-8")
+
+
 def random_network(settings: Config, seed: int):
     """Untrained, with a classifier that is not zero, as it starts."""
     torch.manual_seed(seed)
-    network = build_model(replace(settings.model, pretrained=False), 1)
+    network = build_model(replace(settings.model, pretrained=False, weights=""), 1)
     torch.nn.init.normal_(network.classifier.weight)
     return network
 

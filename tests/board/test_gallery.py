@@ -34,6 +34,14 @@ def test_misses_and_false_alarms_are_the_most_confident_ones(found):
     assert all(case.probability >= case.threshold for case in shown.false_alarms)
 
 
+def test_breasts_without_a_nested_threshold_are_no_misses(one_sided):
+    run = open_run(one_sided)
+    shown = gallery(run, run.evaluate(), Pixels(run), 3)
+    assert shown.n_misses == 0
+    assert shown.n_false_alarms > 0
+    assert all(case.threshold == case.threshold for case in shown.cases)
+
+
 def test_every_view_of_the_breast_is_there_with_heat_of_the_same_shape(found):
     run, _, shown = found
     images = run.oof()
@@ -41,10 +49,11 @@ def test_every_view_of_the_breast_is_there_with_heat_of_the_same_shape(found):
     for case in (*shown.misses, *shown.false_alarms):
         ids = images.loc[images["prediction_id"] == case.prediction_id, "image_id"]
         assert sorted(view.image_id for view in case.views) == sorted(ids)
+        assert {view.name.partition(" ")[0] for view in case.views} == {case.prediction_id[-1]}
         for view in case.views:
             picture, heat = _decoded(view.picture), _decoded(view.heat)
             assert picture.shape == (view.height, view.width)
-            assert heat.shape == (view.height // 4, view.width // 4, 4)
+            assert heat.shape == (view.height // 2, view.width // 2, 4)
 
 
 def test_nothing_of_the_person_is_shown(found):
@@ -61,4 +70,6 @@ def test_without_networks_or_images_the_reason_is_shown(pictured, tmp_path):
     assert shown.misses[0].views[0].picture
     assert not shown.misses[0].views[0].heat
     gone = gallery(run, run.evaluate(), Pixels(run, data=str(tmp_path / "gone")), 1)
-    assert "neither in" in gone.misses[0].views[0].missing
+    assert "neither files nor prepared images" in gone.misses[0].views[0].missing
+    assert str(tmp_path) not in gone.missing
+    assert (gone.pictured, gone.heated, gone.unpictured) == (False, False, 2)

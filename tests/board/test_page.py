@@ -1,11 +1,12 @@
-"""The page in a real browser, as readers use it: pointer, keyboard, both themes, both widths."""
+"""The page in a real browser, as readers use it: pointer, keyboard, both themes, three widths."""
 
+import re
 import shutil
 
 import pytest
 
 from rsna.board.report import write_report
-from rsna.config.verbs import ReportOptions
+from rsna.config.board import ReportOptions
 from rsna.runs.run import find_runs, open_run
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
@@ -13,6 +14,8 @@ ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+WIDTHS = (390, 1280, 2560)
+"""A telephone, a laptop and a large screen, CSS pixels."""
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +34,14 @@ def report(pictured, ranked, tmp_path_factory):
     out = tmp_path_factory.mktemp("page") / "report.html"
     options = ReportOptions(out=str(out), images=2, resamples=50)
     write_report([*find_runs(ranked)[0], open_run(pictured)], options)
+    return out
+
+
+@pytest.fixture(scope="module")
+def paper(pictured, tmp_path_factory):
+    out = tmp_path_factory.mktemp("paper") / "paper.html"
+    options = ReportOptions(run=(str(pictured),), out=str(out), images=2, resamples=50)
+    write_report([open_run(pictured)], options)
     return out
 
 
@@ -57,26 +68,64 @@ def _column(page, number: int) -> list[float]:
 
 
 def test_columns_sort_both_ways_with_the_missing_last(page):
-    head = page.locator("table.sortable >> nth=0").locator("thead th").nth(5)
+    head = page.locator("table.sortable >> nth=0").locator("thead th").nth(0)  # a run that is not ranked has none
     head.locator("button").click()
     assert head.get_attribute("aria-sort") == "descending"
-    assert len(_column(page, 6)) == 3
-    assert _column(page, 6) == sorted(_column(page, 6), reverse=True)
+    assert _column(page, 1) == [3, 2, 1]
     head.locator("button").click()
     assert head.get_attribute("aria-sort") == "ascending"
-    assert _column(page, 6) == sorted(_column(page, 6))
+    assert _column(page, 1) == [1, 2, 3]
     last = page.locator("table.sortable >> nth=0").locator("tbody tr").last
     assert "begun" in last.inner_text()
 
 
-def test_a_link_opens_its_run_and_only_that(page):
-    page.get_by_role("link", name="poor").click()
-    shown = page.locator("article.run:visible")
-    assert shown.count() == 1
-    assert shown.locator("h2").inner_text() == "poor"
+def test_a_link_opens_its_run_in_place_of_the_ranking_and_there_is_a_way_back(page):
+    page.set_viewport_size({"width": 390, "height": 500})
+    link = page.get_by_role("link", name="poor")
+    link.scroll_into_view_if_needed()
+    before = page.evaluate("scrollY")
+    link.click()
     page.wait_for_function("document.activeElement.textContent === 'poor'")
+    assert page.locator("article.run").count() == 1
+    assert page.locator("#board").is_hidden()
+    page.evaluate("scrollTo(0, 3000)")
+    back = page.get_by_role("link", name="← Ranking")
+    assert 0 <= back.bounding_box()["y"] < 60  # sticks to the top
+    back.click()
+    page.wait_for_function("!document.querySelector('#board').hidden")
+    assert page.evaluate("scrollY") == pytest.approx(before, abs=2)
+    assert page.evaluate("document.activeElement.textContent") == "poor"
     page.go_back()
-    page.wait_for_function("document.querySelector('article.run:not([hidden]) h2').textContent !== 'poor'")
+    page.wait_for_function("document.querySelector('article.run h2')?.textContent === 'poor'")
+
+
+def test_neighbours_in_the_ranking_are_one_step_away(page):
+    page.evaluate("location.hash = '#run-1'")
+    page.get_by_role("link", name="Next run: ").click()
+    page.wait_for_function("document.querySelector('article.run')?.id === 'run-2'")
+    page.get_by_role("link", name="Run before: ").click()
+    page.wait_for_function("document.querySelector('article.run')?.id === 'run-1'")
+
+
+def test_words_filter_the_ranking(page):
+    page.evaluate("document.querySelector('.filter').hidden = false")
+    rows = page.locator("table.ranking tbody tr:visible")
+    assert rows.count() == 6
+    page.locator("#filter").fill("GOOD test_eff")
+    assert rows.count() == 1
+    assert page.locator(".filter output").inner_text() == "1 of 6 runs"
+    assert page.locator(".group:visible").count() == 1
+    page.locator("#filter").fill("")
+    assert rows.count() == 6
+
+
+def test_the_head_of_the_ranking_stays_in_sight(page):
+    page.set_viewport_size({"width": 1280, "height": 300})
+    page.locator("table.ranking tbody tr").nth(3).scroll_into_view_if_needed()
+    page.evaluate("document.querySelector('table.ranking tbody tr:nth-child(3)').scrollIntoView({block: 'end'})")
+    head = page.locator("table.ranking thead th").first.bounding_box()
+    assert page.evaluate("scrollY") > 0
+    assert head["y"] >= 0
 
 
 def test_the_keyboard_reaches_everything(page):
@@ -87,6 +136,7 @@ def test_the_keyboard_reaches_everything(page):
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
     page.get_by_role("link", name="pictured").focus()
     page.keyboard.press("Enter")
+    page.wait_for_selector("article.run button.view")
     view = page.locator("article.run:visible button.view").first
     view.focus()
     page.keyboard.press("Enter")
@@ -120,12 +170,87 @@ def test_heat_can_be_taken_away(page):
     assert heat.is_hidden()
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_nothing_sticks_out_at_either_width(page, width):
+def test_an_enlarged_picture_says_which_it_is_and_has_the_scale_of_its_heat(page):
+    pytest.importorskip("captum", reason="heat maps need captum")
+    page.get_by_role("link", name="pictured").click()
+    view, large = page.locator("article.run:visible button.view").first, page.locator("#large")
+    for heated in (True, False):
+        page.locator("article.run:visible .heat-switch").set_checked(heated)
+        view.click()
+        assert re.fullmatch(r"[LR] (CC|MLO) [01]\.\d{4}", large.locator(".name").inner_text())
+        assert large.locator(".scale").count() == large.locator(".heat").count() == int(heated)
+        large.get_by_role("button", name="Close").click()
+
+
+HIDDEN = """() => {
+  const said = [];
+  const words = ["td", "th", "dd", "p", "figcaption", "li", "h2", ".tick"].map((name) => `main ${name}`).join();
+  for (const cell of document.querySelectorAll(words)) {
+    const box = cell.getBoundingClientRect();
+    if (!box.width) continue;
+    const inside = box.left >= -1 && box.right <= innerWidth + 1;
+    const cut = cell.scrollWidth > cell.clientWidth + 1 && getComputedStyle(cell).overflowX !== "visible";
+    if (!inside || (cut && cell.clientWidth)) said.push(`${cell.tagName} ${cell.textContent.trim()} to ${box.right}`);
+  }
+  return said;
+}"""
+"""What stands outside of the window, or is cut off by its own frame."""
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_sticks_out_or_is_cut_off_at_any_width(page, paper, width):
     page.set_viewport_size({"width": width, "height": 800})
-    for number in range(1, 7):
-        page.evaluate(f"location.hash = '#run-{number}'")
+    for place in ("", *(f"#run-{number}" for number in range(1, 7)), paper.as_uri()):
+        page.evaluate("place => { location.hash = place }", place) if place != paper.as_uri() else page.goto(place)
+        page.wait_for_function("place => !place.startsWith('#') || document.querySelector(place)", arg=place)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.evaluate(HIDDEN) == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_figure_of_the_ranking_is_in_sight(page, width):
+    """On a telephone rows are cards; on a wide screen every column is one."""
+    page.set_viewport_size({"width": width, "height": 800})
+    row = page.locator("table.ranking tbody tr.leader").first
+    said = row.inner_text()
+    for name in ("nested pF1", "raw pF1", "AUROC", "AUPRC"):
+        cell = row.locator(f'td[data-label="{name}"]')
+        assert cell.is_visible()
+        assert re.search(r"\d\.\d{4}", cell.inner_text())
+    assert " to " in row.locator('td[data-label="nested pF1"]').inner_text()
+    assert all(words in said for words in ("test_efficientnet", "64×32", "2/2", "0123456+", "2 × T4"))
+    behind = page.locator('table.ranking td[data-label="from leader"]').filter(has_text="p ").first
+    assert behind.is_visible()
+
+
+@pytest.mark.parametrize(("width", "theme"), [(390, "light"), (1280, "dark")])
+def test_axe_has_nothing_serious_to_say(browser, report, paper, width, theme):
+    """axe-core, by Deque (MPL-2.0): WCAG 2 A and AA."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core needs axe-playwright-python")
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme, reduced_motion="reduce")
+    tab = context.new_page()
+    options = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"], "resultTypes": ["violations"]}
+    for url in (report.as_uri(), f"{report.as_uri()}#run-1", f"{report.as_uri()}#run-6", paper.as_uri()):
+        tab.goto("about:blank")
+        tab.goto(url)
+        found = axe.Axe().run(tab, options=options).response["violations"]
+        serious = [
+            (rule["id"], node["html"], node.get("failureSummary"))
+            for rule in found
+            if rule["impact"] in ("serious", "critical")
+            for node in rule["nodes"]
+        ]
+        assert serious == []
+    context.close()
+
+
+def test_the_paper_prints_on_few_pages(browser, paper, tmp_path):
+    tab = browser.new_page()
+    tab.goto(paper.as_uri())
+    tab.pdf(path=tmp_path / "paper.pdf", prefer_css_page_size=True)
+    pages = re.findall(rb"/Type\s*/Page\b", (tmp_path / "paper.pdf").read_bytes())
+    assert 2 <= len(pages) <= 7
+    tab.close()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -29,11 +30,27 @@ def test_heat_lands_where_the_same_pixels_are(pictured):
     """The prepared image itself, laid over the original as if it were heat, is the original."""
     for image_id in load_table(pictured.parents[1] / "set").frame["image_id"][:6]:
         shown = Pixels(open_run(pictured)).show(image_id, 200)
-        again = shown.heat(shown.prepared.astype(np.float32))
+        again = shown.heat(shown.prepared.astype(np.float32))  # of which air is black
         assert again.shape == shown.pixels.shape
         assert np.corrcoef(again.ravel(), shown.pixels.ravel())[0, 1] > 0.9
         mirrored = np.corrcoef(again[:, ::-1].ravel(), shown.pixels.ravel())[0, 1]
         assert mirrored < 0.7
+
+
+def test_heat_outside_of_the_breast_is_none(pictured, tmp_path):
+    run, table = open_run(pictured), load_table(pictured.parents[1] / "set").frame.head(4)
+    run = replace(run, config=replace(run.config, cache_dir=str(tmp_path)))
+    cache = Cache.create(tmp_path, "demo", run.config.preprocess)
+    prepare_table(table, run.config.preprocess, cache, workers=1)
+    for pixels in (Pixels(run), Pixels(run, data=str(tmp_path / "gone"))):
+        for image_id in table["image_id"]:
+            shown = pixels.show(image_id, 200)
+            hot = shown.heat(np.ones(shown.prepared.shape, np.float32)) > 0
+            tissue = shown.pixels > 12
+            assert 0.2 < hot.mean() < 0.95
+            assert (hot & tissue).sum() > 0.9 * tissue.sum()
+            near = cv2.dilate(tissue.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+            assert not (hot & ~near).any()
 
 
 def test_without_originals_the_cache_is_shown(pictured, tmp_path):
@@ -59,3 +76,25 @@ def test_an_image_is_found_by_id_and_by_path_with_the_fold_that_has_not_seen_it(
     assert len(by_id[1]) == 1
     with pytest.raises(RunError, match="neither a file nor an id"):
         find_image(run, "nobody")
+
+
+def test_a_set_in_which_the_ids_are_other_womens_is_not_shown(pictured):
+    run = open_run(pictured)
+    pixels, image = Pixels(run), _first(pictured)
+    assert pixels.stranger == ""
+    pixels = Pixels(run)
+    pixels.table = pixels.table.assign(age=pixels.table["age"] + 1)
+    assert "another one: age of image" in pixels.stranger
+    with pytest.raises(ValueError, match="the set at hand is another one"):
+        pixels.show(image["image_id"], 200)
+
+
+def test_no_reason_names_a_folder(pictured):
+    pixels, image = Pixels(open_run(pictured)), _first(pictured)
+    file = pixels.originals[image["image_id"]]
+    said = {
+        f"{file}: is torn.": f"{file.name}: is torn", "/home/eve/a set/1.tif: is torn": "1.tif: is torn",
+        "cache/demo/1.tif: read/write": "1.tif: read/write", "s3://eve/set/1.tif: is torn": "1.tif: is torn",
+    }  # fmt: skip
+    assert {error: pixels.reason(image["image_id"], ValueError(error)) for error in said} == said
+    assert "data=FOLDER" in pixels.reason(image["image_id"], FileNotFoundError(str(file)))

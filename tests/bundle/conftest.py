@@ -1,3 +1,3 @@
 """Runs and bundles of this room are those of the inference tests."""
 
-from tests.inference.conftest import run  # noqa: F401
+from tests.inference.conftest import breast_run, run  # noqa: F401

@@ -2,6 +2,8 @@
 
 import importlib.metadata
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,14 +13,17 @@ import pandas as pd
 import pytest
 
 from rsna.bundle.make import make_bundle
-from rsna.bundle.verify import clean_variables, closure, make_environment, no_network, verify_bundle
+from rsna.bundle.verify import clean_variables, closure, make_environment, no_network
 from rsna.config.data import PreprocessSettings
 from rsna.config.settings import ConfigError
-from rsna.config.verbs import BundleMakeOptions, BundleVerifyOptions
+from rsna.config.verbs import BundleMakeOptions
 from rsna.prepare.cache import Cache
 from rsna.prepare.table import prepare_table
+from rsna.runs.bundle import open_bundle
 from tests.inference.runs import SIZE, write_exams, write_run
 from tests.prepare.files import write_set
+
+HELD = ["torch", "timm", "ipykernel", "opencv-python-headless"]
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
@@ -55,14 +60,15 @@ def variables(bundle, exams, out):
     }
 
 
-def test_the_notebook_predicts_with_a_run(run, tmp_path):
+@pytest.mark.parametrize("unit", ["image", "breast"])
+def test_the_notebook_predicts_with_a_run(run, breast_run, tmp_path, unit):
     """Where nothing is to be installed: the same code as infer.py."""
     write_exams(tmp_path / "exams", 1)
     said = execute(
         NOTEBOOKS / "kaggle_submission.ipynb",
         sys.executable,
         tmp_path,
-        variables(run, tmp_path / "exams", tmp_path / "submission.csv"),
+        variables(run if unit == "image" else breast_run, tmp_path / "exams", tmp_path / "submission.csv"),
     )
     assert pd.read_csv(tmp_path / "submission.csv")["prediction_id"].tolist() == ["p0_L", "p0_R"]
     assert "2 breasts" in said
@@ -73,9 +79,9 @@ def test_the_notebook_predicts_with_a_run(run, tmp_path):
 
 @pytest.fixture(scope="module")
 def bundle(run, tmp_path_factory):
-    """A bundle for a machine that holds torch, timm and a notebook server, and what these need."""
+    """A bundle for a machine that holds torch, timm, OpenCV and a notebook server, as Kaggle's, and what they need."""
     folder = tmp_path_factory.mktemp("offline")
-    held = sorted(closure(["torch", "timm", "ipykernel"]))
+    held = sorted(closure(HELD))
     (folder / "held.txt").write_text("\n".join(f"{name}=={importlib.metadata.version(name)}" for name in held))
     try:
         return make_bundle(
@@ -96,7 +102,7 @@ def test_the_notebook_runs_without_a_network(bundle, tmp_path):
     front = no_network()
     if not front:
         pytest.skip("this machine does not allow a network namespace (unshare --map-root-user --net)")
-    python = make_environment(tmp_path / "environment", sorted(closure(["torch", "timm", "ipykernel"])))
+    python = make_environment(tmp_path / "environment", sorted(closure(HELD)))
     absent = subprocess.run([python, "-c", "import pydicom"], capture_output=True)
     assert absent.returncode != 0
     exams = tmp_path / "exams"
@@ -122,12 +128,22 @@ def test_the_notebook_runs_without_a_network(bundle, tmp_path):
 
 
 @pytest.mark.slow
-def test_verify_installs_and_predicts_elsewhere(bundle):
-    found = verify_bundle(BundleVerifyOptions(run=str(bundle)))
-    assert {"rsna-mammography", "pydicom", "imagecodecs"} <= set(found.brought)
-    assert found.predicted == 4
-    assert found.difference < 1e-3
-    assert found.cut == bool(no_network())
+def test_verify_installs_and_predicts_elsewhere(bundle, tmp_path):
+    """As documented, from the folder that the bundle lies in; OpenCV is the host's, and there a link."""
+    (folder := tmp_path / "it's [mine], é").mkdir()
+    shutil.copytree(bundle, folder / "a bundle")
+    command = [sys.executable, "-m", "rsna.cli", "bundle", "verify", "run=a bundle"]
+    variables = {**os.environ, "PYTHONPATH": str(NOTEBOOKS.parent)}
+    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    cut = "with the network cut" if no_network() else "the network could not be cut here"
+    assert (
+        f"a bundle: {len(open_bundle(bundle).record.files)} files are whole, 4 simulated images predicted"
+        in done.stdout
+    )
+    assert f"{cut}: annotated-types, " in done.stdout
+    assert "opencv" not in done.stdout
+    assert {"imagecodecs", "pydicom", "rsna-mammography"} <= set(done.stdout.replace(",", "").replace(";", "").split())
 
 
 def test_the_exploring_notebook_shows_a_run(tmp_path):

@@ -3,9 +3,11 @@
 import json
 import shutil
 
+import pandas as pd
 import pytest
 
 from rsna.cli.main import main
+from rsna.runs.run import open_run
 from tests.board.runs import drawn, write_run
 from tests.evaluation.simulate import simulate_images
 
@@ -64,6 +66,31 @@ def test_a_missing_fold_is_noted_under_the_figures(run, capsys):
     assert f"note: {other} has 1 of 2 folds" in said
 
 
+def test_edited_metrics_are_noted_and_the_predictions_scored(run, tmp_path, capsys):
+    honest = open_run(run).metric("auroc")
+    text = (run / "cv" / "metrics.json").read_text()
+    (run / "cv" / "metrics.json").write_text(text.replace(str(honest), "0.99"))
+    assert main(["evaluate", f"run={run}", "resamples=0", f"out={tmp_path / 'o.json'}"]) == 0
+    assert f"note: {run / 'cv' / 'metrics.json'}: was changed after it was written" in capsys.readouterr().out
+    assert json.loads((tmp_path / "o.json").read_text())["pooled"]["auroc"] == honest
+
+
+def test_edited_predictions_are_refused_by_every_verb_that_reads_them(run, tmp_path, capsys):
+    oof = pd.read_parquet(run / "cv" / "oof.parquet")
+    oof.assign(probability=0.5).to_parquet(run / "cv" / "oof.parquet", index=False)
+    other = write_run(tmp_path / "other", drawn(60, seed=1))
+    for verb in (["evaluate", f"run={run}"], ["ensemble", f"run=[{run},{other}]"]):
+        assert main([*verb, "resamples=0"]) == 1
+        assert f"{run / 'cv' / 'oof.parquet'}: is not the file that metrics.json was made of" in capsys.readouterr().err
+
+
+def test_runs_of_other_folds_are_not_joined(run, tmp_path, capsys):
+    oof = drawn(60, seed=1)
+    other = write_run(tmp_path / "other", oof.assign(fold=(oof["patient_id"] < "p3").astype(int)))
+    assert main(["ensemble", f"run=[{run},{other}]", "resamples=0"]) == 1
+    assert "patients are in other folds in" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("record", "message"),
     [("{", "run.json: is not JSON"), ("{}", "run.json: says no format"), ("[]", "run.json: says no format")],
@@ -116,6 +143,51 @@ def test_a_file_of_ranks_has_no_metric_that_needs_probabilities(csv, tmp_path, c
     assert "ranks: third.csv is none of run=" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["oof.txt", "oof"])
+def test_a_table_is_joined_under_any_name(csv, name, capsys):
+    assert main(["ensemble", f"run=[{csv},{shutil.copy(csv, csv.with_name(name))}]", "resamples=0"]) == 0
+    assert name in capsys.readouterr().out
+
+
+def test_any_threshold_can_be_looked_at(run, csv, tmp_path, capsys):
+    out = tmp_path / "o.json"
+    for source in (f"run={run}", f"predictions={csv}"):
+        assert main(["evaluate", source, "resamples=50", "threshold=0.6353", "slices=false", f"out={out}"]) == 0
+        at = json.loads(out.read_text())["at_threshold"]
+        assert at["threshold"] == 0.6353
+        line = f"pF1 at the given threshold 0.6353: {at['pf1']:.4f} (95% interval {at['interval']['low']:.4f} to "
+        assert line in capsys.readouterr().out
+    for threshold in ("63.53", "-0.1", "nan", "high"):
+        assert main(["evaluate", f"predictions={csv}", f"threshold={threshold}"]) == 2
+        assert "threshold" in capsys.readouterr().err
+
+
+def test_the_scored_column_is_said_and_can_be_named(csv, run, tmp_path, capsys):
+    frame = pd.read_csv(csv).rename(columns={"probability": "prob"}).assign(other=0.5)
+    labelled, both = tmp_path / "labelled.csv", tmp_path / "both.csv"
+    frame.to_csv(labelled, index=False)
+    frame.drop(columns="cancer").to_csv(both, index=False)
+    assert main(["evaluate", f"predictions={labelled}", "resamples=0"]) == 0
+    assert f"scored: column prob of {labelled};" in capsys.readouterr().out
+    assert main(["evaluate", f"predictions={both}", f"labels={csv}", "column=other", "resamples=0"]) == 0
+    assert f"scored: column other of {both};" in capsys.readouterr().out
+    assert main(["ensemble", f"run=[{labelled},{both}]", f"labels={csv}", "column=prob", "resamples=0"]) == 0
+    assert f"{both}: scored column prob of {both}" in capsys.readouterr().out
+    assert main(["evaluate", f"run={run}", "resamples=0"]) == 0
+    assert f"scored: column probability of {run / 'cv' / 'oof.parquet'};" in capsys.readouterr().out
+    assert main(["evaluate", f"run={run}", "column=prob"]) == 2
+    assert "column: a run has one" in capsys.readouterr().err
+
+
+def test_labels_are_scored_by_no_verb(csv, tmp_path, capsys):
+    copied = tmp_path / "copied.csv"
+    pd.read_csv(csv)[["image_id", "cancer"]].to_csv(copied, index=False)
+    assert main(["evaluate", f"predictions={copied}", f"labels={csv}"]) == 1
+    assert "column cancer is a copy of the labels" in capsys.readouterr().err
+    assert main(["ensemble", f"run=[{csv},{copied}]", f"labels={csv}"]) == 1
+    assert "column cancer is a copy of the labels" in capsys.readouterr().err
+
+
 def test_members_are_joined_by_the_aggregate_that_their_runs_share(run, run_of_max, tmp_path, capsys):
     def aggregates(*members, more=()):
         named = ",".join(str(member) for member in members)
@@ -137,7 +209,7 @@ def test_members_are_joined_by_the_aggregate_that_their_runs_share(run, run_of_m
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ("evaluation: {}", "config.yaml: is not the file that run.json records"),
+        ("evaluation: {}", "config.yaml: is not the file that was recorded"),
         ("evaluation: {aggregate: [max]}", "config.yaml: evaluation.aggregate: ['max'] is not one of"),
     ],
 )
@@ -158,3 +230,19 @@ def test_a_damaged_configuration_is_named(run, config, message, capsys):
 def test_members_are_two_different_ones_at_least(members, message, capsys):
     assert main(["ensemble", f"run={members}"]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_chosen_epoch_is_said_under_every_table(tmp_path, capsys):
+    best = write_run(tmp_path / "best", drawn(60), checkpoint="best")
+    last = write_run(tmp_path / "last", drawn(60, seed=1))
+    for verb, runs in (("evaluate", f"run={best}"), ("ensemble", f"run=[{last},{best}]")):
+        assert main([verb, runs, "resamples=0"]) == 0
+        assert capsys.readouterr().out.count(f"note: {best}: checkpoint=best chose the epoch") == 1
+
+
+def test_slices_have_no_more_resamples_than_are_asked_for(tmp_path, capsys):
+    run = write_run(tmp_path / "run", drawn(120))
+    for resamples, ends in (("resamples=0", False), ("resamples=100", True)):
+        assert main(["evaluate", f"run={run}", "slices=true", resamples]) == 0
+        line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("site 1"))
+        assert (" to " in line) is ends

@@ -76,7 +76,7 @@ def test_the_list_of_verbs_and_a_verbs_help_import_nothing_heavy():
     [
         (["trian"], 2, "there is no verb 'trian'; did you mean"),
         (["xyz"], 2, "there is no verb 'xyz'; verbs: "),
-        (["folds", "mkae"], 2, "there is no verb 'folds'; did you mean folds make or folds check"),
+        (["folds", "mkae"], 2, "there is no verb 'folds'; did you mean folds make or folds check?"),
         (["infer", "run=a"], 2, "input: is required"),
         (["infer", "run=a", "input=b", "bach_size=3"], 2, "bach_size: there is no such key; did you mean batch_size"),
         (["infer", "run", "a"], 2, "write options as key=value"),
@@ -91,7 +91,7 @@ def test_the_list_of_verbs_and_a_verbs_help_import_nothing_heavy():
         (["prepare", "-m", "fold=0,1"], 2, "-m: train.py alone sweeps"),
         (["prepare", "experiment=strong_b3"], 2, "data.root=FOLDER"),
         (["train", "experiment=strong_b3"], 2, "take the embedded sample with experiment=demo"),
-        (["train", "experiment=null"], 2, "experiment=null: choose one of demo, reference_b3, strong_b3"),
+        (["train", "experiment=null"], 2, "experiment=null: choose one of breast_b3, demo, reference_b3, small"),
         (["train", "-m", "model=b3,b33"], 2, "model: there is no 'b33'; options: b0, b1"),
         (["train", "-m", "trianer.epochs=1,2"], 2, "trianer.epochs: there is no such key; did you mean trainer"),
         (["train", "trainer.epochs=0"], 2, "rsna train: trainer.epochs: 0 is below 1"),
@@ -144,3 +144,54 @@ def test_training_leaves_the_process_as_it_was(tmp_path, monkeypatch, capsys):
     assert main(["train", "data.root=nowhere", "model.pretrained=false"]) == 1
     assert (sys.argv, "HYDRA_FULL_ERROR" in os.environ) == (before, False)
     assert capsys.readouterr().err.count("nowhere: there is no such folder") == 2
+
+
+@pytest.mark.parametrize("arguments", ["models", "--help", "train --help", "folds check splits=folds.csv"])
+def test_a_reader_that_has_seen_enough_ends_a_verb_quietly(arguments, tmp_path):
+    """As `| head` does: the shell's code for it, and not a word."""
+    pd.DataFrame({"patient_id": ["1", "2"], "fold": [0, 1]}).to_csv(tmp_path / "folds.csv", index=False)
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "rsna.cli", *arguments.split()]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    os.close(write)
+    verb = arguments.removesuffix(" splits=folds.csv")
+    assert done.returncode == 141
+    # Its first line, and how far it was, stand on standard error.
+    assert all(line.startswith((f"rsna {verb}", "count")) for line in done.stderr.splitlines()), done.stderr
+
+
+def test_an_output_that_cannot_be_written_is_said_once():
+    command = [sys.executable, "-m", "rsna.cli", "models"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr.count("No space left on device") == 1
+    assert "No space left on device" in done.stderr.splitlines()[-1]
+    closed = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *command], capture_output=True, text=True)
+    assert closed.returncode == 0
+    assert all(line.startswith(("rsna models", "count")) for line in closed.stderr.splitlines()), closed.stderr
+
+
+@pytest.mark.parametrize(
+    "odd", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}]
+)
+def test_a_terminal_without_the_characters_ends_nothing(odd, tmp_path):
+    """Texts are UTF-8 whatever the locale; what it cannot show is shown by its number."""
+    # main() sets it for processes of its own, and other tests have called it in this one.
+    plain = {key: value for key, value in os.environ.items() if key != "PYTHONIOENCODING"}
+    name = tmp_path / "×é日本"
+    name.mkdir()
+    pd.DataFrame({"patient_id": ["é", "é"], "fold": [0, 1]}).to_csv(name / "splits.csv", index=False)
+    for verb in (f"folds check splits={name / 'splits.csv'}", f"leaderboard runs={name}", f"evaluate run={name}"):
+        command = [sys.executable, "-m", "rsna.cli", *verb.split()]
+        done = subprocess.run(command, env=plain | odd, capture_output=True)
+        assert b"Traceback" not in done.stderr
+        assert done.returncode in (0, 1)
+        assert (done.stdout + done.stderr).isascii()
+
+
+@pytest.mark.parametrize("verb", [["prepare"], ["prepare", "merge"]])
+def test_what_fills_a_cache_takes_no_pack(verb, capsys):
+    assert main([*verb, "experiment=demo", "pack=packs/demo"]) == 2
+    assert f"pack: rsna {' '.join(verb)} fills the cache" in capsys.readouterr().err

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from rsna.cli.training import with_own_run
+from rsna.board.leaderboard import leaderboard
+from rsna.cli.training import with_own_run, with_seeds
 from rsna.config.compose import freeze, read_arguments, run_hydra
+from rsna.config.settings import ConfigError
+from rsna.runs.run import open_run
 from tests.training.tiny import write_set
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +28,7 @@ def folders(*arguments: str) -> list[str]:
         config = with_own_run(freeze(composed), composed, overrides, HydraConfig.get().overrides.task)
         found.append(str(config.run_dir))
 
-    flags, overrides, _ = read_arguments(["-m", *arguments])
+    flags, overrides, _ = read_arguments(with_seeds(["-m", *arguments]))
     run_hydra(flags, overrides, job)
     return found
 
@@ -54,6 +57,9 @@ def own_data(tmp_path, monkeypatch):
         (["data=demo,rsna"], ["runs/b3-demo", "runs/b3-set"]),
         (["data.root=set,other"], ["runs/b3-set", "runs/b3-other"]),
         (["name=a,b"], ["runs/a-set", "runs/b-set"]),
+        (["seeds=[3]"], ["runs/b3-set-seed_3"]),
+        (["run=out/x", "seeds=[0, 2]", "fold=all"], ["out/x-seed_0", "out/x-seed_2"]),
+        (["seeds=0,1", "model=b0,b3"], [f"runs/b3-set-model_{b}-seed_{k}" for b in ("b0", "b3") for k in (0, 1)]),
         (["name=a", "seed=0,1"], ["runs/a-set-seed_0", "runs/a-set-seed_1"]),
         (["run=x,y"], ["x", "y"]),
         (["run=x", "fold=0,1"], ["x", "x"]),
@@ -90,6 +96,23 @@ def test_values_that_are_no_names_of_folders_are_kept_apart_and_short(own_data):
     assert all(len(Path(path).name) < 120 for path in paths)
 
 
+@pytest.mark.parametrize("wrong", ["seeds=[]", "seeds=[0,0]", "seeds=[a]", "seeds=[-1]", "seeds=[0.5]", "seeds=3:5"])
+def test_seeds_that_are_none_are_refused(wrong):
+    with pytest.raises(ConfigError, match=r"name different whole numbers from 0 on, as seeds=\[0,1,2\]"):
+        with_seeds([wrong])
+
+
+def test_a_seed_beside_seeds_is_refused():
+    with pytest.raises(ConfigError, match="seed=1 and seeds=.*: give one of them"):
+        with_seeds(["seed=1", "seeds=[0,1]"])
+
+
+def test_one_configuration_is_printed_not_one_a_seed():
+    with pytest.raises(ConfigError, match="what is printed is one configuration; give seed=3"):
+        with_seeds(["seeds=[3,4]", "--cfg", "job"])
+    assert with_seeds(["seeds=[3,4]", "--config-dir=conf"]) == ["--config-dir=conf", "-m", "seed=choice(3,4)"]
+
+
 SETTINGS = [
     "tracking=none", "data.root=set", "data.name=tiny", "preprocess.size=[48,32]", "preprocess.crop=none",
     "folds.n_folds=2", "model.backbone=test_efficientnet", "model.pretrained=false", "trainer=debug",
@@ -120,11 +143,33 @@ def test_a_sweep_trains_a_run_a_job_and_goes_on_after_one_that_fails(tiny):
     for run in ("b3-tiny-lr_0.001", "b3-tiny-lr_0.0001"):
         assert metrics(tiny, run)["fold"] == 0
         assert (tiny / "runs" / run / "cv" / "metrics.json").exists()
-    failures = [line for line in done.stderr.splitlines() if line.startswith("rsna train: job")]
+    failures = [line for line in done.stderr.splitlines() if line.startswith("rsna train: job") and " failed: " in line]
     assert len(failures) == 2
     assert failures[0].startswith("rsna train: job 2 (optim.lr=0 fold=0 ")
     assert failures[0].endswith("failed: optim.lr: 0 is not above 0")
     assert "Traceback" not in done.stderr
+
+
+def test_seeds_are_runs_of_their_own_that_go_on_where_they_stopped(tiny):
+    command = [sys.executable, str(ROOT / "train.py"), "seeds=[0,1]", "fold=all", *SETTINGS]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+
+    def train() -> str:
+        done = subprocess.run(command, cwd=tiny, capture_output=True, text=True, timeout=500, env=environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    lines = [line for line in train().splitlines() if "seeds 0, 1: mean" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("auroc of runs/b3-tiny-seed_*, every fold: seeds 0, 1: mean 0.")
+    runs = [tiny / "runs" / f"b3-tiny-seed_{seed}" for seed in (0, 1)]
+    written = [(run / "fold1" / "model.safetensors").stat().st_mtime_ns for run in runs]
+    (runs[1] / "cv" / "metrics.json").unlink()
+    train()
+    assert [(run / "fold1" / "model.safetensors").stat().st_mtime_ns for run in runs] == written
+    assert (runs[1] / "cv" / "metrics.json").exists()
+    (group,) = leaderboard([open_run(run) for run in runs], resamples=50)
+    assert [place.seeds for place in group.places] == [(0, 1)]
 
 
 def test_the_joblib_launcher_trains_jobs_side_by_side(tiny):

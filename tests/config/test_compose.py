@@ -10,7 +10,7 @@ from rsna.config.compose import compose, conf_dir, groups, read_arguments
 from rsna.config.reference import TRAIN_EXAMPLES
 from rsna.config.schema import Config
 from rsna.config.settings import ConfigError, fields_of, from_mapping, to_mapping
-from rsna.config.verbs import BrowseOptions
+from rsna.config.verbs import BrowseOptions, PrepareOptions
 from rsna.dataset.source import load_data
 
 GROUPS = sorted(folder.name for folder in conf_dir().iterdir() if folder.is_dir())
@@ -26,8 +26,25 @@ def _nowhere(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=["=".join(option) for option in OPTIONS])
 def test_every_shipped_option_composes(group, option):
-    config = compose([f"{group}={option}"])
+    config = compose([f"{group}={option}", *["unit=breast"] * (group == "fusion")])
     assert from_mapping(Config, to_mapping(config)) == config
+
+
+def test_a_plain_command_line_is_composed_once_and_as_hydra_itself_does(monkeypatch):
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+    composed, load = [], ConfigLoaderImpl.load_configuration
+
+    def counted(self, *given, **named):
+        composed.append(named.get("overrides"))
+        return load(self, *given, **named)
+
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", counted)
+    for overrides in (["experiment=demo", "fold=1"], ["data.root='a b'", "name=1.50", "model=b0", "targets=[view]"]):
+        composed.clear()
+        plain = compose(overrides)
+        assert len(composed) == 1
+        assert plain == compose([*overrides, "hydra.job.name=other"])
 
 
 def documented_overrides() -> list[list[str]]:
@@ -40,7 +57,8 @@ def documented_overrides() -> list[list[str]]:
         for text in texts
         for m in re.finditer(r"(?:train\.py|rsna train|rsna prepare|rsna browse)((?: +[^-\s]\S*=[^\s`]+)+)", text)
     ]
-    own = fields_of(BrowseOptions)
+    # What the verbs take beside the configuration.
+    own = {*fields_of(BrowseOptions), *fields_of(PrepareOptions), "seeds"}
     return [[word for word in line.split() if word.partition("=")[0] not in own] for line in lines]
 
 
@@ -59,7 +77,7 @@ def test_the_documents_hold_overrides():
     [
         ("traner.epochs=1", "traner.epochs: there is no such key; did you mean trainer"),
         ("trainer.epoch=1", "trainer.epoch: there is no such key; did you mean epochs"),
-        ("data=rnsa", "^data: there is no 'rnsa'; options: demo, rsna$"),
+        ("data=rnsa", "^data: there is no 'rnsa'; options: demo, films, rsna$"),
         ("modle=b3", "^modle: there is no such key; did you mean model"),
         ("trainer.epochs=0", "trainer.epochs: 0 is below 1"),
         ("trainer.precision=64", "trainer.precision: .* is not one of auto, 32, bf16, fp16"),
@@ -71,6 +89,8 @@ def test_the_documents_hold_overrides():
         ("model.drop_rate=1", r"model.drop_rate: 1 is not in \[0, 1\)"),
         ("optim.lr=fast", "optim.lr: expected a finite number > 0, got 'fast'"),
         ("name=a/b", "name: 'a/b' becomes a folder's name"),
+        ("data.name=..", "data.name: '..' is a folder that is there already"),
+        ("cache_dir=", "cache_dir: expected text, got ''"),
     ],
 )
 def test_wrong_overrides_are_refused_by_key_value_and_what_is_allowed(override, message):
@@ -210,7 +230,9 @@ def test_groups_of_ones_own_without_a_choice_and_folders_that_are_not_there_are_
 
 
 def test_what_is_wrong_in_files_of_ones_own_is_said_with_the_file(own):
-    with pytest.raises(ConfigError, match="^experiment: there is no 'mein'; options: demo, mine, reference_b3, strong"):
+    with pytest.raises(
+        ConfigError, match="^experiment: there is no 'mein'; options: breast_b3, demo, mine, reference_b3, small"
+    ):
         compose([f"--config-dir={own}", "experiment=mein"])
     write(own / "experiment" / "mine.yaml", EXPERIMENT.replace("epochs", "epoch"))
     with pytest.raises(ConfigError, match="experiment/mine.*trainer.epoch: there is no such key; did you mean epochs"):

@@ -1,5 +1,7 @@
 """What stands on the command line reaches the configuration as it was meant, or the message says how to write it."""
 
+import shlex
+
 import pytest
 
 from rsna.config.compose import compose, read_arguments
@@ -64,3 +66,26 @@ def test_what_hydra_cannot_read_is_shown_with_its_quotes(override, advice):
 def test_a_number_or_list_that_hydra_cannot_read_is_shown():
     with pytest.raises(ConfigError, match=r"^preprocess.size=\[1,2: Hydra cannot read this value: "):
         read("preprocess.size=[1,2")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["/data/it's", '/a"b', "/a'b\"c", "/a 'b'", "/a,b", "/a=b", "[x]", "/{x}", "/a(b)", "/é 日本", "~", "a;b", "`x`",
+     "null", "choice(a)", "range(1,3)", "/a,b\\", "/$x,${y}", "\\\"'"],
+)  # fmt: skip
+def test_what_is_not_taken_as_it_stands_is_refused_with_what_to_type(text):
+    """The shell makes one word of the advice, and that word is taken as it is."""
+    for key, given in (("data.root", text), ("data.extra", f"[{text}]")):
+        if key == "data.extra" and (
+            "," in text or text in ("null", "[x]", "choice(a)")
+        ):  # these are items, a null, a list
+            continue
+        with pytest.raises(ConfigError) as error:
+            compose([f"{key}={given}"])
+        advice = shlex.split(str(error.value).split("for the shell: ")[1])
+        config = compose(advice).data
+        assert (config.root if key == "data.root" else config.extra[0]) == text
+
+
+def test_commas_are_a_sweep_where_one_is_asked_for():
+    assert read("-m", "data.root=/a,/b") == ["data.root=/a,/b"]

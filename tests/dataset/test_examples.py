@@ -1,9 +1,12 @@
 """An example is an image, or a breast with all its images; labels and order are those of the table."""
 
+import gc
+
 import numpy as np
 import pandas as pd
+import pytest
 
-from rsna.dataset.examples import examples_of, learnable
+from rsna.dataset.examples import Rows, examples_of, learnable
 from rsna.dataset.targets import get_targets
 
 TABLE = pd.DataFrame(
@@ -51,6 +54,28 @@ def test_breasts_of_equal_names_in_two_sets_stay_apart():
     assert rows(found) == [[0, 2], [1, 3], [4], [5], [6]]
 
 
+def test_the_other_breast_is_of_the_same_exam_of_the_same_set():
+    found = examples_of("breast", TABLE, TABLE.iloc[:2], compare=True)
+    assert [part.tolist() for part in found.others] == [[4], [0, 2], [], [], []]
+    exams = TABLE.assign(exam_id=["1", "1", "2", "1", "1"])
+    exams["prediction_id"] = ["b_1_L", "a_R", "b_2_L", "a_R", "b_1_R"]
+    found = examples_of("breast", exams, compare=True)
+    assert found.ids == ("b_1_L", "b_1_R", "a_R", "b_2_L")
+    assert [part.tolist() for part in found.others] == [[4], [0], [], []]
+    assert all(len(part) == 0 for part in examples_of("breast", TABLE).others)
+
+
+def test_breasts_that_are_compared_follow_each_other_with_their_labels():
+    lefts_first = TABLE.iloc[[1, 0, 2, 3, 4]].assign(prediction_id=["a_L", "b_L", "b_L", "a_R", "b_R"])
+    found = examples_of("breast", lefts_first, compare=True)
+    assert found.ids == tuple(found.table["prediction_id"]) == ("a_L", "a_R", "b_L", "b_R")
+    assert (rows(found), [part.tolist() for part in found.others]) == (
+        [[0], [3], [1, 2], [4]], [[3], [0], [4], [1, 2]],
+    )  # fmt: skip
+    assert found.positive.tolist() == [False, False, True, False]
+    assert examples_of("breast", lefts_first).ids == ("a_L", "b_L", "a_R", "b_R")
+
+
 def test_a_part_of_a_table_counts_its_rows_from_zero():
     assert rows(examples_of("breast", TABLE.iloc[[3, 4]])) == [[0], [1]]
     assert rows(examples_of("image", TABLE.iloc[[3, 4]])) == [[0], [1]]
@@ -59,7 +84,7 @@ def test_a_part_of_a_table_counts_its_rows_from_zero():
 def test_of_no_image_there_is_no_example():
     for unit in ("image", "breast"):
         found = examples_of(unit, TABLE.iloc[:0])
-        assert (len(found), found.ids, found.rows) == (0, (), ())
+        assert (len(found), found.ids, list(found.rows)) == (0, (), [])
 
 
 def test_without_labels_nothing_is_positive():
@@ -69,3 +94,45 @@ def test_without_labels_nothing_is_positive():
 def test_a_view_can_be_learnt_of_an_image_alone():
     assert [target.name for target in learnable("image", TARGETS)] == ["cancer", "density", "view"]
     assert [target.name for target in learnable("breast", TARGETS)] == ["cancer", "density"]
+
+
+def test_rows_of_examples_are_parts_of_one_array():
+    found = Rows(np.array([5, 3, 4, 9, 8]), np.array([1, 2, 0, 2]))
+    parts = [[5], [3, 4], [], [9, 8]]
+    assert [part.tolist() for part in found] == parts
+    assert [found[place].tolist() for place in (0, 1, 2, 3, -1)] == [*parts, [9, 8]]
+    assert [part.tolist() for part in found[1:3]] == parts[1:3]
+    assert [part.tolist() for part in found.take(np.array([3, 0, 3]))] == [[9, 8], [5], [9, 8]]
+    with pytest.raises(IndexError):
+        found[4]
+
+
+def test_compared_breasts_are_those_that_a_search_among_all_finds():
+    rng, n = np.random.default_rng(0), 300
+    table = pd.DataFrame(
+        {
+            "image_id": np.arange(n).astype(str),
+            "patient_id": rng.integers(0, 40, n).astype(str),
+            "exam_id": rng.integers(0, 2, n).astype(str),
+            "laterality": rng.choice(["L", "R"], n),
+        }
+    )
+    table["prediction_id"] = table["patient_id"] + "_" + table["exam_id"] + "_" + table["laterality"]
+    found = examples_of("breast", table, compare=True)
+    for own, beside, breast in zip(found.rows, found.others, found.ids, strict=True):
+        assert own.tolist() == np.flatnonzero(table["prediction_id"] == breast).tolist()
+        other = breast[:-1] + ("R" if breast.endswith("L") else "L")
+        assert beside.tolist() == np.flatnonzero(table["prediction_id"] == other).tolist()
+    first = [min([*own, *beside]) for own, beside in zip(found.rows, found.others, strict=True)]
+    assert first == sorted(first)
+
+
+@pytest.mark.parametrize("unit", ["image", "breast"])
+def test_examples_are_no_object_each(unit):
+    table = pd.concat([TABLE] * 2000, ignore_index=True)
+    for column in ("patient_id", "prediction_id"):
+        table[column] += (np.arange(len(table)) // 5).astype(str)
+    gc.collect()
+    before = len(gc.get_objects())
+    found = examples_of(unit, table, compare=unit == "breast")
+    assert len(gc.get_objects()) - before < 1000 < len(found)

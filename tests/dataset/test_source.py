@@ -2,14 +2,16 @@
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rsna.config.data import DataSettings
-from rsna.dataset.source import load_data, load_table
+from rsna.dataset.source import labelled, load_data, load_table
 from rsna.dataset.table import TableError
+from tests.dataset.adapters import csaw_cc
 from tests.dataset.sets import make_set, rows
 
 
@@ -63,7 +65,7 @@ def test_many_offenders_are_counted(tmp_path):
 
 
 def test_a_wrong_root_and_missing_columns_are_named(tmp_path):
-    with pytest.raises(TableError, match="there is no such folder; set data.root"):
+    with pytest.raises(TableError, match="there is no such folder; name the one with train.csv"):
         load_table(tmp_path / "nowhere")
     with pytest.raises(TableError, match="train.csv: is missing"):
         load_table(tmp_path)
@@ -71,24 +73,33 @@ def test_a_wrong_root_and_missing_columns_are_named(tmp_path):
     with pytest.raises(TableError, match="has no column cancer; it has patient_id"):
         load_table(tmp_path)
     (tmp_path / "train.csv").write_text("")
-    with pytest.raises(TableError, match="cannot be read as CSV"):
+    with pytest.raises(TableError, match=r"train\.csv: is empty"):
         load_table(tmp_path)
 
 
 def test_sets_that_are_only_trained_on_are_joined_and_must_not_repeat_images(tmp_path):
     one, two = make_set(tmp_path / "one", rows()), make_set(tmp_path / "two", rows())
     with pytest.raises(TableError, match="4 image_ids stand in two sets"):
-        load_table(one, extra=(str(two),))
+        load_data(DataSettings(str(one), extra=(str(two),)))
     others = [row | {"image_id": row["image_id"] + 100} for row in rows()]
-    table = load_table(one, extra=(str(make_set(tmp_path / "three", others)),))
+    three = make_set(tmp_path / "three", others)
+    table = load_data(DataSettings(str(one), extra=(str(three),), extra_weights=(0.5,)))
     assert len(table.frame) == 4
     assert len(table.images) == 8
+    assert table.extra is not None
+    assert table.extra["loss_weight"].eq(0.5).all()
+    assert table.images["source_set"].tolist() == ["one"] * 4 + ["three"] * 4
+    whole = table.as_one()
+    assert whole.extra is None
+    assert whole.frame["patient_id"].unique().tolist() == ["7", "three:7"]
+    assert whole.frame["prediction_id"].nunique() == 4
 
 
 def test_a_part_is_read_where_data_limit_asks_for_one(tmp_path):
     many = [row | {"patient_id": p, "image_id": 10 * p + i} for p in range(9) for i, row in enumerate(rows())]
     root = make_set(tmp_path, many)
-    part, whole = load_data(DataSettings(str(root), limit=10)), load_data(DataSettings(str(root)))
+    settings = DataSettings(str(root), sampling="enriched")
+    part, whole = load_data(replace(settings, limit=10)), load_data(settings)
     assert len(part.frame) == 8
     assert part.notes == ("data.limit=10: 8 of 36 images, 2 of 9 patients (2 of 9 with cancer)",)
     assert (len(whole.frame), whole.notes) == (36, ())
@@ -100,10 +111,64 @@ def test_a_patients_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
     locked = root / "train_images" / "7"
 
     def list_folder(folder, scan=os.scandir):
-        if Path(folder) == locked:
+        if not isinstance(folder, int) and Path(folder) == locked:  # pytest clears up by descriptors
             raise PermissionError(errno.EACCES, "Permission denied", str(folder))
         return scan(folder)
 
     monkeypatch.setattr(os, "scandir", list_folder)
-    with pytest.raises(TableError, match=f"1 folders cannot be read .first: {locked}: Permission denied"):
+    with pytest.raises(TableError, match=f"1 folders or files cannot be read .first: {locked}: Permission denied"):
         load_table(root)
+
+
+def test_a_patient_id_that_names_nobody_is_said(tmp_path):
+    images = [{"patient_id": "ANONYMOUS", "image_id": n, "laterality": "LR"[n % 2], "cancer": 0} for n in range(9)]
+    table = load_table(make_set(tmp_path / "set", images))
+    source = tmp_path / "set" / "train.csv"
+    assert table.notes == (f"{source}: patient_id ANONYMOUS names nobody, and its 9 images count as one patient's",)
+    assert not load_table(make_set(tmp_path / "few", images[:8])).notes
+
+
+def test_how_a_table_was_read_and_what_is_odd_about_its_labels_is_noted(tmp_path):
+    many = [row | {"patient_id": p, "image_id": 10 * p + i} for p in range(9) for i, row in enumerate(rows())]
+    root = make_set(tmp_path, many)
+    (root / "train.csv").write_text((root / "train.csv").read_text().replace(",", ";"))
+    read, share = load_table(root).notes
+    assert read == f"{root}/train.csv: separated by semicolons"
+    assert share.startswith("9 breasts with cancer (50.0%), where screening finds")
+    assert load_table(root, sampling="enriched").notes == (read,)
+
+
+def test_images_of_a_public_set_that_have_no_label_are_left_out_and_said(tmp_path):
+    root = csaw_cc.write(tmp_path / "csaw")
+    everything = load_table(root)
+    assert everything.frame["cancer"].isna().sum() == 4
+    table = load_data(DataSettings(root=str(root)))
+    assert len(table.frame) == len(everything.frame) - 4
+    assert table.frame["cancer"].notna().all()
+    assert table.notes[-1] == "csaw: 4 of 28 images have no label by cancer_from=screening, and are left out"
+    # Names stay those of the whole: this woman's other exam is another breast's.
+    assert {"3_2012_L", "3_2010_R"} <= set(table.frame["prediction_id"])
+    # So does a table that was written of it.
+    columns = ["patient_id", "exam_id", "image_id", "laterality", "cancer", "cancer_from", "path"]
+    everything.frame[columns].to_csv(tmp_path / "train.csv", index=False)
+    assert len(load_data(DataSettings(root=str(tmp_path))).frame) == len(table.frame)
+    assert len(load_data(DataSettings(root=str(root), cancer_from="two_years")).frame) == 28
+
+
+def test_a_missing_label_in_a_table_of_ones_own_stays_a_missing_label(tmp_path):
+    given = [row | {"cancer": ""} for row in rows()[:2]] + rows()[2:]
+    assert load_data(DataSettings(root=str(make_set(tmp_path, given)))).frame["cancer"].isna().sum() == 2
+
+
+def test_of_joined_sets_only_a_public_ones_images_without_a_label_are_left_out(tmp_path):
+    given = [row | {"cancer": ""} for row in rows()[:2]] + rows()[2:]
+    own, public = make_set(tmp_path / "own", given), csaw_cc.write(tmp_path / "csaw")
+    joined = load_data(DataSettings(root=str(own), extra=(str(public),)))
+    assert joined.extra is not None
+    assert joined.extra["cancer"].notna().all()
+    assert "csaw: 4 of 28 images have no label by cancer_from=screening, and are left out" in joined.notes
+    kept = labelled(joined.as_one())
+    assert kept.frame.groupby("source_set")["cancer"].agg(lambda labels: labels.isna().sum()).to_dict() == {
+        "own": 2, "csaw": 0
+    }  # fmt: skip
+    assert len(kept.frame) == len(given) + 24

@@ -1,16 +1,18 @@
 """A set is prepared without anything that trains, and what failed is said."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from rsna.config.data import DataSettings, PreprocessSettings
 from rsna.config.schema import Config, PrepareSettings
 from rsna.dataset.source import load_table, prepare_set
 from rsna.prepare.table import PrepareError
-from tests.prepare.files import write_set
+from tests.prepare.files import write_dicom, write_set
 
 CODE = """
 import sys
@@ -42,6 +44,21 @@ def test_rsna_prepare_imports_nothing_that_trains(root, tmp_path):
     assert "4 prepared images (4 now in" in done.stdout
     assert done.stdout.endswith("imported:\n")
     assert len(list((tmp_path / "cache").rglob("*.tif"))) == 4
+
+
+def test_images_without_a_breast_are_said_and_stand_in_the_index(root, tmp_path):
+    write_dicom(root / "train_images" / "1" / "1002.dcm", np.zeros((64, 48)))
+    preprocess = PreprocessSettings(size=(64, 32))
+    config = Config(cache_dir=str(tmp_path / "cache"), data=DataSettings(str(root)), preprocess=preprocess)
+    for _ in range(2):  # prepared now, and found prepared
+        lines = []
+        cache, report = prepare_set(replace(config, prepare=PrepareSettings(workers=1)), load_table(root), lines.append)
+        assert report.no_breast == ("1002",)
+        assert report.few_levels == ("1002",)
+        assert "no breast found in 1 images, which are kept whole (first: 1002)" in "\n".join(lines)
+    index = [json.loads(line) for line in (cache.directory / "index.jsonl").read_text().splitlines()]
+    assert {row["image_id"]: row["breast_found"] for row in index}["1002"] is False
+    assert sum(row["breast_found"] for row in index) == 3
 
 
 def test_failures_are_said_and_too_many_end_it(root, tmp_path):

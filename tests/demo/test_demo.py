@@ -1,11 +1,16 @@
 import csv
 import hashlib
 import io
+import resource
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal, get_args
 
+import cv2
 import imagecodecs
 import numpy as np
+import pandas as pd
 import pydicom
 import pytest
 from pydicom.encaps import generate_frames
@@ -63,6 +68,14 @@ class TestSample:
     def test_the_same_seed_gives_the_same_bytes_with_any_number_of_workers(self, sample: Path, tmp_path: Path) -> None:
         write_demo(tmp_path / "again", SMALL, workers=2)
         assert _hashes(tmp_path / "again") == _hashes(sample)
+
+    def test_films_are_pictures_under_the_same_table(self, sample: Path, tmp_path: Path) -> None:
+        write_demo(tmp_path / "films", replace(SMALL, films=True), workers=1)
+        assert (tmp_path / "films" / "train.csv").read_bytes() == (sample / "train.csv").read_bytes()
+        table = load_table(tmp_path / "films", "train", "films").frame
+        assert all(path.endswith(".png") for path in table["path"])
+        _, geometry = prepare_image(table["path"][0], PreprocessSettings(size=(64, 32)))
+        assert geometry.source != geometry.fitted
 
     def test_another_seed_gives_other_images(self, sample: Path, tmp_path: Path) -> None:
         write_demo(tmp_path / "other", DemoSettings(seed=1, n_train=1, n_test=1))
@@ -132,6 +145,50 @@ def test_a_linear_model_on_small_images_learns_little_from_the_default_sample(tm
     breasts = table.assign(probability=probabilities).groupby("prediction_id")[["cancer", "probability"]].mean()
     assert breasts["cancer"].mean() == pytest.approx(DemoSettings().prevalence, abs=0.01)
     assert roc_auc_score(breasts["cancer"], breasts["probability"]) < 0.7
+
+
+def _bands(drawn: scene.Scene) -> list[float]:
+    """How much of each size stands out of an image, at most and on the whole."""
+    rows = np.flatnonzero((~drawn.air).any(axis=1))
+    scale = 160 / (rows[-1] - rows[0])
+    picture = cv2.resize(drawn.picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    tissue = cv2.resize((~drawn.air).astype(np.uint8), picture.shape[::-1])
+    inside = cv2.erode(tissue, np.ones((9, 9)), borderValue=1) > 0
+    blurred = [cv2.GaussianBlur(picture, (0, 0), sigma) for sigma in (0.8, 1.6, 3.2, 6.4, 12.8)]
+    bands = [(finer - coarser)[inside] for finer, coarser in zip(blurred[:-1], blurred[1:], strict=True)]
+    grain = cv2.GaussianBlur((picture - blurred[0]) ** 2, (0, 0), 4)[inside]
+    levels = [float(np.log(grain.max())), float(np.log(np.median(grain) + 1e-6)), float(np.median(picture[inside]))]
+    return levels + [float(value) for b in bands for value in (np.percentile(b, 99.9), b.max(), b.std(), b.min())]
+
+
+@pytest.mark.slow
+def test_cancers_are_found_by_what_stands_out_not_all_of_them_and_more_in_two_views_than_in_one() -> None:
+    patients = plan.plan_patients(DemoSettings(n_train=80, prevalence=0.4, scale=0.5), "train")
+    images = [
+        (breast, patient, shot, scene.draw_scene(patient, shot, np.random.default_rng(shot.image_id)))
+        for patient in patients
+        for breast in patient.breasts
+        for shot in {s.view: s for s in patient.shots if s.laterality == breast.laterality and s.view != "ML"}.values()
+    ]
+    table = pd.DataFrame({
+        "patient": [patient.patient_id for _, patient, _, _ in images],
+        "breast": [f"{patient.patient_id}_{shot.laterality}" for _, patient, shot, _ in images],
+        "cancer": [breast.cancer for breast, _, _, _ in images],
+    })  # fmt: skip
+    table["probability"] = cross_val_predict(
+        make_pipeline(StandardScaler(), LogisticRegression(C=0.3, max_iter=500, class_weight="balanced")),
+        np.array([_bands(drawn) for _, _, _, drawn in images]),
+        table["cancer"],
+        groups=table["patient"],
+        cv=StratifiedGroupKFold(4, shuffle=True, random_state=0),
+        method="predict_proba",
+    )[:, 1]
+    breasts = table.groupby("breast")[["cancer", "probability"]].mean()
+    one_view = roc_auc_score(table["cancer"], table["probability"])
+    both_views = roc_auc_score(breasts["cancer"], breasts["probability"])
+    assert 0.80 < one_view < 0.94
+    assert 0.90 < both_views < 0.985
+    assert both_views > one_view + 0.03
 
 
 class TestPlan:
@@ -231,7 +288,7 @@ class TestFindings:
     VIEWS: tuple[plan.View, ...] = ("CC", "MLO")
 
     def _finding(self, kind: plan.Kind, depth: float = 0.5) -> plan.Finding:
-        return plan.Finding(kind, depth, lateral=0.3, height=-0.2, size=8.0, contrast=0.5, seed=11)
+        return plan.Finding(kind, depth, 0.3, -0.2, size=8.0, contrast=0.5, seen_cc=1.0, seen_oblique=0.2, seed=11)
 
     @pytest.mark.parametrize("depth", [0.35, 0.5, 0.65])
     def test_both_views_show_a_finding_at_its_depth_inside_the_breast(self, depth: float) -> None:
@@ -239,20 +296,35 @@ class TestFindings:
             layout = anatomy.lay_out(self.PATIENT, view, np.random.default_rng(3))
             x, y = lesions.place(self._finding("spiculated", depth), view, layout)
             assert layout.skin_distance[round(y), round(x)] > 8.0
-            assert layout.muscle[round(y), round(x)] < 0.1
+            assert layout.muscle_depth[round(y), round(x)] < 0
             shown = (layout.nipple[0] - x) / (layout.nipple[0] - anatomy.MARGIN)
             assert shown == pytest.approx(depth, abs=0.1)
 
-    @pytest.mark.parametrize("kind", ["spiculated", "cluster", "round", "coarse", "clip"])
+    @pytest.mark.parametrize("kind", get_args(plan.Kind))
     def test_a_finding_brightens_its_surroundings_and_nothing_else(self, kind: plan.Kind) -> None:
         picture = np.full((300, 300), 0.3, np.float32)
         lesions.draw(picture, self._finding(kind), "CC", (150.0, 140.0), 0.5)
         y, x = np.mgrid[:300, :300]
         distance = np.hypot(x - 150, y - 140) * 0.5  # millimetres
         changed = np.abs(picture - 0.3)
-        assert changed[distance < 8].max() > 0.2
+        assert changed[distance < 2 * 8].max() > 0.1
         assert changed[distance > 4 * 8 + 3].max() == 0
         assert picture.mean() > 0.3
+
+    @pytest.mark.parametrize("kind", get_args(plan.Kind))
+    def test_a_view_that_hides_a_finding_shows_less_of_it(self, kind: plan.Kind) -> None:
+        changed = {}
+        for view in self.VIEWS:
+            picture = np.full((300, 300), 0.3, np.float32)
+            lesions.draw(picture, self._finding(kind), view, (150.0, 140.0), 0.5)
+            changed[view] = np.abs(picture - 0.3).sum()
+        assert changed["MLO"] < 0.4 * changed["CC"]
+
+    def test_no_finding_is_hidden_in_both_views(self) -> None:
+        patients = plan.plan_patients(DemoSettings(n_train=300, prevalence=0.5), "train")
+        findings = [f for p in patients for b in p.breasts for f in b.findings]
+        assert {max(f.seen_cc, f.seen_oblique) for f in findings} == {1.0}
+        assert np.mean([min(f.seen_cc, f.seen_oblique) < 0.5 for f in findings]) == pytest.approx(0.2, abs=0.05)
 
     def test_a_cancer_changes_little_of_the_image(self) -> None:
         patient = next(p for p in plan.plan_patients(DemoSettings(), "train") if p.breasts[0].cancer)
@@ -264,3 +336,49 @@ class TestFindings:
         within = np.hypot(column - x, row - y) < finding.size / patient.machine.pitch
         assert inside[within].all()
         assert within.sum() / inside.sum() < 0.1
+
+
+class TestFiner:
+    def test_a_finer_sample_has_the_same_patients_in_more_pixels(self) -> None:
+        usual, finer = (plan.plan_patients(DemoSettings(scale=scale), "train") for scale in (1.0, 4.5))
+        for one, other in zip(usual, finer, strict=True):
+            assert (other.patient_id, other.breasts, other.shots) == (one.patient_id, one.breasts, one.shots)
+            assert other.machine.size[0] > 2000
+            assert other.depth == pytest.approx(one.depth, rel=0.002)
+
+    def test_a_finer_image_is_the_same_picture(self) -> None:
+        usual, finer = (_render(_patient(49, scale=scale))[0].picture for scale in (1.0, 2.0))
+        smaller = cv2.resize(finer, usual.shape[::-1], interpolation=cv2.INTER_AREA)
+        assert finer.shape == (2 * usual.shape[0], 2 * usual.shape[1])
+        assert np.corrcoef(smaller.ravel(), usual.ravel())[0, 1] > 0.97
+
+
+@pytest.mark.parametrize("density", "BCD")
+def test_the_power_of_tissue_falls_with_frequency_as_that_of_mammograms(density: Literal["B", "C", "D"]) -> None:
+    """Of twelve of the competition's images, exponents were 1.9 to 3.4 at wavelengths of 3 to 16 mm."""
+    patient = replace(_patient(49), density=density)
+    picture = _render(patient, next(i for i, shot in enumerate(patient.shots) if shot.view == "CC"))[0].picture
+    side, exponents = 64, []
+    window = np.outer(np.hanning(side), np.hanning(side))
+    row, column = np.mgrid[-side // 2 : side // 2, -side // 2 : side // 2]
+    rings = np.round(np.hypot(row, column)).astype(int)
+    for top in range(0, picture.shape[0] - side, side // 2):
+        for left in range(0, picture.shape[1] - side, side // 2):
+            part = picture[top : top + side, left : left + side]
+            if part.min() > 0.05:
+                power = np.abs(np.fft.fftshift(np.fft.fft2((part - part.mean()) * window))) ** 2
+                means = np.bincount(rings.ravel(), power.ravel()) / np.bincount(rings.ravel())
+                exponents.append(-np.polyfit(np.log(np.arange(2, 12)), np.log(means[2:12]), 1)[0])
+    assert len(exponents) >= 6
+    assert 1.6 < np.median(exponents) < 3.6
+
+
+def test_a_full_disk_is_said_with_the_file_and_leaves_nothing(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))  # the workers have it, too
+    try:
+        with pytest.raises(OSError, match=rf"^the embedded sample: {tmp_path}/sample/train_images/.*cannot be written"):
+            write_demo(tmp_path / "sample", DemoSettings(n_train=1, n_test=1), workers=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())

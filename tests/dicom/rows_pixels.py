@@ -7,9 +7,10 @@ import numpy as np
 import pydicom
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
-from rsna.dicom import open_mammogram, read_mammogram
-from tests.dicom.rows import ROWS, row
-from tests.dicom_files import LOSSLESS, breast, dicom_bytes, lut_item
+from rsna.dicom import UnsupportedSyntax, open_mammogram, read_mammogram
+from rsna.dicom.syntax import GE_PRIVATE
+from tests.dicom.rows import ROWS, refuse, row
+from tests.dicom_files import LOSSLESS, breast, dicom_bytes, encode, encode_jpeg2000, lut_item
 
 
 def check_syntax(syntax: str, bits_stored: range | tuple[int, ...] = range(8, 17), error: int = 0) -> None:
@@ -50,6 +51,16 @@ for _name, _arguments in {
     "HTJ2K": ("htj2k_lossy", (8, 10, 12), 120),
 }.items():
     ROWS[_name] = lambda arguments=_arguments: check_syntax(*arguments)
+
+
+@row("GE's private 1.2.840.113619.5.2")
+def _():
+    for signed in (False, True):
+        stored = breast(signed=signed)
+        frame = stored.astype(stored.dtype.newbyteorder(">")).tobytes()
+        data = dicom_bytes(stored, 12, "implicit", frame=frame, label=GE_PRIVATE)
+        np.testing.assert_array_equal(open_mammogram(data).decode(), stored)
+    refuse(UnsupportedSyntax, dicom_bytes(breast(bits=8), 8, "implicit", label=GE_PRIVATE))
 
 
 def check_against_pydicom(low: float = 0, high: float = 4095, **elements: object) -> None:
@@ -159,6 +170,23 @@ def _():
     assert small[50:56].max() <= stored[100:120].max() / 4095 + 0.02
 
 
+@row("padding in a lossy codestream")
+def _():
+    stored = (100 + cv2.GaussianBlur(breast(300, 200), (0, 0), 2) // 5).astype(np.uint16)
+    padded = stored.copy()
+    padded[:, 150:] = 0
+    window = {"WindowCenter": 500, "WindowWidth": 1000, "PhotometricInterpretation": "MONOCHROME1"}
+    for frame in (encode_jpeg2000(padded, 12, reversible=False, level=70), encode(padded, "jpeg_ls_lossy", 12)):
+        syntax = "jpeg2000_lossy" if frame[1] == 0x4F else "jpeg_ls_lossy"
+        image, plain = (
+            read_mammogram(dicom_bytes(padded, 16, syntax, frame=frame, PixelPaddingValue=value, **window))
+            for value in (0, None)
+        )
+        np.testing.assert_array_equal(image[:, :135], plain[:, :135])
+        assert plain[:, 155:].min() > 0.9
+        assert image[:, 155:].max() < 0.1
+
+
 @row("MONOCHROME1")
 def _():
     check_against_pydicom(WindowCenter=1000, WindowWidth=500)
@@ -172,3 +200,13 @@ def _():
     for photometric in ("MONOCHROME1", "MONOCHROME2"):
         data = dicom_bytes(breast(), PhotometricInterpretation=photometric, PresentationLUTShape="INVERSE")
         np.testing.assert_allclose(read_mammogram(data), 1 - breast() / 4095, atol=1e-6)
+
+
+@row("FOR PROCESSING")
+def _():
+    for photometric in ("MONOCHROME1", "MONOCHROME2"):
+        raw = {"PresentationIntentType": "FOR PROCESSING", "PhotometricInterpretation": photometric}
+        for sign, stored in ((1, 4095 - breast()), (-1, breast())):
+            data = dicom_bytes(stored, PixelIntensityRelationshipSign=sign, **raw)
+            np.testing.assert_allclose(read_mammogram(data), breast() / 4095, atol=1e-6)
+        assert any("FOR PROCESSING" in note for note in open_mammogram(dicom_bytes(breast(), **raw)).notes)

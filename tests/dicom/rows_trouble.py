@@ -82,17 +82,34 @@ def _():
 @row("bits beyond Bits Stored")
 def _():
     stored = breast()
-    for syntax in ("explicit", "big_endian", "rle", "jpeg_lossless", "jpeg_ls"):
-        data = dicom_bytes(stored | np.uint16(0x7000), 12, syntax, precision=16)
-        np.testing.assert_array_equal(open_mammogram(data).decode(), stored)
-    data = dicom_bytes(stored | np.uint16(0x7000), 12, "jpeg2000", precision=16)
-    np.testing.assert_array_equal(open_mammogram(data).decode(), stored | np.uint16(0x7000))
+    for syntax in ("explicit", "big_endian", "rle", "jpeg_lossless", "jpeg_ls", "jpeg2000", "htj2k"):
+        mammogram = open_mammogram(dicom_bytes(stored | np.uint16(0x7000), 12, syntax, precision=16))
+        np.testing.assert_array_equal(mammogram.decode(), stored)
+        assert mammogram.levels == 0
 
 
-@row("High Bit other than Bits Stored − 1")
+@row("High Bit above Bits Stored − 1")
 def _():
-    for high_bit in (15, 7):
+    for syntax in ("explicit", "rle", "jpeg_lossless", "jpeg_ls", "jpeg2000"):
+        for stored in (breast() << 4, breast()):
+            data = dicom_bytes(stored, 12, syntax, precision=16, HighBit=15)
+            np.testing.assert_array_equal(open_mammogram(data).decode(), breast())
+        refuse(dicom.CorruptHeader, dicom_bytes(breast() << 4 | np.uint16(1), 12, syntax, precision=16, HighBit=15))
+
+
+@row("High Bit below Bits Stored − 1, missing")
+def _():
+    for high_bit in (7, 0, None):
         np.testing.assert_array_equal(open_mammogram(dicom_bytes(breast(), HighBit=high_bit)).decode(), breast())
+
+
+@row("blanks or NULs around the transfer syntax")
+def _():
+    for pad in ("{}  ", " {} ", "{}\0\0"):
+        for syntax in ("implicit", "big_endian", "jpeg2000"):
+            data = dicom_bytes(breast(), 12, syntax, label=pad.format(SYNTAXES[syntax]))
+            np.testing.assert_array_equal(open_mammogram(data).decode(), breast())
+    np.testing.assert_array_equal(open_mammogram(dicom_bytes(breast(), label="\0\0")).decode(), breast())
 
 
 @row("32 bits allocated")
@@ -149,7 +166,7 @@ def _():
 
 @row("localizer")
 def _():
-    refuse(dicom.Localizer, dicom_bytes(breast(), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]))
+    refuse(dicom.NotMammogram, dicom_bytes(breast(), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]))
 
 
 @row("more pixels than max_pixels")
@@ -203,6 +220,30 @@ def _():
     frame[55:57] = b"\x20\x20"
     refuse(dicom.CorruptPixels, dicom_bytes(breast(), 12, "jpeg2000", frame=bytes(frame)))
     refuse(dicom.CorruptPixels, dicom_bytes(breast(), 12, "jpeg2000", frame=bytes(500)))
+
+
+@row("bytes missing, doubled or left over inside a codestream")
+def _():
+    stored = breast(300, 200)
+    for syntax in ("jpeg_extended", "jpeg_lossless", "jpeg_lossless_57", "jpeg_ls", "jpeg2000", "htj2k", "rle"):
+        frame = encode(stored, syntax, 12)
+        at = len(frame) // 2
+        for damaged in (frame[:at] + frame[at + 1000 :], frame[:at] + frame[at - 1000 :]):
+            with pytest.raises((dicom.CorruptPixels, dicom.Truncated)):
+                open_mammogram(dicom_bytes(stored, 12, syntax, frame=damaged)).decode()
+
+
+@row("native pixels under an unknown transfer syntax")
+def _():
+    for label in ("1.2.3.4.5", "1.3.46.670589.33.1.4.1", "1.2.840.10008.1.20", "1.2.840.10008.1.2.4.52"):
+        refuse(dicom.UnsupportedSyntax, dicom_bytes(breast(), label=label))
+
+
+@row("JPEG 2000 with extensions of its Part 2")
+def _():
+    frame = bytearray(encode(breast(), "jpeg2000", 12))
+    frame[6] |= 0x80
+    refuse(dicom.UnsupportedSyntax, dicom_bytes(breast(), 12, "jpeg2000", frame=bytes(frame)))
 
 
 @row("video, JPIP, JPEG XL")

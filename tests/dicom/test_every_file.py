@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.dicom import rows_pixels, rows_trouble
+from tests.dicom import rows_pixels, rows_trouble, rows_vendors
 from tests.dicom.rows import ROWS
 
 DOCS = Path(__file__).parents[2] / "docs" / "dicom.md"
 assert rows_pixels
-assert rows_trouble  # Importing them fills ROWS, in the order of the table.
+assert rows_trouble
+assert rows_vendors  # Importing them fills ROWS, in the order of the table.
 
 
 def documented_rows() -> list[str]:

@@ -1,15 +1,17 @@
 """The grayscale pipeline against pydicom's, which works on whole images in float64."""
 
 import io
+import re
 
 import numpy as np
 import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom.dataset import Dataset
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
-from rsna.dicom import CorruptHeader, NoSuchWindow, open_mammogram, read_mammogram
+from rsna.dicom import NoSuchWindow, open_mammogram, read_mammogram
 from tests.dicom_files import breast, dicom_bytes, lut_item
 
 FUNCTIONS = ["LINEAR", "LINEAR_EXACT", "SIGMOID"]
@@ -155,12 +157,100 @@ def test_full_range_comes_from_the_header_not_from_the_pixels():
     np.testing.assert_allclose(read_mammogram(dicom_bytes(signed), window=None), (signed + 2048) / 4095, atol=1e-6)
 
 
-@pytest.mark.parametrize(("function", "width"), [("LINEAR", 0.5), ("LINEAR_EXACT", 0), ("SIGMOID", -3)])
-def test_a_window_of_no_width_is_an_error_only_where_it_is_used(function, width):
-    data = dicom_bytes(breast(), WindowCenter=100, WindowWidth=width, VOILUTFunction=function)
-    with pytest.raises(NoSuchWindow, match=r"\(0028,1051\)"):
-        read_mammogram(data)
-    assert read_mammogram(data, window=None).max() == 1.0
+def shown_with(notes: tuple[str, ...], **elements: object):
+    """The image as it is displayed, after each of `notes` was logged with the file's name, and nothing else."""
+    mammogram = open_mammogram(dicom_bytes(breast(), **elements))
+    assert len(mammogram.notes) == len(notes)
+    for said, expected in zip(mammogram.notes, notes, strict=True):
+        assert re.search(expected, said), said
+    return mammogram.display()
+
+
+NO_WIDTH = [("LINEAR", 0.5), ("LINEAR_EXACT", 0), ("SIGMOID", -3)]
+FULL = "no window can be applied: the image is shown as one that has none"
+
+
+@pytest.mark.parametrize(("function", "width"), NO_WIDTH)
+def test_a_window_of_no_width_gives_way_to_the_next_and_the_last_to_the_full_range(function, width):
+    elements = {"WindowCenter": [100, 2000], "WindowWidth": [width, 900], "VOILUTFunction": function}
+    expected = read_mammogram(dicom_bytes(breast(), WindowCenter=2000, WindowWidth=900, VOILUTFunction=function))
+    narrow = r"\(0028,1051\) Window Width \S+ is too narrow for VOI LUT Function"
+    np.testing.assert_array_equal(shown_with((narrow,), **elements), expected)
+    elements = {"WindowCenter": 100, "WindowWidth": width, "VOILUTFunction": function}
+    np.testing.assert_allclose(shown_with((narrow, FULL), **elements), breast() / 4095, atol=1e-6)
+
+
+@pytest.mark.parametrize(("function", "width"), NO_WIDTH)
+def test_a_window_that_cannot_be_applied_is_an_error_where_it_is_asked_for(function, width):
+    names = ["GOOD", "BAD"]
+    elements = {"WindowCenter": [2000, 100], "WindowWidth": [900, width], "WindowCenterWidthExplanation": names}
+    data = dicom_bytes(breast(), VOILUTFunction=function, **elements)
+    for window in (1, "BAD"):
+        with pytest.raises(NoSuchWindow, match=r"\(0028,1051\)"):
+            read_mammogram(data, window=window)
+    np.testing.assert_array_equal(read_mammogram(data, window="good"), read_mammogram(data))
+    # The index of a window is its place in the file, whatever stands before it.
+    data = dicom_bytes(breast(), WindowCenter=[100, 1000, 2000], WindowWidth=[0, 500, 900])
+    for index, (center, width) in enumerate([(1000, 500), (2000, 900)], start=1):
+        expected = read_mammogram(dicom_bytes(breast(), WindowCenter=center, WindowWidth=width))
+        np.testing.assert_array_equal(read_mammogram(data, window=index), expected)
+
+
+def test_what_was_passed_over_is_logged_once_with_the_file(caplog, tmp_path):
+    path = tmp_path / "narrow.dcm"
+    path.write_bytes(dicom_bytes(breast(), WindowCenter=[100, 2000], WindowWidth=[0, 900]))
+    mammogram = open_mammogram(path)
+    assert not caplog.records
+    mammogram.display()
+    mammogram.display(window=None)
+    assert [record.message for record in caplog.records] == [f"{path}: {mammogram.notes[0]}"]
+
+
+def raw_element(data: bytes, vr: bytes, value: bytes, new: bytes) -> bytes:
+    """The file with another value, which pydicom would not write, of the same length."""
+    assert len(value) == len(new)
+    assert data.count(vr + len(value).to_bytes(2, "little") + value) == 1
+    return data.replace(vr + len(value).to_bytes(2, "little") + value, vr + len(value).to_bytes(2, "little") + new)
+
+
+@pytest.mark.parametrize(
+    ("center", "width"), [(b"2048,0", b"900.00"), (b"2048  ", b" 900,0"), (b"2048\0\0", b"900\0\0\0")]
+)
+def test_a_window_with_commas_blanks_or_nuls_is_read(center, width):
+    data = dicom_bytes(breast(), WindowCenter="1111.1", WindowWidth="2222.2")
+    data = raw_element(raw_element(data, b"DS", b"1111.1", center), b"DS", b"2222.2", width)
+    mammogram = open_mammogram(data)
+    expected = read_mammogram(dicom_bytes(breast(), WindowCenter=2048, WindowWidth=900))
+    np.testing.assert_array_equal(mammogram.display(), expected)
+    commas = [note for note in mammogram.notes if "the comma is read as a point" in note]
+    assert len(commas) == len(mammogram.notes) == (b"," in center) + (b"," in width)
+
+
+@pytest.mark.parametrize("center", [b"high  ", b"      ", b"nan   ", b"1e300 ", b"a\\b   "])
+def test_a_window_that_is_no_number_leaves_the_full_range(center):
+    data = raw_element(dicom_bytes(breast(), WindowCenter="1111.1", WindowWidth=900), b"DS", b"1111.1", center)
+    mammogram = open_mammogram(data)
+    np.testing.assert_allclose(mammogram.display(), breast() / 4095, atol=1e-6)
+    assert mammogram.notes[-1] == FULL
+    assert "(0028,1050) Window Center" in mammogram.notes[0]
+
+
+def test_of_windows_without_partners_the_whole_ones_are_read():
+    expected = read_mammogram(dicom_bytes(breast(), WindowCenter=2000, WindowWidth=900))
+    for elements in (
+        {"WindowCenter": [2000, 1000], "WindowWidth": 900},
+        {"WindowCenter": 2000, "WindowWidth": [900, 5]},
+    ):
+        np.testing.assert_array_equal(shown_with(("is no window: it is passed over",), **elements), expected)
+
+
+@pytest.mark.parametrize(("center", "width"), [(-5000, 900), (90000, 900), (5000, 1)])
+def test_a_window_beside_the_stored_range_is_passed_over(center, width):
+    image = shown_with(("shows every value alike", FULL), WindowCenter=center, WindowWidth=width)
+    np.testing.assert_allclose(image, breast() / 4095, atol=1e-6)
+    window = {"WindowCenter": [center, 2000], "WindowWidth": [width, 900]}
+    expected = read_mammogram(dicom_bytes(breast(), WindowCenter=2000, WindowWidth=900))
+    np.testing.assert_array_equal(shown_with(("shows every value alike",), **window), expected)
 
 
 def test_linear_window_of_width_1_is_a_threshold():
@@ -168,24 +258,88 @@ def test_linear_window_of_width_1_is_a_threshold():
     np.testing.assert_array_equal(read_mammogram(data), (breast() > 999).astype(np.float32))
 
 
-@pytest.mark.parametrize(
-    ("elements", "message"),
-    [
-        ({"VOILUTFunction": "GAMMA"}, r"\(0028,1056\)"),
-        ({"RescaleSlope": 0, "RescaleIntercept": 1}, r"\(0028,1053\)"),
-        ({"VOILUTSequence": [lut_item(0, 20, np.arange(100))]}, r"\(0028,3002\)"),
-    ],
-)
-def test_a_pipeline_that_means_nothing_is_refused(elements, message):
-    with pytest.raises(CorruptHeader, match=message):
-        open_mammogram(dicom_bytes(breast(), **elements))
-
-
-def test_a_lut_with_too_few_entries_is_refused():
+def too_short() -> Dataset:
     item = lut_item(0, 12, np.arange(100))
     item.LUTDescriptor[0] = 200
-    with pytest.raises(CorruptHeader, match="100 of 200 entries"):
-        open_mammogram(dicom_bytes(breast(), VOILUTSequence=[item]))
+    return item
+
+
+def without_data() -> Dataset:
+    item = lut_item(0, 12, np.arange(100))
+    del item.LUTData
+    return item
+
+
+BROKEN_LUTS = {
+    "20 bits": lut_item(0, 20, np.arange(100)),
+    "no bits": lut_item(0, 0, np.arange(100)),
+    "too short": too_short(),
+    "without data": without_data(),
+    "an empty item": Dataset(),
+    "black": lut_item(0, 12, np.zeros(4096)),
+}
+WINDOW = {"WindowCenter": 2000, "WindowWidth": 900}
+
+
+@pytest.mark.parametrize("broken", BROKEN_LUTS)
+def test_a_broken_voi_lut_gives_way_to_the_next_and_the_last_to_a_window(broken):
+    item, good = BROKEN_LUTS[broken], lut_item(0, 12, np.arange(4096)[::-1].copy(), "REVERSED")
+    passed_over = r"an item of \(0028,3010\) VOI LUT Sequence .*: it is passed over"
+    for luts in ([item, good], [good, item]):
+        image = shown_with((passed_over,), VOILUTSequence=luts, **WINDOW)
+        np.testing.assert_allclose(image, 1 - breast() / 4095, atol=1e-6)
+    data = dicom_bytes(breast(), VOILUTSequence=[item, good])
+    np.testing.assert_array_equal(read_mammogram(data, window=1), read_mammogram(data, window="reversed"))
+    image = shown_with((passed_over,), VOILUTSequence=[item], **WINDOW)
+    np.testing.assert_array_equal(image, read_mammogram(dicom_bytes(breast(), **WINDOW)))
+    image = shown_with((passed_over, FULL), VOILUTSequence=[item])
+    np.testing.assert_allclose(image, breast() / 4095, atol=1e-6)
+
+
+def test_a_lut_sequence_without_items_or_that_is_none_says_nothing():
+    expected = read_mammogram(dicom_bytes(breast(), **WINDOW))
+    for keyword in ("VOILUTSequence", "ModalityLUTSequence"):
+        np.testing.assert_array_equal(shown_with((), **{keyword: []}, **WINDOW), expected)
+        dataset = pydicom.dcmread(io.BytesIO(dicom_bytes(breast(), **WINDOW)))
+        dataset.add_new(keyword, "LO", "none")
+        np.testing.assert_array_equal(read_mammogram(dataset), expected)
+
+
+@pytest.mark.parametrize("broken", BROKEN_LUTS)
+def test_without_its_modality_lut_no_window_means_anything_unless_the_item_is_empty(broken):
+    item = BROKEN_LUTS[broken]
+    mammogram = open_mammogram(dicom_bytes(breast(), ModalityLUTSequence=[item], **WINDOW))
+    if broken == "an empty item":
+        np.testing.assert_array_equal(mammogram.display(), read_mammogram(dicom_bytes(breast(), **WINDOW)))
+    else:
+        np.testing.assert_allclose(mammogram.display(), breast() / 4095, atol=1e-6)
+        assert mammogram.notes[0].endswith(": it is passed over")
+        assert "what it means depends on (0028,3000) Modality LUT Sequence" in mammogram.notes[1]
+        assert mammogram.notes[2] == FULL
+        rescaling = {"RescaleSlope": 2, "RescaleIntercept": -5}
+        image = read_mammogram(dicom_bytes(breast(), ModalityLUTSequence=[item], **rescaling, **WINDOW))
+        np.testing.assert_array_equal(image, read_mammogram(dicom_bytes(breast(), **rescaling, **WINDOW)))
+
+
+@pytest.mark.parametrize(
+    ("elements", "tag"),
+    [
+        ({"RescaleSlope": 0, "RescaleIntercept": 1}, r"\(0028,1053\)"),
+        ({"RescaleSlope": 2}, r"\(0028,1053\)"),
+        ({"RescaleIntercept": -5}, r"\(0028,1052\)"),
+    ],
+)
+def test_a_rescaling_that_means_nothing_is_none(elements, tag):
+    image = shown_with((tag + ".*values are not rescaled",), **elements, **WINDOW)
+    np.testing.assert_array_equal(image, read_mammogram(dicom_bytes(breast(), **WINDOW)))
+
+
+def test_a_function_that_nobody_knows_is_linear():
+    for said, function in (("GAMMA", "LINEAR"), ("linear exact", "LINEAR_EXACT"), (" sigmoid", "SIGMOID")):
+        notes = (r"\(0028,1056\) VOI LUT Function is 'GAMMA', read as LINEAR",) if said == "GAMMA" else ()
+        image = shown_with(notes, VOILUTFunction=said, **WINDOW)
+        expected = read_mammogram(dicom_bytes(breast(), VOILUTFunction=function, **WINDOW))
+        np.testing.assert_array_equal(image, expected)
 
 
 @pytest.mark.parametrize(
@@ -204,6 +358,8 @@ def test_small_values_are_bright_where_the_header_says_so_once_or_twice(photomet
     elements = {"PhotometricInterpretation": photometric, "PresentationLUTShape": shape}
     image = read_mammogram(dicom_bytes(stored, **elements))
     np.testing.assert_allclose(image, 1 - stored / 4095 if inverted else stored / 4095, atol=1e-6)
+    contradiction = shape is not None and (shape == "INVERSE") != (photometric == "MONOCHROME1")
+    assert len(open_mammogram(dicom_bytes(stored, **elements)).notes) == contradiction
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
@@ -229,6 +385,19 @@ def test_padding_of_signed_pixels_may_be_written_unsigned():
     assert open_mammogram(dataset).grayscale.padding == (-32768, -32768)
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("text", ["none", "0,5", "1e99"])
+def test_padding_that_is_no_value_is_none_and_half_a_range_its_value(text):
+    dataset = pydicom.dcmread(io.BytesIO(dicom_bytes(breast(), PixelPaddingRangeLimit=3100)))
+    dataset.add_new("PixelPaddingValue", "LO", text)
+    mammogram = open_mammogram(dataset)
+    assert mammogram.grayscale.padding is None
+    assert "(0028,0120) Pixel Padding Value" in mammogram.notes[-1]
+    dataset.add_new("PixelPaddingRangeLimit", "LO", text)
+    dataset.add_new("PixelPaddingValue", "LO", " 3000")
+    assert open_mammogram(dataset).grayscale.padding == (3000, 3000)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     bits=st.integers(8, 16),
@@ -248,3 +417,54 @@ def test_any_window_stays_in_range_and_keeps_the_order(bits, signed, function, c
     ordered = image.ravel()[np.argsort(stored, axis=None)]
     steps = np.diff(-ordered if inverted else ordered)
     assert (steps >= 0).all()
+
+
+RAW = {"PresentationIntentType": "FOR PROCESSING"}
+RAW_CLASS = {"PresentationIntentType": None, "SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.2.1"}
+
+
+@pytest.mark.parametrize("raw", [RAW, RAW_CLASS], ids=["intent", "SOP class"])
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("relationship", ["LIN", "LOG"])
+def test_raw_images_show_dense_tissue_bright_whatever_their_photometric_interpretation(raw, photometric, relationship):
+    dense_high = breast()
+    elements = {**raw, "PhotometricInterpretation": photometric, "PixelIntensityRelationship": relationship}
+    for sign, stored in ((1, 4095 - dense_high), (-1, dense_high)):
+        mammogram = open_mammogram(dicom_bytes(stored, PixelIntensityRelationshipSign=sign, **elements))
+        np.testing.assert_allclose(mammogram.display(), dense_high / 4095, atol=1e-6)
+        said = any("(0028,1041)" in note for note in mammogram.notes)
+        assert said == ((sign == 1) != (photometric == "MONOCHROME1"))
+
+
+@pytest.mark.parametrize("pipeline", [
+    {"RescaleSlope": -1, "RescaleIntercept": 4095},
+    {"WindowCenter": 2048, "WindowWidth": 4096},
+    {"ModalityLUTSequence": [lut_item(0, 12, np.arange(4096)[::-1].copy())]},
+    {"VOILUTSequence": [lut_item(0, 12, np.arange(4096)[::-1].copy())]},
+])  # fmt: skip
+@pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
+def test_what_turns_raw_values_over_on_the_way_is_turned_back(pipeline, signed):
+    stored = 4095 - breast()
+    if signed:
+        pipeline = {"WindowCenter": 0, "WindowWidth": 4096}
+        stored = (stored.astype(int) - 2048).astype(np.int16)
+    data = dicom_bytes(stored, PixelIntensityRelationshipSign=1, **RAW, **pipeline)
+    np.testing.assert_allclose(read_mammogram(data), breast() / 4095, atol=3e-4)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_the_sign_is_no_presentation(sign, photometric):
+    """PS3.3 C.8.11.3.1.2: what is FOR PRESENTATION says itself how it is meant."""
+    for intent in ("FOR PRESENTATION", None):
+        elements = {"PhotometricInterpretation": photometric, "PresentationIntentType": intent}
+        plain = read_mammogram(dicom_bytes(breast(), **elements))
+        data = dicom_bytes(breast(), PixelIntensityRelationshipSign=sign, **elements)
+        np.testing.assert_array_equal(read_mammogram(data), plain)
+
+
+@pytest.mark.parametrize("sign", [None, 0, 7])
+def test_raw_images_that_do_not_say_whether_air_is_bright_are_noted(sign):
+    mammogram = open_mammogram(dicom_bytes(breast(), PixelIntensityRelationshipSign=sign, **RAW))
+    np.testing.assert_allclose(mammogram.display(), breast() / 4095, atol=1e-6)
+    assert any("FOR PROCESSING" in note and "MONOCHROME2" in note for note in mammogram.notes)

@@ -22,10 +22,10 @@ def folder(tmp_path_factory):
     (root / "test_images").symlink_to("train_images")
     pd.read_csv(root / "train.csv").drop(columns=["cancer", "biopsy"]).to_csv(root / "test.csv", index=False)
     config = tiny_config(
-        folder, targets=["cancer", "view", "density"], global_batch_size=4, batch_size_per_device=2,
+        folder, unit="breast", targets=["cancer", "view", "density"], global_batch_size=4, batch_size_per_device=2,
         trainer__epochs=3, trainer__ema=0.5, augment__mixup=0.2, sampler__kind="balanced",
     )  # fmt: skip
-    experiment = resolve(config, "breast")
+    experiment = resolve(config)
     cache = prepare(experiment)
     for fold in experiment.all_folds:
         train_fold(experiment, fold, cache)
@@ -41,9 +41,7 @@ def oof(folder):
 
 def predict(folder, root, out, **options):
     run = str(folder / "run")
-    return infer(
-        InferOptions(run=run, input=str(root), out=str(out), workers=1, submit="probability", **options), "breast"
-    )
+    return infer(InferOptions(run=run, input=str(root), out=str(out), workers=1, submit="probability", **options))
 
 
 def test_every_breast_is_predicted_out_of_fold_once_and_scored(folder, oof):
@@ -91,7 +89,7 @@ def test_the_export_predicts_the_same_breasts(folder, oof, tmp_path):
     pytest.importorskip("onnxscript", reason="the extra export is not installed")
     from rsna.inference.export import export
 
-    found = export(ExportOptions(run=str(folder / "run"), images=str(folder / "set")))
+    (found,), _ = export(ExportOptions(run=str(folder / "run"), images=str(folder / "set")))
     assert all(0 <= fold.difference < 1e-4 for fold in found.folds)
     done = predict(folder, folder / "set", tmp_path / "submission.csv", backend="onnxruntime", folds=(0,))
     probability = done.breasts.set_index("prediction_id")["probability"][oof.index]

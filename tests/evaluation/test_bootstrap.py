@@ -3,7 +3,16 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 import rsna.evaluation.bootstrap as bootstrap
-from rsna.evaluation.bootstrap import Resamples, difference, percentile_interval, resample
+from rsna.evaluation.bootstrap import (
+    FALSE_ALARMS,
+    SENSITIVITIES,
+    Resamples,
+    curve_bands,
+    difference,
+    logit_interval,
+    percentile_interval,
+    resample,
+)
 from rsna.evaluation.counts import OperatingPoints, SortedBreasts
 from rsna.evaluation.metrics import METRICS
 
@@ -85,6 +94,50 @@ def test_undefined_resamples_are_left_out_and_counted():
     assert nothing.undefined == 3
 
 
+def test_the_interval_of_an_area_is_symmetric_on_the_logit():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(2.0, 0.5, 4000)
+    values = np.append(1 / (1 + np.exp(-logits)), np.nan)
+    found = logit_interval(values, 0.9, 41)
+    low, high = np.log(found.low / (1 - found.low)), np.log(found.high / (1 - found.high))
+    assert (low + high) / 2 == pytest.approx(np.log(9))
+    # Student's t of 40 degrees, from a table; the standard deviation is that of 41 draws.
+    assert (high - low) / 2 == pytest.approx(2.021 * logits.std() * np.sqrt(41 / 40), rel=1e-3)
+    assert found.undefined == 1
+
+
+def test_an_area_at_its_end_has_the_interval_of_percentiles():
+    assert logit_interval(np.ones(9), 1.0, 20) == percentile_interval(np.ones(9))
+    some = np.array([0.5, 1.0, 0.75, 1.0])
+    assert logit_interval(some, 1.0, 20) == percentile_interval(some)
+    assert logit_interval(some, 0.75, 2) == percentile_interval(some)
+    inside = logit_interval(some, 0.75, 20)  # those at 1 count as 0.75, the nearest below
+    assert 0 < inside.low < 0.75 < inside.high < 1
+
+
+def test_bands_hold_the_curves_and_end_where_these_do():
+    one = simulated()
+    roc, precision_recall = curve_bands(one, 200)
+    for band in (roc, precision_recall):
+        assert (band.low <= band.y + 1e-9).mean() > 0.95
+        assert (band.high >= band.y - 1e-9).mean() > 0.95
+    assert (np.diff(roc.y) >= 0).all()
+    assert roc.y[-1] == roc.low[-1] == 1
+    for x, y in zip(FALSE_ALARMS, roc.y, strict=True):  # the highest sensitivity of any cut
+        cuts = [one.scores >= cut for cut in [*one.scores, 2.0]]
+        expected = max(c[one.positive].mean() for c in cuts if c[~one.positive].mean() <= x + 1e-9)
+        assert y == pytest.approx(expected)
+    recalled = one.scores >= one.scores[one.positive].min()
+    assert precision_recall.y[-1] == pytest.approx(one.positive[recalled].mean())
+    first = np.flatnonzero(np.cumsum(one.positive) >= SENSITIVITIES[24] * one.positive.sum() - 1e-9)[0]
+    assert precision_recall.y[24] == pytest.approx(one.positive[: first + 1].mean())
+
+
+def test_resamples_without_a_negative_are_in_no_band_of_the_roc_curve():
+    worst = SortedBreasts(np.array([False, True]), np.array([0.9, 0.1]), np.arange(2), np.arange(2), POINTS)
+    assert curve_bands(worst, 100)[0].high[0] == 0  # that of the positive alone has nothing to be outranked by
+
+
 def test_one_positive_breast_leaves_nested_metrics_undefined():
     lone = SortedBreasts(np.array([True, False, False]), np.array([0.9, 0.1, 0.2]), np.arange(3), np.arange(3), POINTS)
     drawn = resample([lone], 30)[0]
@@ -152,13 +205,17 @@ def coverage():
     return dict(zip(METRICS, np.mean((lows <= truth) & (truth <= highs), axis=0), strict=True))
 
 
-@pytest.mark.parametrize("name", [name for name in METRICS if name != "optimism_gap"])
+WIDE = ("optimism_gap", "sensitivity_at_low_recall_rate")  # the latter of the first nine breasts: it moves in steps
+
+
+@pytest.mark.parametrize("name", [name for name in METRICS if name not in WIDE])
 def test_nominal_95_percent_intervals_cover_92_to_98(coverage, name):
     assert 0.92 <= coverage[name] <= 0.98
 
 
-def test_the_interval_of_the_optimism_gap_is_too_wide_rather_than_too_narrow(coverage):
-    assert coverage["optimism_gap"] >= 0.95
+@pytest.mark.parametrize("name", WIDE)
+def test_some_intervals_are_too_wide_rather_than_too_narrow(coverage, name):
+    assert coverage[name] >= 0.95
 
 
 def test_paired_tests_of_equal_runs_rarely_find_a_difference():

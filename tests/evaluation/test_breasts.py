@@ -9,6 +9,7 @@ from rsna.evaluation.breasts import (
     negative_weight,
     prevalence_weights,
     to_breasts,
+    to_exams,
 )
 from rsna.evaluation.checks import PredictionError
 from rsna.evaluation.metrics import pf1, pf1_of_ones
@@ -38,6 +39,33 @@ def test_images_become_breasts(aggregate, expected):
     assert breasts["cancer"].tolist() == [1, 0, 0]
     assert breasts["views"].tolist() == [3, 1, 2]
     assert "fold" not in breasts
+
+
+def exams(**columns):
+    rows = images(**columns)
+    return to_exams(to_breasts(rows), rows)
+
+
+def test_breasts_become_exams_by_the_higher_one():
+    found = exams(fold=[1, 1, 0, 0, 0, 0], age=[50, 50, 61, 61, 61, 61], BIRADS=[None, None, 2, 2, 2, 0])
+    assert found["prediction_id"].tolist() == ["1", "2"]
+    assert found["probability"].tolist() == pytest.approx([0.5, 0.3])
+    assert found["cancer"].tolist() == [1, 0]
+    assert found["views"].tolist() == [4, 2]
+    assert found["age"].tolist() == [61, 50]
+    assert found["fold"].tolist() == [0, 1]
+    assert "BIRADS" not in found  # of one breast
+
+
+def test_a_patient_is_recalled_by_each_of_several_exams():
+    later = images().assign(exam_id="x").replace({"1_L": "1_x_L", "1_R": "1_x_R", "2_L": "2_x_L"})
+    two = pd.concat([images().assign(exam_id="w"), later[later["patient_id"] == "1"].assign(image_id=list("uvwx"))])
+    two["prediction_id"] = two["prediction_id"].replace({"1_L": "1_w_L", "1_R": "1_w_R"})
+    found = to_exams(to_breasts(two), two)
+    assert found["prediction_id"].tolist() == ["1_w", "1_x", "2"]
+    assert found["patient_id"].tolist() == ["1", "1", "2"]
+    assert found["views"].tolist() == [4, 4, 2]
+    assert to_exams(to_breasts(found), found).equals(found)
 
 
 def test_folds_and_the_competitions_columns_travel_along():

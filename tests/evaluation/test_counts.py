@@ -9,7 +9,7 @@ from rsna.evaluation.counts import Counts, OperatingPoints, SortedBreasts, betwe
 from rsna.evaluation.metrics import METRICS, metrics_of
 from rsna.evaluation.threshold import best_threshold
 
-POINTS = OperatingPoints(specificity=0.7, recall_rate=0.4, bins=4)
+POINTS = OperatingPoints(specificity=0.7, recall_rate=0.4, low_recall_rate=0.15, bins=4)
 SCORE = st.one_of(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), st.floats(0, 1))
 ROW = st.tuples(st.booleans(), SCORE, st.integers(0, 5))  # label, score, patient
 
@@ -52,6 +52,7 @@ def slow_metrics(positive, scores, patients, folds, counts, points, prevalence=N
     two = not y.all()
     negatives = w[~y].sum()
     specific = slow_sensitivity(y, p, w, lambda at: w[at & ~y].sum() <= (1 - points.specificity + 1e-9) * negatives)
+    fewer = slow_sensitivity(y, p, w, lambda at: w[at].sum() <= (points.low_recall_rate + 1e-9) * w.sum())
     few = slow_sensitivity(y, p, w, lambda at: w[at].sum() <= (points.recall_rate + 1e-9) * w.sum())
     return {
         "pf1_raw": slow_f_beta(y, p, w, points.beta),
@@ -62,6 +63,7 @@ def slow_metrics(positive, scores, patients, folds, counts, points, prevalence=N
         "auprc": average_precision_score(y, p, sample_weight=w),
         "sensitivity_at_specificity": specific if two else np.nan,
         "sensitivity_at_recall_rate": few,
+        "sensitivity_at_low_recall_rate": fewer,
         "brier": brier_score_loss(y, p, sample_weight=w, pos_label=True),
         "calibration_error": np.abs(gaps).sum() / w.sum(),
     }
@@ -200,7 +202,14 @@ def test_bins_of_distinct_scores_hold_the_same_number_of_rows():
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("beta", -1.0), ("specificity", 0.0), ("specificity", 1.0), ("recall_rate", 1.5), ("bins", 0)],
+    [
+        ("beta", -1.0),
+        ("specificity", 0.0),
+        ("specificity", 1.0),
+        ("recall_rate", 1.5),
+        ("low_recall_rate", 0.0),
+        ("bins", 0),
+    ],
 )
 def test_operating_points_out_of_range_are_refused(field, value):
     with pytest.raises(ValueError, match=field):

@@ -32,6 +32,28 @@ def test_averages_are_what_they_say():
     np.testing.assert_allclose(combine(scores, "weights", [1, 0]), scores[0])
 
 
+def test_any_recalls_what_one_member_recalls():
+    scores = np.array([[0.9, 0.1, 0.2, 0.3], [0.01, 0.02, 0.05, 0.03]])
+    at = combine(scores, "any") >= 0.875  # the first of four of either member
+    assert at.tolist() == [True, False, True, False]
+
+
+def test_any_member_is_held_against_the_mean_at_equal_recall():
+    found = ensemble(members(), "mean", unit="exam", resamples=50)
+    gain = found.any_recalls.differences["sensitivity_at_low_recall_rate"]
+    scores = np.stack([member.breasts["probability"] for member in found.members.values()])
+    positive = found.joint.breasts["cancer"] == 1
+    sensitivities = []
+    for how in ("any", "mean"):
+        joined = combine(scores, how)
+        cuts = [cut for cut in joined if (joined >= cut).mean() <= 0.015 + 1e-9]
+        sensitivities.append(max(((joined >= cut)[positive].mean() for cut in cuts), default=0.0))
+    assert gain.value == pytest.approx(sensitivities[0] - sensitivities[1])
+    assert "recalled by any member, less by their mean" in found.table()
+    assert found.joint.unit == "exam"
+    assert found.joint.pooled.breasts == members()["one"]["patient_id"].nunique()
+
+
 def test_tied_rows_share_their_rank():
     np.testing.assert_allclose(combine([[0.2, 0.2, 0.7, 0.1]], "rank_mean"), [0.5, 0.5, 0.875, 0.125])
 
@@ -41,7 +63,7 @@ def test_tied_rows_share_their_rank():
     [
         ([0.1, 0.2], "mean", None, "shape"),
         (np.empty((2, 0)), "mean", None, "shape"),
-        ([[0.1]], "median", None, "mean, logit_mean, rank_mean, weights"),
+        ([[0.1]], "median", None, "mean, logit_mean, rank_mean, any, weights"),
         ([[0.1]], "mean", [1.0], "weights belong"),
         ([[0.1]], "weights", None, "weights belong"),
     ],
@@ -119,12 +141,48 @@ def test_members_without_folds_take_those_of_the_others():
     assert not any(member.crossfitted for member in (*found.members.values(), found.joint))
 
 
-def test_members_of_other_folds_are_crossfitted_alike():
+def test_folds_of_other_numbers_are_the_same_split():
     runs = members(patients=100)
     runs["two"] = runs["two"].assign(fold=(runs["two"]["fold"] + 1) % 4)
     found = ensemble(runs, resamples=0)
-    assert all(member.crossfitted for member in (*found.members.values(), found.joint))
+    assert not any(member.crossfitted for member in (*found.members.values(), found.joint))
     assert found.members["one"].breasts["part"].tolist() == found.members["two"].breasts["part"].tolist()
+
+
+def test_members_of_other_folds_are_refused_with_both():
+    runs = members(patients=100)
+    other = runs["two"]["fold"].mask(runs["two"]["patient_id"] == "10003", 1)
+    runs["two"] = runs["two"].assign(fold=other)
+    with pytest.raises(PredictionError, match=r"10003 is in fold 3 of one, in fold 1 of two"):
+        ensemble(runs, resamples=0)
+
+
+def test_members_without_any_folds_are_crossfitted_alike():
+    runs = {name: frame.drop(columns="fold") for name, frame in members(patients=100).items()}
+    found = ensemble(runs, resamples=20)
+    assert all(member.crossfitted for member in (*found.members.values(), found.joint))
+    assert "pF1 nested, cross-fitted, together less" in found.table()
+    gain = found.gains["one"].differences["pf1_nested"]
+    assert gain.value == pytest.approx(found.joint.pooled.pf1_nested - found.members["one"].pooled.pf1_nested)
+
+
+def test_the_table_says_what_each_member_scored_and_that_joining_taught_nothing():
+    rng = np.random.default_rng(0)
+    runs = members(patients=100)
+    for name in runs:
+        runs[name] = runs[name].assign(probability=rng.random(len(runs[name])))
+        runs[name].attrs["scored"] = f"column p of {name}.csv"
+    table = ensemble(runs, "mean", resamples=50).table()
+    assert "two: scored column p of two.csv" in table
+    assert "together: has learned nothing" in table
+
+
+def test_the_table_says_which_member_is_of_decisions():
+    runs = members(patients=50)
+    runs["two"] = runs["two"].assign(probability=(runs["two"]["probability"] > 0.5).astype(float))
+    table = ensemble(runs, "mean", resamples=0).table()
+    assert "two: two values alone, 0 and 1: AUROC, AUPRC and calibration are those of decisions" in table
+    assert "one: two values" not in table
 
 
 def test_members_over_other_breasts_are_refused():

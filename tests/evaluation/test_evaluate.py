@@ -7,12 +7,15 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
+from rsna.evaluation.bootstrap import Interval
+from rsna.evaluation.breasts import to_breasts
 from rsna.evaluation.calibration import logit, sigmoid
 from rsna.evaluation.checks import PredictionError
 from rsna.evaluation.counts import OperatingPoints
-from rsna.evaluation.evaluate import evaluate, score_at
+from rsna.evaluation.evaluate import evaluate, learned_nothing, score_at
 from rsna.evaluation.metrics import METRICS, pf1
-from rsna.evaluation.threshold import best_threshold
+from rsna.evaluation.slices import slices
+from rsna.evaluation.threshold import DEALS, best_threshold
 from tests.evaluation.simulate import simulate_images
 
 
@@ -79,16 +82,45 @@ def test_without_folds_thresholds_are_crossfitted_by_patient(images):
     found = evaluate(images.drop(columns="fold"), resamples=0)
     assert found.crossfitted
     assert found.folds == ()
-    assert sorted(found.nested) == [0, 1, 2, 3, 4]
+    assert sorted(found.nested) == list(range(5 * DEALS))
     assert (found.breasts.groupby("patient_id")["part"].nunique() == 1).all()
     assert found.pooled.intervals == {}
+
+
+def test_without_folds_nested_pf1_is_the_mean_over_deals_of_what_each_gives(images):
+    found = evaluate(images.drop(columns="fold"), resamples=200)
+    single = []
+    for deal in found.splits:
+        folds = dict(zip(found.breasts["patient_id"], deal, strict=True))
+        single.append(evaluate(images.assign(fold=images["patient_id"].map(folds)), resamples=0).pooled.pf1_nested)
+    assert np.std(single) > 0.005  # so that one deal alone would be a draw
+    assert found.pooled.pf1_nested == pytest.approx(np.mean(single))
+    interval = found.pooled.intervals["pf1_nested"]
+    assert interval.low < min(single) < max(single) < interval.high
+    assert found.pooled.optimism_gap == pytest.approx(found.pooled.pf1_optimistic - found.pooled.pf1_nested)
+
+
+def test_resamples_of_deals_do_not_depend_on_the_size_of_chunks(images, monkeypatch):
+    frame = images.drop(columns="fold")
+    whole = evaluate(frame, resamples=50).pooled.intervals
+    monkeypatch.setattr("rsna.evaluation.bootstrap.CHUNK_NUMBERS", 3000)
+    assert evaluate(frame, resamples=50).pooled.intervals == whole
+
+
+def test_another_nested_pf1_has_another_name(images):
+    """That of one fold alone is not that of the fold among the others."""
+    alone, among = (evaluate(frame, resamples=0) for frame in (images[images["fold"] == 2], images))
+    assert alone.pooled.pf1_nested != among.folds[2].pf1_nested
+    assert alone.table().count("pF1 nested, cross-fitted") == 2  # heading of the folds, and row
+    assert "mean over the deals" in alone.table()
+    assert "cross-fitted" not in among.table()
 
 
 def test_a_single_fold_is_crossfitted_and_named(images):
     found = evaluate(images[images["fold"] == 2], resamples=0)
     assert found.crossfitted
-    assert found.pooled.name == "fold 2"
-    assert len(found.nested) == 5
+    assert found.pooled.name == "fold 2 alone"
+    assert len(found.nested) == 5 * DEALS
 
 
 def test_a_fold_without_positives_has_no_pf1_but_the_others_have(images):
@@ -133,6 +165,89 @@ def test_a_population_set_is_not_reweighted(images):
 def test_wrong_predictions_are_refused(images):
     with pytest.raises(PredictionError, match="outside"):
         evaluate(images.assign(probability=images["probability"] * 3))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (lambda p: np.log(p / (1 - p)), r"outside \[0, 1\]: they reach from -.* to .*, as logits do; give 1 /"),
+        (lambda p: 100 * p, r"outside \[0, 1\]: .*, as percents do; divide them by 100"),
+        (lambda p: 1000 * p, r"outside \[0, 1\]: they reach from [\d.]+ to [\d.]+$"),
+        (lambda p: p.mask(p.index == 0, np.inf), r"outside \[0, 1\]: they reach from [\d.]+ to inf"),
+    ],
+)
+def test_what_is_no_probability_is_refused_with_what_it_looks_like(images, values, message):
+    with pytest.raises(PredictionError, match=message):
+        evaluate(images.assign(probability=values(images["probability"])))
+
+
+@pytest.mark.parametrize("copy_of", [lambda y: y, lambda y: 1 - y, lambda y: y.astype(bool)])
+def test_labels_are_not_scored_as_predictions(images, copy_of):
+    with pytest.raises(PredictionError, match="probability is a copy of the labels"):
+        evaluate(images.assign(probability=copy_of(images["cancer"])))
+
+
+def test_a_perfect_order_is_doubted(images):
+    noise = np.random.default_rng(0).random(len(images)) / 10
+    assert "not made of the labels" in evaluate(images.assign(probability=0.8 * images["cancer"] + noise)).table()
+    assert "not made of the labels" not in evaluate(images, resamples=0).table()
+
+
+def test_decisions_and_what_looks_like_labels_are_said_under_the_table(images):
+    decided = evaluate(images.assign(probability=(images["probability"] > 0.5).astype(float)), resamples=0).table()
+    assert "AUROC, AUPRC and calibration are those of decisions" in decided
+    assert "looks like labels" not in decided
+    older = images["cancer"].where(images["prediction_id"] != images["prediction_id"].iloc[0], 0)
+    assert "looks like labels: 0.99 stands in " in evaluate(images.assign(probability=older * 0.98 + 0.01)).table()
+    assert "of decisions" not in evaluate(images, resamples=0).table()
+
+
+def test_the_table_says_what_was_scored(images):
+    assert "scored: column probability; a breast is the max of its images" in evaluate(images, "max").table()
+    breasts = to_breasts(images)  # as a network of breasts writes them
+    assert "a breast is predicted as a whole" in evaluate(breasts, resamples=0).table()
+    images.attrs["scored"] = "column p of a.csv"
+    found = evaluate(images, resamples=0)
+    assert "scored: column p of a.csv; a breast is the mean of its images" in found.table()
+    assert found.to_dict()["scored"] == "column p of a.csv"
+
+
+@pytest.mark.parametrize(
+    ("values", "resamples"),
+    [
+        (lambda f: np.random.default_rng(0).random(len(f)), 200),
+        (lambda f: 1 - f["probability"], 0),
+        (lambda f: 0.3, 0),
+    ],
+)
+def test_what_is_below_its_own_floor_has_learned_nothing(images, values, resamples):
+    said = evaluate(images.assign(probability=values(images)), resamples=resamples).table()
+    assert "has learned nothing that these breasts show: AUROC 0." in said
+
+
+def test_a_reversed_column_is_told_from_chance(images):
+    said = evaluate(images.assign(probability=1 - images["probability"]), resamples=200).table()
+    assert "orders these breasts in reverse: AUROC 0." in said
+    assert "lies below 0.5: the column seems reversed (a probability of no cancer, or swapped labels)" in said
+    assert "chance" not in said
+
+
+def test_what_has_learned_is_not_said_to_have_learned_nothing(evaluation):
+    assert "has learned nothing" not in evaluation.table()
+
+
+def test_the_floors_are_those_of_pf1_and_auroc():
+    values = {"pf1_nested": 0.05, "auroc": 0.8}
+    assert "nested pF1 0.0500 is no more than 0.0500" in learned_nothing(values, 0.05, Interval(0.7, 0.9))
+    assert learned_nothing(values, 0.049, Interval(0.7, 0.9)) == ""
+    assert "AUROC 0.8000 (0.5000 to 0.9000) is not told from" in learned_nothing(values, 0.01, Interval(0.5, 0.9))
+    values["auroc"] = 0.3
+    assert learned_nothing(values, 0.01, Interval(0.2, 0.499)).startswith("orders these breasts in reverse")
+    assert "AUROC 0.3000 (0.2000 to 0.5000) is not told" in learned_nothing(values, 0.01, Interval(0.2, 0.5))
+    assert "whether it is reversed an interval says" in learned_nothing(values, 0.01, None)
+    undefined = float("nan")
+    assert learned_nothing({"pf1_nested": undefined, "auroc": undefined}, 0.1, Interval(undefined, undefined)) == ""
+    assert learned_nothing({"pf1_nested": None, "auroc": None}, 0.1, None) == ""
 
 
 def test_operating_points_are_used(images):
@@ -236,6 +351,20 @@ def test_the_line_says_threshold_score_interval_and_share(many):
         "pF1 at the run's threshold 1.0000: 0.0000 (95% interval 0.0000 to 0.0000), share recalled 0.00%"
     )
     assert "interval" not in score_at(found, 0.3, resamples=0).line()
+
+
+def test_exams_are_scored_by_the_higher_breast_and_named(images):
+    found = evaluate(images, unit="exam", resamples=50)
+    rows = to_breasts(images).groupby("patient_id").agg({"cancer": "max", "probability": "max"})
+    assert found.pooled.auroc == pytest.approx(roc_auc_score(rows["cancer"], rows["probability"]))
+    assert found.pooled.breasts == images["patient_id"].nunique()
+    table = found.table()
+    assert " exams " in table.splitlines()[0]
+    assert "an exam is the maximum of its breasts" in table
+    assert found.to_dict()["unit"] == "exam"
+    assert found.to_dict()["pooled"]["exams"] == found.pooled.breasts
+    assert "exams" in slices(found, resamples=0).table().splitlines()[0]
+    assert "a breast is the mean of its images\n" in evaluate(images, resamples=0).table()
 
 
 def test_ranks_have_no_metric_that_needs_probabilities_and_the_table_says_why(images):

@@ -8,7 +8,16 @@ from sklearn.metrics import average_precision_score, brier_score_loss, fbeta_sco
 
 import rsna
 from rsna.evaluation.counts import OperatingPoints, SortedBreasts, mass_bins
-from rsna.evaluation.metrics import METRICS, Metric, metrics_of, metrics_of_data, pf1, pf1_of_ones, score
+from rsna.evaluation.metrics import (
+    METRICS,
+    Metric,
+    calibration_floor,
+    metrics_of,
+    metrics_of_data,
+    pf1,
+    pf1_of_ones,
+    score,
+)
 
 SCORE = st.one_of(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), st.floats(0, 1))
 ROWS = st.lists(st.tuples(st.booleans(), SCORE, st.sampled_from([0.0, 1.0, 2.5])), min_size=1, max_size=25).filter(
@@ -77,6 +86,8 @@ def test_sensitivity_at_specificity_is_the_best_cut_that_is_specific_enough(rows
 def test_sensitivity_at_recall_rate_is_the_best_cut_that_recalls_few_enough(rows, rate):
     labels, scores, weights = columns(rows)
     value = score("sensitivity_at_recall_rate", labels, scores, weights, OperatingPoints(recall_rate=rate))
+    low = score("sensitivity_at_low_recall_rate", labels, scores, weights, OperatingPoints(low_recall_rate=rate))
+    assert low == value or np.isnan([low, value]).all()
     if not weights[labels].sum():
         assert np.isnan(value)
         return
@@ -283,3 +294,23 @@ def test_titles_end_on_the_operating_point():
     points = replace(OperatingPoints(), specificity=0.95)
     assert METRICS["sensitivity_at_specificity"].title_at(points) == "sensitivity at specificity 0.95"
     assert METRICS["auroc"].title_at(points) == "AUROC"
+
+
+@pytest.mark.parametrize("weight", [1, 8])
+def test_probabilities_that_mean_what_they_say_have_the_calibration_error_that_is_told(weight):
+    """Also in a set that was enriched, whose negatives count several times to make up for it."""
+    rng = np.random.default_rng(0)
+    p, rows = rng.beta(1, 4, 600), np.arange(600)
+    errors = []
+    for _ in range(300):
+        positive = rng.random(600) < p * weight / (p * weight + 1 - p)
+        prevalence = positive.sum() / (positive.sum() + weight * (~positive).sum())
+        one = SortedBreasts(positive, p, rows, rows, OperatingPoints(), prevalence)
+        errors.append(metrics_of_data(one, ["calibration_error"])["calibration_error"])
+    assert calibration_floor(one, draws=400) == pytest.approx(np.mean(errors), rel=0.05)
+
+
+def test_certain_probabilities_have_no_calibration_error_by_chance():
+    labels = np.arange(40) % 4 == 0
+    rows = np.arange(40)
+    assert calibration_floor(SortedBreasts(labels, labels.astype(float), rows, rows)) == 0

@@ -130,3 +130,14 @@ def test_a_notebook_shows_slices_as_a_table(found):
     html = found._repr_html_()
     assert html.count("<tr>") == 1 + len(found)
     assert "<th>site 1</th>" in html
+
+
+def test_a_slice_without_thresholds_has_no_share_that_is_recalled():
+    images = simulate_images(patients=200)
+    images["fold"] = images["patient_id"].astype(int) % 2
+    images.loc[images["fold"] == 1, "cancer"] = 0
+    found = slices(evaluate(images.assign(site_id=images["fold"]), resamples=0), resamples=0)
+    shares = {part.value: part.recalled for part in found if part.by == "site"}
+    assert np.isnan(shares["0"])  # its threshold would be chosen on fold 1, which has no positive
+    assert 0 <= shares["1"] <= 1
+    assert "–" in next(line for line in found.table().splitlines() if line.startswith("site 0"))

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from rsna.evaluation.metrics import pf1
 from rsna.evaluation.threshold import (
+    DEALS,
     PLATEAU_TOLERANCE,
     best_threshold,
     crossfit_folds,
@@ -114,15 +115,22 @@ def test_crossfitting_parts_keep_patients_whole_and_deal_positives_evenly(patien
     names = np.repeat([str(i) for i in range(patients)], 2)
     labels = np.repeat(np.arange(patients) < sick, 2)
     labels[1::2] = False  # one breast of two
-    part = crossfit_folds(names, labels)
-    assert (part[::2] == part[1::2]).all()
-    assert set(part) == set(range(min(5, patients)))
-    positives = np.bincount(part[labels], minlength=min(5, patients))
-    assert positives.max() - positives.min() <= 1
+    for part in crossfit_folds(names, labels):
+        assert (part[::2] == part[1::2]).all()
+        assert set(part) == set(range(min(5, patients)))
+        positives = np.bincount(part[labels], minlength=min(5, patients))
+        assert positives.max() - positives.min() <= 1
+
+
+def test_no_deal_is_that_of_another():
+    names = np.array([str(i) for i in range(50)])
+    deals = crossfit_folds(names, np.arange(50) % 7 == 0)
+    assert deals.shape == (DEALS, 50)
+    assert len({deal.tobytes() for deal in deals}) == DEALS
 
 
 def test_crossfitting_parts_do_not_depend_on_the_order_of_rows():
     names = np.array([str(i) for i in range(50)])
     labels = np.arange(50) % 7 == 0
     shuffled = np.random.default_rng(0).permutation(50)
-    assert (crossfit_folds(names, labels)[shuffled] == crossfit_folds(names[shuffled], labels[shuffled])).all()
+    assert (crossfit_folds(names, labels)[:, shuffled] == crossfit_folds(names[shuffled], labels[shuffled])).all()

@@ -1,5 +1,6 @@
 """Run folders with random weights, and folders to predict, for the tests of this room."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ import torch
 
 from rsna.config.schema import Config
 from rsna.config.settings import from_mapping
+from rsna.dataset.examples import ExampleSpec
+from rsna.dataset.table_inputs import TableInput
 from rsna.model.network import build_model
 from tests.board.runs import bind_and_write
 from tests.prepare import phantoms
@@ -16,7 +19,13 @@ from tests.prepare.files import write_dicom
 SIZE = (64, 32)
 
 
-def write_run(folder: Path, n_folds: int = 2, trained: tuple[int, ...] = (0, 1), **config) -> Path:
+def write_run(
+    folder: Path,
+    n_folds: int = 2,
+    trained: tuple[int, ...] = (0, 1),
+    inputs: tuple[TableInput, ...] = (),
+    **config,
+) -> Path:
     """A run folder of tiny networks with random weights, in the files that training writes."""
     settings = from_mapping(
         Config,
@@ -26,12 +35,14 @@ def write_run(folder: Path, n_folds: int = 2, trained: tuple[int, ...] = (0, 1),
             "preprocess": {"size": list(SIZE)},
             "model": {"backbone": "efficientnet_b0", "pretrained": False},
             "folds": {"n_folds": n_folds},
+            "table_inputs": [one.name for one in inputs],
             **config,
         },
     )
     oof = _out_of_fold(n_folds)
     folds = oof[["patient_id", "image_id", "fold"]]
-    return bind_and_write(folder, settings, folds, oof, trained, network=_random_network)
+    network = partial(_random_network, inputs=inputs)
+    return bind_and_write(folder, settings, folds, oof, trained, network=network, inputs=inputs)
 
 
 def write_exams(root: Path, patients: int = 2, **elements) -> pd.DataFrame:
@@ -44,7 +55,8 @@ def write_exams(root: Path, patients: int = 2, **elements) -> pd.DataFrame:
                 160, 120, side="left" if side == "L" else "right", muscle=view == "MLO", seed=10 * patient + number
             )
             syntax = ("jpeg2000", "native", "jpeg_lossless")[number % 3]
-            tags = {"PatientID": f"p{patient}", "ImageLaterality": side, "ViewPosition": view} | elements
+            tags = {"PatientID": f"p{patient}", "StudyInstanceUID": f"1.2.{patient}", "ImageLaterality": side}
+            tags |= {"ViewPosition": view} | elements
             write_dicom(root / "test_images" / f"p{patient}" / f"{image_id}.dcm", image, syntax, **tags)
             rows.append((f"p{patient}", image_id, side, view, f"p{patient}_{side}"))
     table = pd.DataFrame(rows, columns=["patient_id", "image_id", "laterality", "view", "prediction_id"])
@@ -52,10 +64,10 @@ def write_exams(root: Path, patients: int = 2, **elements) -> pd.DataFrame:
     return table
 
 
-def _random_network(settings: Config, seed: int):
-    """Untrained, but with logits that differ from breast to breast."""
+def _random_network(settings: Config, seed: int, inputs: tuple[TableInput, ...]):
+    """Untrained, but with logits that differ from breast to breast, and with all that they are told."""
     torch.manual_seed(seed)
-    network = build_model(settings.model, 1)
+    network = build_model(settings.model, 1, ExampleSpec(settings.unit, settings.fusion, settings.compare, inputs))
     breasts = [phantoms.breast(*SIZE, side=("left", "right")[k % 2], muscle=k % 4 > 1, seed=k)[0] for k in range(32)]
     images = torch.from_numpy(np.stack(breasts).astype(np.float32))[:, None]
     torch.nn.init.normal_(network.classifier.weight)
@@ -68,6 +80,11 @@ def _random_network(settings: Config, seed: int):
         logits = network(images)[:, 0]
         network.classifier.weight /= logits.abs().max()
         network.classifier.bias += 0.5 - seed
+    for part, spread in ((network.fusion, 0.2), (network.table_embedding, 0.2), (network.comparison, 0.01)):
+        for parameter in part.parameters() if part else ():
+            torch.nn.init.normal_(parameter, std=spread)
+    if inputs:
+        network.classifier.weight.data /= 8  # what is told moves logits by more than batches of other sizes do
     return network
 
 

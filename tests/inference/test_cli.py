@@ -7,6 +7,7 @@ import pydicom
 import pytest
 
 from rsna.cli import main
+from rsna.runs.trained_ensemble import load_ensemble
 from tests.inference.runs import write_exams
 
 
@@ -19,12 +20,16 @@ def exams(tmp_path_factory):
 
 def test_predict_as_table_and_json(run, exams, capsys):
     assert main(["predict", f"input={exams}", f"run={run}", "workers=1"]) == 0
-    assert "p0_R" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "p0_R" in printed
+    threshold = load_ensemble(run).threshold
+    assert f"above {threshold:.4f}" in printed
     file = exams / "test_images" / "p0" / "10.dcm"
     assert main(["predict", f"input={file}", f"run={run}", "format=json", "workers=1"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["images"][0]["geometry"]["size"] == [64, 32]
     assert found["breasts"][0]["prediction_id"] == "p0_L"
+    assert found["threshold"] == threshold
 
 
 def test_predict_says_which_file_failed(run, tmp_path, capsys):

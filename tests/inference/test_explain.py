@@ -1,18 +1,24 @@
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from rsna.board.pixels import images_beside
+from rsna.config.data import PreprocessSettings
 from rsna.config.model import ModelSettings
 from rsna.config.settings import ConfigError
-from rsna.inference.explain import explain, grad_cam, grey_original, heat_colours, heat_on_original, overlay
+from rsna.dataset.examples import ExampleSpec
+from rsna.inference.explain import explain, grad_cam
+from rsna.inference.heat import grey_original, heat_on_original
+from rsna.inference.predictor import Predictor
 from rsna.model.backbone import Features
 from rsna.model.network import MammogramNet, build_model
 from rsna.prepare.geometry import Geometry
-from rsna.runs.trained_model import load_trained
+from rsna.runs.trained_ensemble import load_ensemble
 from tests.inference.runs import write_run
 from tests.prepare import phantoms
 from tests.prepare.files import write_dicom
@@ -26,7 +32,7 @@ class Brightness(nn.Module):
 
 
 def brightness_network(**settings) -> MammogramNet:
-    network = MammogramNet(Brightness(), Features(1), ModelSettings(pretrained=False, **settings), 1)
+    network = MammogramNet(Brightness(), Features(1), ModelSettings(pretrained=False, **settings), 1, ExampleSpec())
     nn.init.ones_(network.classifier.weight)
     return network
 
@@ -114,31 +120,73 @@ def test_heat_lands_on_the_original_through_crop_mirror_scale_and_padding(flippe
     assert everywhere.sum() == 200 * 300
 
 
-def test_colours_grow_with_heat_and_nothing_is_transparent():
-    colours = heat_colours(np.array([[0.0, 0.5, 1.0, 2.0]], np.float32), 1.0)
-    assert colours.shape == (1, 4, 4)
-    opacity = colours[0, :, 3].astype(int)
-    assert opacity[0] == 0
-    assert opacity[0] < opacity[1] < opacity[2] == opacity[3]
-    grey = np.full((1, 4), 100, np.uint8)
-    assert (overlay(grey, np.zeros((1, 4), np.float32), 0.0) == 100).all()
-
-
-def test_a_file_is_explained_on_its_own_pixels(tmp_path):
-    image, _ = phantoms.breast(160, 120, side="right", muscle=True, seed=3)
-    file = tmp_path / "1.dcm"
+@pytest.fixture(scope="module")
+def explained(tmp_path_factory):
+    """A right breast, what two folds explain of it, and where on it the breast is."""
+    folder = tmp_path_factory.mktemp("explained")
+    image, breast = phantoms.breast(400, 300, side="right", muscle=True, seed=3)
+    file = folder / "1.dcm"
     write_dicom(file, image, "jpeg2000", PatientID="p", ImageLaterality="R", ViewPosition="MLO")
-    trained = load_trained(write_run(tmp_path / "run"))
-    found = explain(trained, file, 0)
-    assert found.original.shape == found.heat.shape == (160, 120)
-    assert found.folds == (0, 1)
-    assert found.picture().shape == (160, 120, 3)
-    assert explain(trained, file, 80).original.shape == (80, 60)
+    trained = load_ensemble(write_run(folder / "run"))
+    (found,) = explain(trained, images_beside(None, file), file, 0)
+    return file, trained, found, breast
+
+
+def test_a_file_is_explained_on_its_own_pixels(explained):
+    file, trained, found, _ = explained
+    assert found.weight is None
+    assert found.original.shape == found.heat.shape == found.spread.shape == (400, 300)
+    assert (found.folds, found.networks) == ((0, 1), 2)
+    assert (found.side, found.view) == ("R", "MLO")
+    assert found.picture().shape == (400, 300, 3)
+    assert explain(trained, images_beside(None, file), file, 80)[0].original.shape == (80, 60)
+
+
+def test_nothing_is_coloured_outside_of_the_breast(explained):
+    _, _, found, breast = explained
+    assert found.breast_found
+    assert found.top == found.heat.max() > 0
+    picture = found.picture()
+    coloured = (picture != found.original[..., None]).any(axis=2)
+    near = cv2.dilate(breast.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0  # to some pixels of the skin
+    assert coloured[breast].mean() > 0.2
+    assert not coloured[~near].any()
+    assert not found.spread[~near].any()
+    assert 0 < found.outside < 1
+
+
+def test_the_probability_is_that_which_is_predicted(explained):
+    file, _, found, _ = explained
+    with Predictor(file.parent / "run", backend="torch", workers=1) as predictor:
+        (image,) = predictor.predict(file).images
+    assert found.probability == pytest.approx(image.probability, abs=1e-5)
+
+
+def test_heat_and_spread_are_mean_and_deviation_over_folds(explained):
+    file, _, found, _ = explained
+    alone = [explain(load_ensemble(file.parent / "run", (k,)), images_beside(None, file), file, 0)[0] for k in (0, 1)]
+    assert max(one.spread.max() for one in alone) < 1e-3 * found.top
+    one, other = (fold.heat for fold in alone)
+    np.testing.assert_allclose(found.heat, (one + other) / 2, atol=1e-6)
+    np.testing.assert_allclose(found.spread, np.abs(one - other) / 2, atol=1e-3 * found.top)
+    assert found.spread.max() > 0
+
+
+def test_the_figure_has_a_panel_of_the_spread_and_a_scale(explained):
+    file, trained, found, _ = explained
+    (alone,) = explain(load_ensemble(file.parent / "run", (0,)), images_beside(None, file), file, 0)
+    both, one = found.figure("run", trained.threshold), alone.figure("run", trained.threshold)
+    assert both.shape[1] > one.shape[1] + found.box[2] - found.box[0]
+    coloured = np.ptp(one.astype(int), axis=2) > 25
+    right = np.flatnonzero(coloured.any(axis=0)).max()  # of the scale: words are grey
+    rows = np.flatnonzero(coloured[:, right])
+    lightness = one[rows, right].astype(int).sum(axis=1)
+    assert lightness[: len(rows) // 4].mean() > lightness[-len(rows) // 4 :].mean() + 60  # the highest is above
 
 
 def test_originals_are_not_enlarged():
     class Small:
-        size, levels = (50, 40), 0
+        size, levels, has_window = (50, 40), 0, True
 
         def size_at(self, level):
             return self.size
@@ -147,7 +195,7 @@ def test_originals_are_not_enlarged():
             assert stored == 0
             return np.full(self.size, 0.7, np.float32)
 
-    grey = grey_original(Small(), 0, 500)
+    grey = grey_original(Small(), PreprocessSettings(), 500)
     assert grey.shape == (50, 40)
     assert (grey == round(0.7 * 255)).all()
 

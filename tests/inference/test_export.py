@@ -11,12 +11,15 @@ pytest.importorskip("onnxscript", reason="the extra export is not installed")
 import rsna
 from rsna.cli import main
 from rsna.config.verbs import ExportOptions
+from rsna.inference.backends.onnx_networks import OnnxNetworks, find_exports
+from rsna.inference.batch import Batch
 from rsna.inference.export import export
 from rsna.inference.networks import TorchNetworks
-from rsna.inference.onnx_networks import OnnxNetworks
 from rsna.inference.pass_plan import PassPlan
 from rsna.runs.errors import RunError
 from rsna.runs.trained_model import load_trained
+from rsna.runs.weights import read_weights
+from tests.board.runs import put_weights
 from tests.inference.runs import SIZE, write_exams, write_run
 from tests.prepare import phantoms
 
@@ -27,7 +30,7 @@ def exported(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     copy = shutil.copytree(run, folder / "run")
     write_exams(folder / "exams", 1)
-    found = export(ExportOptions(run=str(copy), images=str(folder / "exams")))
+    (found,), _ = export(ExportOptions(run=str(copy), images=str(folder / "exams")))
     return copy, folder / "exams", found
 
 
@@ -43,37 +46,37 @@ def test_networks_of_tokens_take_any_batch_size(tmp_path):
     model = {"backbone": "vit_tiny_patch16_224", "pretrained": False}
     run = write_run(tmp_path / "run", trained=(0,), model=model)
     write_exams(tmp_path / "exams", 1)
-    found = export(ExportOptions(run=str(run), images=str(tmp_path / "exams")))
+    (found,), _ = export(ExportOptions(run=str(run), images=str(tmp_path / "exams")))
     assert all(0 <= fold.difference < 1e-4 for fold in found.folds)
     images = np.random.default_rng(0).integers(0, 256, (3, *SIZE), dtype=np.uint8)
-    assert OnnxNetworks(load_trained(run)).logits(images).shape == (1, 3, 1)
+    assert OnnxNetworks(find_exports(load_trained(run))).logits(Batch(images)).shape == (1, 3, 1)
 
 
 def test_any_batch_size_and_any_plan(exported):
     folder, _, _ = exported
     trained = load_trained(folder)
-    ours, theirs = OnnxNetworks(trained), trained.networks()
+    ours, theirs = OnnxNetworks(find_exports(trained)), trained.networks()
     torch_ones = TorchNetworks(theirs)
     breasts = [phantoms.breast(*SIZE, side="left", muscle=False, seed=k)[0] for k in range(3)]
     for size in (1, 3):
         images = (np.stack(breasts[:size]) * 255).astype(np.uint8)
         for plan in (PassPlan(2, True), PassPlan(1, False)):
-            found = ours.logits(images, plan)
+            found = ours.logits(Batch(images), plan)
             assert found.shape == (plan.passes, size, 1)
-            np.testing.assert_allclose(found, torch_ones.logits(images, plan), atol=2e-3)
+            np.testing.assert_allclose(found, torch_ones.logits(Batch(images), plan), atol=2e-3)
 
 
 def test_examples_of_several_images_are_joined_as_torch_joins_them(exported):
     trained = load_trained(exported[0])
-    ours, theirs = OnnxNetworks(trained), TorchNetworks(trained.networks())
+    ours, theirs = OnnxNetworks(find_exports(trained)), TorchNetworks(trained.networks())
     breasts = [phantoms.breast(*SIZE, side="left", muscle=False, seed=k)[0] for k in range(6)]
     images = (np.stack(breasts) * 255).astype(np.uint8)
     plan = PassPlan(2, True)
     for example in ([0, 0, 0, 1, 2, 2], [0, 0, 0, 0, 0, 0], [0, 1, 2, 3, 4, 5]):
-        found = ours.logits(images, plan, np.array(example))
+        found = ours.logits(Batch(images, np.array(example)), plan)
         assert found.shape == (plan.passes, example[-1] + 1, 1)
-        np.testing.assert_allclose(found, theirs.logits(images, plan, np.array(example)), atol=2e-3)
-    np.testing.assert_array_equal(ours.logits(images, plan, np.arange(6)), ours.logits(images, plan))
+        np.testing.assert_allclose(found, theirs.logits(Batch(images, np.array(example)), plan), atol=2e-3)
+    np.testing.assert_array_equal(ours.logits(Batch(images, np.arange(6)), plan), ours.logits(Batch(images), plan))
 
 
 def test_the_predictor_runs_on_onnxruntime(exported):
@@ -91,18 +94,19 @@ def test_differences_above_the_tolerance_write_nothing(run, exported, tmp_path):
     assert not (copy / "onnx").exists()
 
 
-def test_exports_of_other_weights_are_refused(exported, run, tmp_path):
+def test_exports_of_other_weights_are_passed_over_and_changed_ones_refused(exported, run, tmp_path):
     folder, _, _ = exported
-    with pytest.raises(RunError, match="there is no export"):
-        OnnxNetworks(load_trained(run))
+    files = find_exports(load_trained(folder))
+    assert [file.name for file in files] == ["fold0.onnx", "fold1.onnx"]
+    assert find_exports(load_trained(folder, (1,))) == files[1:]
+    assert find_exports(load_trained(run)) == []
     copy = shutil.copytree(folder, tmp_path / "copy")
-    shutil.copyfile(copy / "fold0" / "model.safetensors", copy / "fold1" / "model.safetensors")
-    with pytest.raises(RunError, match="is not of these weights of fold 1"):
-        OnnxNetworks(load_trained(copy))
-    shutil.copyfile(folder / "fold1" / "model.safetensors", copy / "fold1" / "model.safetensors")
+    put_weights(copy, 1, read_weights(copy / "fold0" / "model.safetensors"))
+    assert find_exports(load_trained(copy)) == []
+    put_weights(copy, 1, read_weights(folder / "fold1" / "model.safetensors"))
     (copy / "onnx" / "fold1.onnx").write_bytes(b"other")
     with pytest.raises(RunError, match="its SHA-256 is not the recorded one"):
-        OnnxNetworks(load_trained(copy))
+        find_exports(load_trained(copy))
 
 
 def test_the_verb_says_how_to_mend(tmp_path, capsys):

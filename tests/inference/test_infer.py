@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from rsna.bundle.make import make_bundle
 from rsna.config.settings import ConfigError
 from rsna.config.verbs import BundleMakeOptions, InferOptions
 from rsna.dataset.table import TableError
 from rsna.evaluation.evaluate import evaluate
+from rsna.inference.batch import Batch
 from rsna.inference.devices import choose_devices, choose_precision
 from rsna.inference.infer import StrictError, infer
 from rsna.inference.networks import TorchNetworks
@@ -27,17 +27,19 @@ from rsna.inference.submission import write_submission
 from rsna.prepare.cache import Cache
 from rsna.prepare.table import prepare_table
 from rsna.runs.errors import RunError
+from rsna.runs.trained_ensemble import load_ensemble
 from rsna.runs.trained_model import load_trained
+from tests.board.runs import put_weights, rewrite
 from tests.inference.runs import write_exams, write_run
 
 REAL = Path(os.environ.get("RSNA_TEST_DATA", "/nowhere")) / "rsna"
 REAL_FILES = sorted((REAL / "train_images").glob("*/*.dcm")) if REAL.is_dir() else []
 
 
-def predict(run, root, tmp_path, unit="image", **options):
+def predict(run, root, tmp_path, **options):
     """Predicts and reads back what was written."""
     out = tmp_path / "out" / "submission.csv"
-    done = infer(InferOptions(run=str(run), input=str(root), out=str(out), workers=1, **options), unit)
+    done = infer(InferOptions(run=str(run), input=str(root), out=str(out), workers=1, **options))
     written = pd.read_csv(out)
     pd.testing.assert_frame_equal(written, done.submission, check_dtype=False)
     return done
@@ -66,7 +68,7 @@ def test_rows_are_those_of_test_csv_in_its_order(run, exams, tmp_path):
         ({"run": "nowhere"}, RunError, "nowhere: there is no such folder"),
         ({"folds": (7,)}, RunError, "has no weights of fold 7"),
         ({"input": "nowhere"}, TableError, "input=nowhere: there is no such folder"),
-        ({"backend": "onnxruntime"}, RunError, "there is no export; write one with rsna export"),
+        ({"precision": "fp16"}, ConfigError, "precision: fp16 is for GPUs"),
         ({"run": "boxes"}, ConfigError, r"preprocess\.crop: boxes are known for the training images alone"),
     ],
 )
@@ -77,7 +79,7 @@ def test_what_is_wrong_is_refused_before_networks_load_and_nothing_is_written(
     if options.get("run") == "boxes":
         boxes = {"size": [64, 32], "crop": "boxes", "boxes": str(tmp_path / "boxes.csv")}
         options["run"] = str(write_run(tmp_path / "boxes", preprocess=boxes))
-    monkeypatch.setattr("rsna.inference.infer.load_networks", lambda *_: pytest.fail("networks were loaded"))
+    monkeypatch.setattr("rsna.inference.infer.load_members", lambda *_: pytest.fail("networks were loaded"))
     before = sorted(tmp_path.rglob("*"))
     given = {"run": str(run), "input": str(exams), "out": str(tmp_path / "out.csv")} | options
     with pytest.raises(error, match=said):
@@ -205,6 +207,51 @@ def test_a_repeated_image_counts_once(run, exams, tmp_path, capsys):
     assert "1 rows of test.csv repeat an image_id" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("unit", ["image", "breast"])
+def test_an_image_of_two_breasts_counts_for_both(run, breast_run, exams, tmp_path, capsys, unit):
+    table = pd.read_csv(exams / "test.csv")
+    pd.concat([table, table.iloc[:1].assign(prediction_id="another")]).to_csv(exams / "test.csv", index=False)
+    done = predict(run if unit == "image" else breast_run, exams, tmp_path, submit="probability")
+    assert done.stages.prepared == 8
+    assert not done.breasts["filled"].any()
+    assert "8 images, 5 breasts" in capsys.readouterr().out
+    both = done.images[done.images["image_id"].eq("10")]
+    assert both["failure"].tolist() == ["", ""]
+    if unit == "image":
+        assert done.submission["cancer"].iloc[-1] == both["probability"].iloc[0] == both["probability"].iloc[1]
+
+
+def test_images_of_one_name_are_each_predicted_and_each_taken_from_the_progress(run, exams, tmp_path):
+    plain = predict(run, exams, tmp_path, submit="probability").submission
+    table = pd.read_csv(exams / "test.csv", dtype=str)
+    short = table["laterality"] + table["view"]
+    for patient, image_id, name in zip(table["patient_id"], table["image_id"], short, strict=True):
+        folder = exams / "test_images" / patient
+        (folder / f"{image_id}.dcm").rename(folder / f"{name}.dcm")
+    table.assign(image_id=short).to_csv(exams / "test.csv", index=False)
+    last = exams / "test_images" / "p1" / "RCC.dcm"
+    last.rename(tmp_path / "aside")
+    predict(run, exams, tmp_path)
+    (tmp_path / "aside").rename(last)
+    done = predict(run, exams, tmp_path, submit="probability")
+    assert done.stages.prepared == 1
+    pd.testing.assert_frame_equal(done.submission, plain, atol=1e-6)
+    assert done.images["image_id"].is_unique
+
+
+@pytest.mark.parametrize("name", ["s.csv.gz", "s.txt", "s", "s.parquet.zip"])
+def test_a_submission_of_another_kind_is_refused(name):
+    with pytest.raises(ConfigError, match=f"out: {name} is neither .csv nor .parquet"):
+        InferOptions(run="run", input="exams", out=name)
+
+
+@pytest.mark.parametrize(("name", "read"), [("s.CSV", pd.read_csv), ("s.Parquet", pd.read_parquet)])
+def test_a_submission_is_what_its_name_says_in_any_case(tmp_path, name, read):
+    breasts = pd.DataFrame({"prediction_id": ["a_L"], "probability": [0.4], "filled": [False]})
+    out = tmp_path / InferOptions(run="run", input="exams", out=name).out
+    pd.testing.assert_frame_equal(write_submission(breasts, out, None), read(out))
+
+
 def test_prediction_ids_of_the_table_need_no_laterality(run, exams, tmp_path):
     pd.read_csv(exams / "test.csv").drop(columns=["laterality", "view"]).to_csv(exams / "test.csv", index=False)
     assert not predict(run, exams, tmp_path).breasts["filled"].any()
@@ -223,6 +270,10 @@ def test_folders_that_cannot_be_used(run, tmp_path):
     with pytest.raises(TableError, match="there is no such folder"):
         predict(run, tmp_path / "nowhere", tmp_path)
     (tmp_path / "empty").mkdir()
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "film.png").write_bytes(b"\x89PNG")
+    with pytest.raises(TableError, match="1 are no DICOM.*of pictures a table has to say patient, side and path"):
+        predict(run, tmp_path / "pictures", tmp_path)
     with pytest.raises(TableError, match="holds no mammogram"):
         predict(run, tmp_path / "empty", tmp_path)
     (tmp_path / "empty" / "test.csv").write_text("image_id\n1\n")
@@ -270,15 +321,15 @@ def test_the_threshold_of_some_folds_is_chosen_on_all_of_their_breasts(exams, tm
     run = write_run(tmp_path / "three", n_folds=3, trained=(0, 1))
     images = pd.concat([pd.read_parquet(run / f"fold{fold}" / "oof.parquet") for fold in (0, 1)])
     expected = evaluate(images, sampling="enriched", resamples=0)
-    trained = load_trained(run)
+    trained = load_ensemble(run)
     assert (trained.threshold, trained.recalled) == (expected.threshold.value, expected.threshold.recalled)
     assert trained.prevalence == expected.pooled.prevalence
     predict(run, exams, tmp_path)
     assert "note: folds not trained or not asked for: 1 of 3" in capsys.readouterr().out
     bundle = make_bundle(BundleMakeOptions(str(run), str(tmp_path / "bundle"), precision="fp32", host="none"))
-    assert load_trained(bundle).threshold == trained.threshold
+    assert load_ensemble(bundle).threshold == trained.threshold
     one = evaluate(images[images["fold"] == 1], sampling="enriched", resamples=0)
-    assert load_trained(run, (1,)).threshold == one.threshold.value
+    assert load_ensemble(run, (1,)).threshold == one.threshold.value
 
 
 def test_a_breast_that_nothing_is_known_of_is_not_recalled(tmp_path):
@@ -308,7 +359,7 @@ def test_a_submission_exists_before_the_networks_are_loaded(run, exams, tmp_path
     """The weights are another network's, and yet there is a complete, valid submission."""
     broken = tmp_path / "broken"
     shutil.copytree(run, broken)
-    save_file({"classifier.weight": torch.zeros(1)}, broken / "fold0" / "model.safetensors")
+    put_weights(broken, 0, {"classifier.weight": torch.zeros(1)})
     with pytest.raises(RunError, match="cannot be loaded"):
         predict(broken, exams, tmp_path)
     submission = pd.read_csv(tmp_path / "out" / "submission.csv")
@@ -346,17 +397,18 @@ def test_a_killed_run_goes_on(run, tmp_path):
 class Slow(TorchNetworks):
     """Networks of a machine that is too slow for its budget."""
 
-    def logits(self, images, plan=None, example=None):
-        time.sleep(0.4 * plan.passes * len(images))
-        return super().logits(images, plan, example)
+    def logits(self, batch, plan=None):
+        time.sleep(0.4 * plan.passes * len(batch.images))
+        return super().logits(batch, plan)
 
 
 def test_a_budget_drops_mirrored_images_and_folds(run, tmp_path, monkeypatch, capsys):
     write_exams(tmp_path / "exams", 4)
     monkeypatch.setattr("rsna.inference.infer.WARM_UP", 1)
-    monkeypatch.setattr("rsna.inference.infer.PROGRESS_EVERY_S", 0.0)
+    monkeypatch.setattr("rsna.inference.infer.REPLAN_EVERY_S", 0.0)
     monkeypatch.setattr(
-        "rsna.inference.infer.load_networks", lambda trained, *_: [Slow(trained.networks(), torch.device("cpu"))]
+        "rsna.inference.infer.load_members",
+        lambda members, *_: [[Slow(member.networks(), torch.device("cpu")) for member in members]],
     )
     done = predict(run, tmp_path / "exams", tmp_path, flip=True, time_budget="15s", batch_size=1)
     assert "time budget 15s: from here on 1 fold instead of 2 folds, mirrored too" in capsys.readouterr().out
@@ -387,21 +439,20 @@ def test_runs_that_cannot_predict(exams, tmp_path):
     other = write_run(tmp_path / "other", targets=["view"])
     with pytest.raises(RunError, match="learnt view, not cancer"):
         predict(other, exams, tmp_path)
-    record = json.loads((half / "run.json").read_text())
-    record["hashes"]["preprocessing"] = "0" * 12
-    (half / "run.json").write_text(json.dumps(record))
+    hashes = json.loads((half / "run.json").read_text())["hashes"]
+    rewrite(half / "run.json", hashes=hashes | {"preprocessing": "0" * 12})
     with pytest.raises(RunError, match="was trained with preprocessing 000000000000, this version prepares with"):
         predict(half, exams, tmp_path)
 
 
-def test_breasts_are_predicted_from_their_readable_images_and_resumed_whole(run, exams, tmp_path, capsys):
+def test_breasts_are_predicted_from_their_readable_images_and_resumed_whole(run, breast_run, exams, tmp_path, capsys):
     """A breast that lost an image is predicted from the rest, and anew once that can be read."""
     file = exams / "test_images" / "p0" / "10.dcm"
     content = file.read_bytes()
     file.write_bytes(b"no dicom")
     (exams / "test_images" / "p1" / "21.dcm").unlink()
     options = {"folds": (0,), "submit": "probability", "batch_size": 3}
-    done = predict(run, exams, tmp_path, unit="breast", **options)
+    done = predict(breast_run, exams, tmp_path, **options)
     breasts, images = done.breasts.set_index("prediction_id"), done.images.set_index("image_id")
     assert breasts["views"].to_dict() == {"p0_L": 1, "p0_R": 2, "p1_L": 2, "p1_R": 1}
     assert images.loc["10", "failure"].startswith("NotDicom")
@@ -414,12 +465,12 @@ def test_breasts_are_predicted_from_their_readable_images_and_resumed_whole(run,
 
     file.write_bytes(content)
     capsys.readouterr()
-    again = predict(run, exams, tmp_path, unit="breast", **options)
+    again = predict(breast_run, exams, tmp_path, **options)
     assert "5 images were predicted by an earlier start" in capsys.readouterr().out
     assert again.stages.prepared == 2  # both images of the breast that was not whole
     assert again.breasts["views"].tolist() == [2, 2, 2, 1]
     with pytest.raises(StrictError, match="1 rows have no file"):
-        predict(run, exams, tmp_path, unit="breast", strict=True)
+        predict(breast_run, exams, tmp_path, strict=True)
     predict(run, exams, tmp_path, **options)
     assert "were predicted by an earlier start" not in capsys.readouterr().out  # images are other examples
 
@@ -442,5 +493,5 @@ def test_real_files_are_predicted_from_the_pixels_that_training_sees(run, tmp_pa
     cache = Cache.create(tmp_path / "cache", "real", trained.preprocess)
     prepare_table(table.assign(path=table["image_id"].map(files)), trained.preprocess, cache, workers=1)
     images = np.stack([cache.read(image_id) for image_id in done.images["image_id"]])
-    logits = TorchNetworks(trained.networks()).logits(images).mean(axis=0)[:, trained.cancer_column]
+    logits = TorchNetworks(trained.networks()).logits(Batch(images)).mean(axis=0)[:, trained.cancer_column]
     np.testing.assert_allclose(done.images["probability"], 1 / (1 + np.exp(-logits)), atol=1e-5)

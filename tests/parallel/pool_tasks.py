@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import os
+import signal
 import sys
 import time
 import warnings
@@ -55,6 +56,43 @@ def pid(_: Any) -> int:
     return os.getpid()
 
 
+def path(_: Any) -> list[str]:
+    return sys.path
+
+
+def killed_once(mark: Path) -> str:
+    """Ends as a worker does that the system kills for its memory: the first time."""
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "done"
+
+
+def killed(_: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_parent_once(mark: Path) -> str:
+    """Takes along the process that the worker is of, as the system does that is short of memory: the first time."""
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getppid(), signal.SIGKILL)
+    return "done"
+
+
+def kill_parent(order: str) -> str:
+    if order == "kill":
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(600)
+    return order
+
+
+def node_slowly(number: int) -> str:
+    """Which Ray node does it."""
+    time.sleep(0.1)
+    return os.environ["RAY_RAYLET_PID"]
+
+
 def imported(_: Any) -> list[str]:
     return sorted(sys.modules)
 
@@ -82,3 +120,16 @@ class StartFails:
                 continue
             os._exit(9)
         self.__dict__.update(state)
+
+
+class StartHangs:
+    """A function that a worker never gets to."""
+
+    def __call__(self, number: int) -> int:
+        return number
+
+    def __setstate__(self, state: object) -> None:
+        time.sleep(600)
+
+    def __getstate__(self) -> str:
+        return "a state, or it would not be set"

@@ -81,11 +81,11 @@ def test_a_task_that_fails_costs_itself_alone(order: str, kind: str, message: st
 @pytest.mark.parametrize("order", ["hang", "deaf hang"])
 def test_a_task_that_hangs_costs_itself_alone(order: str) -> None:
     started = time.monotonic()
-    outcomes = list(map_tasks(pool_tasks.obey, ["a", order, "b", "c"], workers=2, timeout=1.0))
+    outcomes = list(map_tasks(pool_tasks.obey, ["a", order, "b", "c"], workers=2, timeout=5.0))
     assert [o.value for o in outcomes] == ["a", None, "b", "c"]
     assert outcomes[1].failure is not None
     assert outcomes[1].failure.kind == "TaskTimeout"
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 120
 
 
 def test_many_crashes_in_a_row_are_survived() -> None:
@@ -101,6 +101,51 @@ def test_workers_import_neither_torch_nor_pandas_nor_the_main_module() -> None:
     (outcome,) = map_tasks(pool_tasks.imported, [0], workers=1)
     assert outcome.value is not None
     assert {"torch", "pandas", "pytest", "tests.parallel.test_pool"}.isdisjoint(outcome.value)
+
+
+def test_a_worker_finds_modules_where_its_parent_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Also where a folder of the parent's path is relative to a folder that it has left, or is not ASCII."""
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "bü d'r"), *sys.path, ".."])
+    monkeypatch.chdir(tmp_path)
+    (outcome,) = map_tasks(pool_tasks.path, [0], workers=1)
+    assert outcome.value is not None
+    assert outcome.value[:-1] == sys.path  # the package's own folder comes last
+
+
+def test_nothing_in_the_working_directory_takes_the_place_of_a_module(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("pickle", "cv2", "rsna", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('this is not the module')")
+    monkeypatch.chdir(tmp_path)
+    assert [o.value for o in map_tasks(pool_tasks.square, [3], workers=1)] == [9]
+
+
+def test_a_task_whose_worker_is_killed_from_outside_is_done_again_once(tmp_path: Path) -> None:
+    assert [o.value for o in map_tasks(pool_tasks.killed_once, [tmp_path / "mark"], workers=1)] == ["done"]
+    outcomes = list(map_tasks(pool_tasks.killed, [0, 1], workers=1))
+    assert [o.failure and o.failure.kind for o in outcomes] == ["WorkerCrashed"] * 2
+    assert "SIGKILL" in str(outcomes[0].failure)
+
+
+def test_at_the_deadline_everything_that_is_not_done_is_given_up() -> None:
+    started = time.monotonic()
+    orders = ["a", "deaf hang", "hang", *["b"] * 50]
+    outcomes = list(map_tasks(pool_tasks.obey, orders, workers=2, deadline=started + 5.0))
+    assert 4.9 < time.monotonic() - started < 8.0
+    assert len(outcomes) == len(orders)
+    assert outcomes[0].value == "a"
+    assert {str(o.failure) for o in outcomes[1:]} == {"TaskTimeout: was given up, as the time was up"}
+    assert [o.failure and o.failure.kind for o in map_tasks(pool_tasks.obey, ["a"], deadline=started)] == [
+        "TaskTimeout"
+    ]
+
+
+def test_a_start_that_takes_longer_than_the_deadline_is_given_up(tmp_path: Path) -> None:
+    started = time.monotonic()
+    (outcome,) = map_tasks(pool_tasks.StartHangs(), [1], workers=1, deadline=started + 2.0)
+    assert str(outcome.failure) == "TaskTimeout: was given up, as the time was up"
+    assert time.monotonic() - started < 5.0
 
 
 def test_logs_and_warnings_of_a_task_reach_the_parent(caplog: pytest.LogCaptureFixture) -> None:
@@ -199,7 +244,7 @@ def test_a_pool_takes_tasks_from_any_thread_as_long_as_it_is_open() -> None:
 
 
 def test_submitted_tasks_fail_alone_and_cancelled_ones_never_begin(tmp_path: Path) -> None:
-    with LocalProcesses(pool_tasks.obey, workers=1, timeout=2.0) as pool:
+    with LocalProcesses(pool_tasks.obey, workers=1, timeout=5.0) as pool:
         futures = [pool.submit(order) for order in ("a", "abort", "hang", "raise", "b")]
         outcomes = [future.result(60) for future in futures]
         assert [o.value for o in outcomes] == ["a", None, None, None, "b"]
@@ -224,9 +269,10 @@ def test_a_pool_left_by_an_error_ends_within_seconds_and_its_futures_with_it(tmp
     with pytest.raises(ZeroDivisionError), LocalProcesses(pool_tasks.touch, workers=1) as pool:
         futures = [pool.submit((str(tmp_path / name), 100.0)) for name in ("begun", "waiting")]
         while not (tmp_path / "begun").exists():
+            assert not futures[0].done()
             time.sleep(0.05)
         raise ZeroDivisionError
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 120
     for future in futures:
         with pytest.raises(PoolError, match="have ended"):
             future.result(0)

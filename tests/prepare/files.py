@@ -1,5 +1,9 @@
 """Mammograms as files, for the tests of this room."""
 
+import contextlib
+import fcntl
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -70,3 +74,20 @@ def write_picture(path: Path, display: npt.NDArray[Any], bits: int = 8) -> Path:
     dtype = np.uint8 if bits == 8 else np.uint16
     cv2.imwrite(str(path), np.rint(np.clip(display, 0, 1) * ((1 << bits) - 1)).astype(dtype))
     return path
+
+
+@contextlib.contextmanager
+def stalled(path: Path) -> Iterator[Path]:
+    """A regular file that whoever opens it waits for, as on a network disk that is gone.
+
+    The kernel holds an open back while another process has a lease of the file, for 45 s (fcntl(2), F_SETLEASE).
+    """
+    path.write_bytes(b"never read")
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)  # which would tell the holder of the lease, and end it
+    with path.open("r+b") as file:
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        try:
+            yield path
+        finally:
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+            signal.signal(signal.SIGIO, before)

@@ -1,5 +1,6 @@
 import json
 import multiprocessing
+import os
 import pickle
 import stat
 import subprocess
@@ -13,10 +14,11 @@ import numpy as np
 import pytest
 
 from rsna.config.data import PreprocessSettings
-from rsna.files import fingerprint
+from rsna.files import _machine, fingerprint
 from rsna.prepare.cache import Cache, CacheError, CacheWriteError, Entry, PrepareTask, fill
 from rsna.prepare.geometry import Geometry
-from rsna.prepare.image import prepare_image, preprocessing_hash
+from rsna.prepare.hashing import preprocessing_hash
+from rsna.prepare.image import prepare_image
 from tests.prepare import files
 
 SETTINGS = PreprocessSettings(size=(128, 64))
@@ -84,6 +86,21 @@ def test_missing_and_damaged_images_are_named_with_a_way_out(tmp_path: Path) -> 
     assert cache.entries() == {}  # it will be prepared again
 
 
+def test_an_image_under_the_name_of_another_is_refused_and_named(tmp_path: Path) -> None:
+    cache = _cache(tmp_path)
+    ids = ["a", "影" * 85 + "乙"]  # the name of the second is cut
+    for image_id in ids:
+        cache.write(image_id, np.ones((5, 5), np.uint8), Entry("1-00", GEOMETRY))
+    cache.path("a").replace(tmp_path / "aside")
+    cache.path(ids[1]).replace(cache.path("a"))
+    (tmp_path / "aside").replace(cache.path(ids[1]))
+    for image_id, held in (ids, ids[::-1]):
+        for read in (cache.read, cache.geometry):
+            with pytest.raises(CacheError, match=f"is damaged: it holds the image {held}; remove it and run"):
+                read(image_id)
+    assert cache.entries() == {}  # both will be prepared again
+
+
 def test_the_index_repeats_the_images_and_may_be_lost(tmp_path: Path) -> None:
     cache = _cache(tmp_path)
     for image_id in ("b", "a", "c"):
@@ -95,11 +112,24 @@ def test_the_index_repeats_the_images_and_may_be_lost(tmp_path: Path) -> None:
     assert cache.entries() == entries
     index.write_text(index.read_text()[:-40])  # a line torn off
     assert cache.entries() == entries
+    cache.write_index(entries)
+    index.write_text(index.read_text().replace('"box":[1,', '"box":[0,'))  # still JSON
+    assert cache.entries() == entries
     index.unlink()
     assert cache.entries() == entries
     cache.write_index(entries)
     cache.discard("b")
     assert set(cache.entries()) == {"a", "c"}
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"preprocessing_hash"', "\0" * 40])
+def test_a_damaged_description_of_the_settings_is_written_anew(tmp_path: Path, content: str) -> None:
+    about = _cache(tmp_path).directory / "settings.json"
+    whole = about.read_text()
+    about.write_text(content)
+    cache = _cache(tmp_path)
+    assert about.read_text() == whole
+    assert cache.preprocessing_hash == json.loads(whole)["preprocessing_hash"]
 
 
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -121,11 +151,17 @@ def test_a_folder_that_may_not_be_written_is_an_error_that_says_so(tmp_path: Pat
 def test_leftovers_of_killed_processes_are_cleared_and_images_kept(tmp_path: Path) -> None:
     cache = _cache(tmp_path)
     cache.write("17", np.zeros((3, 3), np.uint8), Entry("1-00", GEOMETRY))
-    leftover = cache.directory / "images" / ".18.tif.4711.tmp"
-    leftover.write_bytes(b"half")
+    leftover = cache.directory / "images" / f".18.tif.{_machine()}.4194305.tmp"  # no process has this number
+    at_work = [
+        cache.directory / "images" / f".19.tif.{_machine()}.{os.getpid()}.tmp",
+        leftover.with_name(".20.1.1.tmp"),
+    ]
+    for file in (leftover, *at_work):
+        file.write_bytes(b"half")
     assert list(cache) == ["17"]
     with cache.writing():
         assert not leftover.exists()
+        assert all(file.exists() for file in at_work)  # of a process that runs, and of another machine
     assert list(cache) == ["17"]
 
 
@@ -150,9 +186,16 @@ def test_two_runs_never_write_one_cache_at_once(tmp_path: Path, caplog: pytest.L
     other.join()
 
 
-def test_an_image_id_too_long_for_a_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="too long"):
-        _cache(tmp_path).write("ä" * 100, np.zeros((2, 2), np.uint8), Entry("1-00", GEOMETRY))
+def test_ids_too_long_for_a_file_name_keep_their_images_apart_and_are_listed(tmp_path: Path) -> None:
+    cache = Cache.create(tmp_path, "影" * 25, SETTINGS)
+    ids = ["影" * 85 + "甲", "影" * 85 + "乙", "x" * 3000, "=" * 90, "short"]
+    for value, image_id in enumerate(ids):
+        cache.write(image_id, np.full((2, 2), value, np.uint8), Entry(f"{value}-00", GEOMETRY))
+    assert [int(cache.read(image_id)[0, 0]) for image_id in ids] == [0, 1, 2, 3, 4]
+    assert set(cache) == set(cache.entries()) == set(ids)
+    assert all(len(file.name.encode()) <= 204 for file in cache.path("short").parent.iterdir())
+    cache.path(ids[0]).write_bytes(b"")  # damaged, so it is prepared again
+    assert set(cache) == set(ids[1:])
 
 
 def test_fill_prepares_one_image_and_remembers_its_file(tmp_path: Path) -> None:
@@ -162,7 +205,7 @@ def test_fill_prepares_one_image_and_remembers_its_file(tmp_path: Path) -> None:
     entry = fill(cache, SETTINGS, PrepareTask("1000", str(path)))
     pixels, geometry = prepare_image(path, SETTINGS)
     np.testing.assert_array_equal(cache.read("1000"), pixels)
-    assert entry == Entry(fingerprint(path), geometry) == cache.entries()["1000"]
+    assert entry == Entry(fingerprint(path), geometry, len(np.unique(pixels))) == cache.entries()["1000"]
 
 
 def test_a_finished_cache_can_be_read_where_nothing_may_be_written(tmp_path: Path) -> None:

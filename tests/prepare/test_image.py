@@ -8,12 +8,16 @@ import cv2
 import numpy as np
 import pydicom
 import pytest
+from imagecodecs import jpeg8_encode
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEGLosslessSV1
 
 from rsna.config.data import PreprocessSettings
 from rsna.config.settings import ConfigError, from_mapping, to_mapping
 from rsna.dicom.errors import NoSuchWindow
 from rsna.prepare.geometry import Geometry
-from rsna.prepare.image import Prepared, prepare_image, preprocessing_hash, read_overview
+from rsna.prepare.hashing import preprocessing_hash
+from rsna.prepare.image import Prepared, prepare_image, read_overview
 from rsna.prepare.source import open_image
 from tests.prepare import files, phantoms
 
@@ -154,6 +158,46 @@ def test_a_converted_set_is_prepared_like_the_original(tmp_path: Path, bits: int
     converted, geometry_png = prepare_image(files.write_picture(tmp_path / "a.png", image, bits), SMALL)
     assert geometry == geometry_png
     assert _psnr(converted, original) > 45
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("prepared_bits", [8, 16])
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("syntax", ["native", "jpeg_lossless"])
+def test_the_same_pixels_become_the_same_bytes_from_png_and_from_dicom(
+    tmp_path: Path, bits: int, prepared_bits: Any, photometric: str, syntax: Any
+) -> None:
+    settings = replace(SMALL, bits=prepared_bits)
+    image, _ = phantoms.breast(1301, 1024, side="right", muscle=True)
+    image = np.clip(phantoms.with_noise(phantoms.with_label(image)), 0, 1)
+    top = (1 << bits) - 1
+    values = np.rint(image * top).astype(np.uint8 if bits == 8 else np.uint16)
+    cv2.imwrite(str(tmp_path / "a.png"), values)
+    stored = top - values if photometric == "MONOCHROME1" else values
+    path = files.write_dicom(tmp_path / "a.dcm", np.zeros((8, 8)), PhotometricInterpretation=photometric)
+    dataset = pydicom.dcmread(path)
+    dataset.Rows, dataset.Columns = stored.shape
+    dataset.BitsAllocated = dataset.BitsStored = bits
+    dataset.HighBit = bits - 1
+    if syntax == "jpeg_lossless":
+        dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+        dataset.PixelData = encapsulate([bytes(jpeg8_encode(stored, lossless=True, predictor=1, bitspersample=bits))])
+    else:
+        dataset.PixelData = stored.tobytes()
+    dataset.save_as(path)
+    (png, png_geometry), (dicom, geometry) = (prepare_image(tmp_path / name, settings) for name in ("a.png", "a.dcm"))
+    assert png_geometry == geometry
+    assert png.tobytes() == dicom.tobytes()
+
+
+def test_a_picture_without_a_breast_is_kept_whole_and_its_geometry_says_so(tmp_path: Path) -> None:
+    path = files.write_dicom(tmp_path / "a.dcm", phantoms.breast()[0])
+    assert prepare_image(path, SMALL)[1].breast_found
+    path = files.write_dicom(tmp_path / "b.dcm", phantoms.with_label(np.zeros((480, 384), np.float32)))
+    _, geometry = prepare_image(path, SMALL)
+    assert not geometry.breast_found
+    assert geometry.box == (0, 0, 384, 480)
+    assert Geometry.from_json(geometry.to_json()) == geometry
 
 
 def test_windows_are_chosen_by_index_explanation_or_not_at_all(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from rsna.config.settings import ConfigError
-from rsna.prepare.image import read_boxes
+from rsna.prepare.boxes import read_boxes
 
 
 def test_boxes_are_read_and_other_columns_left_alone(tmp_path: Path) -> None:
@@ -12,15 +12,22 @@ def test_boxes_are_read_and_other_columns_left_alone(tmp_path: Path) -> None:
     assert read_boxes(file) == {"007": (0, 2, 10, 12), "8": (1, 1, 100, 30)}
 
 
+def test_boxes_of_a_spreadsheet_are_read_and_it_is_said_how(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "boxes.csv"
+    file.write_text("Image ID;x0;y0;x1;y1\n007;0;2,4;10;12\n")
+    assert read_boxes(file) == {"007": (0, 2, 10, 12)}
+    assert "separated by semicolons; column 'Image ID' is image_id; the comma in y0 is a decimal point" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("image_id,x0,y0,x1\n", "lacks the columns y1"),
-        ("", "lacks the columns image_id"),
+        ("image_id,x0,y0,x1\na,0,0,1\n", "has no column y1; it has image_id, x0, y0, x1"),
+        ("", r"boxes\.csv: is empty"),
         ("image_id,x0,y0,x1,y1\na,0,0,1,1\na,0,0,2,2\n", "line 3: image_id a stands there twice"),
         ("image_id,x0,y0,x1,y1\na,0,0,one,1\n", "line 2: .* not all numbers"),
-        ("image_id,x0,y0,x1,y1\na,0,0,1\n", "line 2: .* not all numbers"),
-        ("image_id,x0,y0,x1,y1\na,0,0,nan,1\n", "line 2: .* not all numbers"),
+        ("image_id,x0,y0,x1,y1\na,0,0,1\n", r"1 rows have no y1; fill it in \(first: line 2\)"),
+        ("image_id,x0,y0,x1,y1\na,0,0,nan,1\n", r"1 rows have no x1; fill it in \(first: line 2\)"),
         ("image_id,x0,y0,x1,y1\na,0,0,inf,1\n", "line 2: .* not all numbers"),
         ("image_id,x0,y0,x1,y1\na,5,0,5,1\n", "line 2: needs 0 ≤ x0 < x1"),
         ("image_id,x0,y0,x1,y1\na,-1,0,5,1\n", "line 2: needs 0 ≤ x0 < x1"),

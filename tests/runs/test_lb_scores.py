@@ -1,10 +1,13 @@
+import json
 import multiprocessing
 
 import pytest
 
+from rsna.files import WriteError
 from rsna.runs.errors import RunError
 from rsna.runs.lb_scores import (
     Submission,
+    of_several,
     read_scores,
     read_submissions,
     record_scores,
@@ -48,7 +51,7 @@ def test_the_same_table_twice_adds_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("a,b\n1,2\n", "no line with the columns"),
+        ("a,b\n1,2\n", "has no column fileName, date, status; it has a, b; write it with `kaggle"),
         (PRINTED.replace("0.55", "high"), "line 4: 'high' is no score"),
         (PRINTED.replace("0.55", "55"), "line 4: 55.0 is no pF1"),
         (PRINTED.replace("b3, four", "b3,\nfour").replace("0.55", "high"), "line 5: 'high' is no score"),
@@ -78,9 +81,37 @@ def test_concurrent_writers_lose_nothing(tmp_path):
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         pool.map(_write, [(tmp_path, writer) for writer in range(4)])
     assert len(set(read_scores(tmp_path).submissions)) == 80
+    assert [file.name for file in (tmp_path / "cv").iterdir()] == ["lb.json"]  # their lock is gone
 
 
 def test_typed_and_downloaded_scores_of_one_day_stand_in_their_order(tmp_path):
     record_scores(tmp_path, [Submission("2026-11-20T08:00:00.000000+00:00", 0.40, None)])
     record_scores(tmp_path, [Submission("2026-11-20 18:00:00", 0.50, None)])
     assert read_scores(tmp_path).public == 0.50
+
+
+def test_where_scores_cannot_be_written_their_file_is_named_and_not_its_lock(tmp_path):
+    (tmp_path / "cv" / ".lb.lock").mkdir(parents=True)  # no file can be opened there, as on a disk for reading alone
+    with pytest.raises(WriteError, match=rf"^{tmp_path}/cv/lb.json: cannot be written \(.*name another place"):
+        record_scores(tmp_path, [])
+
+
+def test_a_score_is_removed_by_hand(tmp_path):
+    record_scores(tmp_path, [Submission("2026-11-20", 0.40, None), Submission("2026-11-21", 0.99, None)])
+    file = tmp_path / "cv" / "lb.json"
+    content = json.loads(file.read_text())
+    content["submissions"].pop()
+    file.write_text(json.dumps(content))
+    notes = []
+    assert read_scores(tmp_path, notes).public == 0.40
+    assert notes == [f"{file}: was changed after it was written; its scores are taken as they stand"]
+    record_scores(tmp_path, [Submission("2026-11-22", 0.41, None)])
+    notes = []
+    assert [s.public for s in read_scores(tmp_path, notes).submissions] == [0.40, 0.41]
+    assert not notes
+
+
+def test_who_names_several_runs_names_none_alone():
+    joint, alone = Submission("2023", 0.6, 0.5, "b3 + b5"), Submission("2023", 0.5, 0.4, "b3-large")
+    assert of_several(["b3", "b5", "b3-large"], [joint, alone, alone]) == [joint]
+    assert of_several(["b3", "b3-large"], [joint, alone]) == []

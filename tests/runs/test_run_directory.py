@@ -26,7 +26,7 @@ def config(**values):
 
 def bind(folder, settings):
     table = ImageTable("set", folder.parent, OOF, "enriched")
-    bind_run(folder, settings, FOLDS, RunRecord.of(settings, table, HASHES, get_targets(("cancer",)), 2))
+    bind_run(folder, settings, FOLDS, RunRecord.of(settings, table, HASHES, get_targets(("cancer",)), (), 2))
 
 
 def test_checking_writes_nothing_and_binding_writes_what_a_run_is(tmp_path):
@@ -38,10 +38,23 @@ def test_checking_writes_nothing_and_binding_writes_what_a_run_is(tmp_path):
     assert sorted(file.name for file in folder.iterdir()) == ["config.yaml", "folds.csv", "run.json"]
     run = open_run(folder)
     assert run.record.format == RUN_FORMAT
-    assert run.record.data.model_dump() == {"name": "set", "sampling": "enriched", "images": 40, "simulated": False}
+    assert run.record.data.model_dump() == {
+        "name": "set", "sampling": "enriched", "images": 40, "simulated": False, "labels": (),
+    }  # fmt: skip
     assert run.record.hashes.model_dump() == HASHES
     assert (run.config, run.record.n_folds, run.record.targets) == (config(), 2, ("cancer",))
     pd.testing.assert_frame_equal(run.folds, FOLDS)
+
+
+def test_where_labels_came_from_is_recorded_by_set_and_definition(tmp_path):
+    images = OOF.assign(dataset=["vindr"] * 30 + [""] * 10, cancer_from=["birads45"] * 30 + ["ours"] * 10)
+    table = ImageTable("set", tmp_path, images)
+    record = RunRecord.of(config(), table, HASHES, get_targets(("cancer",)), (), 2)
+    bind_run(tmp_path / "b3", config(), FOLDS, record)
+    ours, vindr = open_run(tmp_path / "b3").record.data.labels
+    assert (vindr.dataset, vindr.cancer_from, vindr.images, vindr.release) == ("vindr", "birads45", 30, "ask")
+    assert vindr.meaning.startswith("BI-RADS 4 or 5")
+    assert (ours.dataset, ours.cancer_from, ours.meaning, ours.licence) == ("", "ours", "", "unknown")
 
 
 def test_a_bound_folder_is_not_bound_again(tmp_path):
@@ -58,6 +71,13 @@ def test_another_experiment_is_refused_with_every_difference(tmp_path):
         check_run(tmp_path / "b3", config(seed=3, optim={"lr": 1e-3}), HASHES | {"dataset": "e" * 12})
     for said in ("seed: 0 → 3", "optim.lr: 0.0003 → 0.001", "dataset hash: dddddddddddd → eeeeeeeeeeee", "name=…"):
         assert said in str(error.value)
+
+
+@pytest.mark.parametrize(("run", "named"), [("", "or a name of its own"), ("runs/demo", "or without run= a name")])
+def test_a_name_is_no_way_out_where_the_folder_is_given(tmp_path, run, named):
+    bind(tmp_path / "b3", config())
+    with pytest.raises(RunError, match=rf"another folder \(run=…\), {named}"):
+        check_run(tmp_path / "b3", config(run=run, seed=3), HASHES)
 
 
 def test_what_says_where_a_run_is_trained_may_change(tmp_path):

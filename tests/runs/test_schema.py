@@ -11,10 +11,19 @@ import pytest
 from pydantic import BaseModel
 
 from rsna.runs.lb_scores import LbScores
+from rsna.runs.resamples import BandsRecord, Resampled, SlicesRecord
 from rsna.runs.schema import BUNDLE_FORMAT, RUN_FORMAT, BundleRecord, ExportRecord, Metrics, RunRecord
+from rsna.runs.set_schema import TrainingSet
+from rsna.runs.site_calibration import CALIBRATION_FORMAT, SiteCalibration
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "run-directory.md"
-ROOTS = {"run": (RUN_FORMAT, [RunRecord, Metrics, LbScores, ExportRecord]), "bundle": (BUNDLE_FORMAT, [BundleRecord])}
+ROOTS = {
+    "run": (RUN_FORMAT, [RunRecord, TrainingSet, Metrics, LbScores, ExportRecord]),
+    "bundle": (BUNDLE_FORMAT, [BundleRecord]),
+    "calibration": (CALIBRATION_FORMAT, [SiteCalibration]),
+}
+KEPT = [Resampled, SlicesRecord, BandsRecord]
+"""Of no format: what does not fit the code is made again."""
 MARK = "<!-- Everything below is written by `python -m tests.runs.test_schema`. -->\n"
 _PLAIN = {str: "text", int: "whole number", float: "number", bool: "true or false", types.NoneType: "null"}
 
@@ -72,7 +81,7 @@ def digest(roots) -> str:
 def tables() -> str:
     """Every record as a table."""
     parts = []
-    for record in records([root for _, roots in ROOTS.values() for root in roots]):
+    for record in records([*(root for _, roots in ROOTS.values() for root in roots), *KEPT]):
         rows = [
             f"| `{key}` | {said(field.annotation, field.metadata)} | {' '.join((field.description or '').split())} |"
             for key, field in fields(record).items()

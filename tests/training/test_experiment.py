@@ -15,6 +15,8 @@ from rsna.dataset.table import TableError
 from rsna.runs.errors import RunError
 from rsna.training.experiment import resolve
 from rsna.training.run import train
+from tests.prepare import phantoms
+from tests.prepare.files import write_picture
 from tests.training.tiny import tiny_config, train_here, write_set
 
 
@@ -69,14 +71,14 @@ REFUSED = [
     ({"fold": 3, "folds__file": "{folder}/thirds.csv"}, ConfigError, r"no fold 3; this run has 0, 1, 2, or all"),
     ({"folds__n_folds": 90}, TableError, r"folds\.n_folds: 90 folds need as many patients, the table has 24"),
     ({"folds__file": "{folder}/none.csv"}, TableError, r"none\.csv: there is no such file"),
-    ({"folds__file": "{folder}/folds.csv"}, TableError, r"folds\.csv: 47 images have no fold"),
+    ({"folds__file": "{folder}/folds.csv"}, TableError, r"folds\.csv: 46 images have no fold, and neither has"),
     ({"preprocess__crop": "boxes", "preprocess__boxes": "{folder}/none.csv"}, ConfigError, r"none\.csv"),
     (
         {"preprocess__crop": "boxes", "preprocess__boxes": "{folder}/boxes.csv"},
         ConfigError,
-        r"lacks the columns x1, y1",
+        r"has no column x1, y1; it has image_id, x0, y0",
     ),
-    ({"data__root": "{folder}/nowhere"}, TableError, r"nowhere: there is no such folder; set data\.root"),
+    ({"data__root": "{folder}/nowhere"}, TableError, r"nowhere: there is no such folder; name the one with train\.csv"),
     ({"data__root": "{folder}/foreign"}, TableError, r"train\.csv: is missing"),
     (
         {"data__root": "{folder}/unlabelled"},
@@ -121,6 +123,17 @@ def test_resolving_what_is_right_writes_nothing_and_says_what_the_run_will_be(ba
     assert str(experiment.plan) == "16 examples a step = 1 device(s) × 8 × 2 accumulated"
     assert set(experiment.hashes) == {"preprocessing", "folds", "dataset"}
     assert not experiment.run.exists()
+
+
+def test_pictures_that_use_twelve_of_sixteen_bits_are_resolved_to_the_range_of_the_set(tmp_path, capsys):
+    root = write_set(tmp_path / "set")
+    for number, file in enumerate(sorted(root.rglob("*.png"))):
+        write_picture(file, phantoms.breast(64, 48, seed=number)[0] / 16, bits=16)
+    experiment = resolve(tiny_config(tmp_path))
+    assert experiment.config.preprocess.value_range == (0, 4095)
+    assert "hold values from" in " ".join(experiment.table.notes)
+    assert resolve(tiny_config(tmp_path, fold=1)).hashes == experiment.hashes
+    assert resolve(tiny_config(tmp_path, preprocess__value_range=[0, 65535])).hashes != experiment.hashes
 
 
 def test_a_run_that_ended_before_its_first_checkpoint_binds_nothing(tiny):

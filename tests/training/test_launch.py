@@ -1,5 +1,8 @@
 """Devices and accumulation are two ways to the same step; ranks end together."""
 
+import errno
+import fcntl
+import os
 import shutil
 import signal
 import subprocess
@@ -91,7 +94,7 @@ def test_a_rank_that_dies_ends_the_others_with_a_clear_error(tiny, capfd):
 
 def test_ranks_learn_from_the_examples_of_the_experiment(tiny):
     one_batch_of_four = {"global_batch_size": 4, "batch_size_per_device": 2, "trainer__epochs": 1}
-    experiment = resolve(tiny_config(tiny, trainer__devices=2, **one_batch_of_four), "breast")
+    experiment = resolve(tiny_config(tiny, unit="breast", trainer__devices=2, **one_batch_of_four))
     train_fold(experiment, 0, prepare(experiment))
     history = pd.read_csv(tiny / "run" / "fold0" / "history.csv")
     assert history["step"].tolist() == [3]  # 12 breasts; their 24 images would be 6 steps
@@ -136,6 +139,38 @@ def test_ranks_end_when_the_process_that_launched_them_is_killed(tiny):
     wait_until(lambda: not ranks_in(tiny), 10)
     with only_one(0, tiny / "run" / "fold0"):
         pass
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
+def test_a_disk_without_locks_trains_and_leaves_nothing_that_stands_in_the_way(tmp_path, monkeypatch, caplog, code):
+    """Lustre without flock, NFS without lockd: what is killed there is not to keep the next start out."""
+
+    def refuse(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with only_one(0, tmp_path / "fold0"):
+        assert "this disk has no locks" in caplog.text
+        left = {file.name: file.read_bytes() for file in (tmp_path / "fold0").iterdir()}
+    for name, content in left.items():  # of one that was killed, perhaps on another machine
+        (tmp_path / "fold0" / name).write_bytes(content)
+    with only_one(0, tmp_path / "fold0"):
+        pass
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize(("processes", "later"), [(1, 0.0), (1, 0.3), (3, 0.0), (3, 1.0)])
+def test_ranks_end_when_their_launcher_is_killed_while_they_start(tiny, processes, later):
+    """Of torchrun and two ranks so many are there, and have imported for so long."""
+    launcher = PROCESSES.Process(target=train_here, args=(tiny_config(tiny, trainer__devices=2, trainer__epochs=1000),))
+    launcher.start()
+    wait_until(lambda: len(ranks_in(tiny)) >= processes, 120)
+    time.sleep(later)
+    launcher.kill()
+    launcher.join()
+    wait_until(lambda: not ranks_in(tiny), 3)
+    time.sleep(1)
+    assert not ranks_in(tiny)
 
 
 @pytest.mark.slow

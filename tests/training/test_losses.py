@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from rsna.dataset.targets import get_targets
-from rsna.training.losses import target_loss
+from rsna.training.losses import image_shares, target_loss
 
 NAN = math.nan
 
@@ -39,3 +39,34 @@ def test_parts_of_a_batch_average_to_the_whole_however_labels_are_missing(parts)
     whole = target_loss(logits, labels, targets)
     chunks = zip(logits.chunk(parts), labels.chunk(parts), strict=True)
     torch.testing.assert_close(torch.stack([target_loss(*chunk, targets) for chunk in chunks]).mean(), whole)
+
+
+def test_an_example_of_weight_two_counts_as_two():
+    torch.manual_seed(0)
+    targets = get_targets(("cancer", "density"))
+    logits, labels = torch.randn(4, 5), torch.tensor([[0.0, 1], [1, 2], [0, float("nan")], [1, 3]])
+    weight = torch.tensor([1.0, 2.0, 1.0, 0.0])
+    found = target_loss(logits, labels, targets, weight=weight) * 4
+    rows = torch.tensor([0, 1, 1, 2])
+    torch.testing.assert_close(found, target_loss(logits[rows], labels[rows], targets) * 4)
+    torch.testing.assert_close(
+        target_loss(logits, labels, targets, weight=torch.ones(4)), target_loss(logits, labels, targets)
+    )
+
+
+def test_images_count_by_their_share_of_a_breast_and_those_of_the_other_side_do_not():
+    example = torch.tensor([0, 0, 0, 1, 1])
+    other = torch.tensor([False, False, True, False, False])
+    logits, labels = torch.randn(5, 1), torch.tensor([[1.0], [1.0], [1.0], [0.0], [0.0]])
+    each = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")[:, 0]
+    shares = image_shares(example, other, 2)
+    expected = (each[[0, 1]].mean() + each[[3, 4]].mean()) / 2
+    torch.testing.assert_close(target_loss(logits, labels, get_targets(("cancer",)), weight=shares), expected)
+    # Breasts in two micro-batches, as ranks and accumulation divide them, give the same mean.
+    parts = [
+        target_loss(
+            logits[k], labels[k], get_targets(("cancer",)), weight=image_shares(example[k] - example[k][0], other[k], 1)
+        )
+        for k in (slice(0, 3), slice(3, 5))
+    ]
+    torch.testing.assert_close(torch.stack(parts).mean(), expected)

@@ -17,7 +17,7 @@ def breasts(cached):
     """A module and its data, of breasts."""
     data, loader = batches(cached, "breast", augment__affine=0)
     torch.manual_seed(0)
-    network = build_model(tiny_config(cached, model__drop_rate=0.0).model, output_count(data.targets))
+    network = build_model(tiny_config(cached, model__drop_rate=0.0).model, output_count(data.targets), data.spec)
     torch.nn.init.normal_(network.classifier.weight, std=0.1)
     return MammogramModule(network, data.targets, data.validation, tiny_config(cached), 3), loader
 

@@ -1,5 +1,7 @@
 """Out-of-fold predictions are of examples: every one once, from all its images."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -28,8 +30,8 @@ def test_a_breast_is_predicted_from_all_its_images(cached, networks, flip):
     plan = PassPlan(1, flip)
     data, _ = batches(cached, "breast")
     images, _ = batches(cached, "image")
-    together = predict_cached(networks, data.cache, data.validation, 5, plan)
-    alone = predict_cached(networks, data.cache, images.validation, 5, plan)
+    together, _ = predict_cached(networks, data, 5, plan)
+    alone, _ = predict_cached(networks, replace(images, targets=data.targets), 5, plan)
     assert together.shape == (plan.passes, len(data.validation), 5)
     # Without anything but a linear layer behind the mean, the logits of a breast are the mean of its images'.
     expected = np.stack([alone[:, rows].mean(axis=1) for rows in data.validation.rows], axis=1)
@@ -38,7 +40,7 @@ def test_a_breast_is_predicted_from_all_its_images(cached, networks, flip):
 
 def test_breasts_have_a_row_each_that_can_be_scored(cached, networks):
     data, _ = batches(cached, "breast")
-    logits = predict_cached(networks, data.cache, data.validation, 16, PassPlan(1, False))[0]
+    logits = predict_cached(networks, data, 16, PassPlan(1, False))[0][0]
     frame = with_probabilities(data.validation.table, logits, data.targets).assign(fold=0)
     assert frame["prediction_id"].tolist() == list(data.validation.ids)
     assert frame["views"].tolist() == [2] * len(frame)

@@ -250,10 +250,10 @@ def test_mixed_losses_lie_between_those_of_the_two_images():
 
 
 def test_averages_keep_counters(tmp_path):
-    from safetensors.torch import save_file
+    from rsna.runs.weights import write_weights
 
     for number in (1, 3):
-        save_file({"w": torch.full((2,), float(number)), "n": torch.tensor(number)}, tmp_path / f"{number}")
+        write_weights({"w": torch.full((2,), float(number)), "n": torch.tensor(number)}, tmp_path / f"{number}")
     averaged = average_weights([tmp_path / "1", tmp_path / "3"])
     assert averaged["w"].tolist() == [2.0, 2.0]
     assert int(averaged["n"]) == 3

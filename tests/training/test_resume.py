@@ -67,11 +67,22 @@ def test_killed_and_started_again_the_weights_are_the_same_bit_for_bit(tiny, und
     assert history(tiny) == history(undisturbed)
 
 
-def test_a_broken_last_checkpoint_falls_back_to_the_one_before(tiny, undisturbed, capsys):
+def torn(file):
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def flipped(file):
+    """One bit within a tensor, which torch would load as another number."""
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1 << 6
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("spoil", [torn, flipped])
+def test_a_broken_last_checkpoint_falls_back_to_the_one_before(spoil, tiny, undisturbed, capsys):
     config = tiny_config(tiny, **EVERYTHING, trainer__checkpoint_every_steps=1)
     assert die_at_step(config, 5) == -signal.SIGKILL
-    torn = checkpoint(tiny).read_bytes()
-    checkpoint(tiny).write_bytes(torn[: len(torn) // 2])
+    spoil(checkpoint(tiny))
     train_here(config)
     said = capsys.readouterr().out
     assert "last.ckpt does not load" in said
@@ -104,7 +115,8 @@ def test_balanced_batches_keep_their_size(tiny, undisturbed):
         train_here(other)
 
 
-def test_the_weights_that_the_checkpoint_before_the_last_counts_are_there_still(tiny):
+@pytest.mark.parametrize("spoilt", ["last.ckpt", "epoch0002.safetensors"])
+def test_the_weights_that_the_checkpoint_before_the_last_counts_are_there_still(spoilt, tiny):
     config = tiny_config(tiny, **EVERYTHING | {"soup": 1})
     assert die_at_step(config, 6) == -signal.SIGKILL
     folder = checkpoint(tiny).parent
@@ -112,7 +124,7 @@ def test_the_weights_that_the_checkpoint_before_the_last_counts_are_there_still(
         "epoch0001.safetensors",
         "epoch0002.safetensors",
     ]
-    checkpoint(tiny).write_bytes(b"torn")
+    flipped(folder / spoilt)
     train_here(config)
     assert [file.name for file in folder.glob("*.safetensors")] == ["epoch0003.safetensors"]
 
@@ -125,7 +137,7 @@ def test_a_finished_fold_is_kept(finished, capsys):
 
 
 def test_with_the_other_fold_the_pooled_figures_come(finished, capsys):
-    train_here(tiny_config(finished, fold="all", trainer__progress="plain"))
+    train_here(tiny_config(finished, fold="all", trainer__progress="auto"))
     assert "pooled" in capsys.readouterr().out
     assert (finished / "run" / "cv" / "metrics.json").exists()
 

@@ -6,6 +6,8 @@ Positives carry a bright disc. Runs in processes of their own come from a server
 import multiprocessing
 import os
 import signal
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +15,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from rsna.cli.main import main
 from rsna.config.schema import Config
 from rsna.config.settings import from_mapping
-from rsna.dataset.examples import Unit
 from rsna.prepare.cache import Cache
 from rsna.training.callbacks.checkpoints import Checkpoints
 from rsna.training.data.module import FoldData, fold_data
@@ -28,6 +30,18 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.training.tiny"])
 
 
+def noise(generator: np.random.Generator) -> np.ndarray:
+    """(ROWS, COLUMNS) from 1 to 255."""
+    return generator.normal(90, 25, (ROWS, COLUMNS)).clip(1, 255)
+
+
+def write_picture(root: Path, patient: int, image_id: str, image: np.ndarray) -> None:
+    """Writes (rows, columns) from 0 to 255 where the competition's layout has an image of a patient."""
+    file = root / "train_images" / str(patient) / f"{image_id}.png"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(file), image.astype(np.uint8))
+
+
 def write_set(root: Path, patients: int = 24, positives: int = 8, seed: int = 0) -> Path:
     """``patients`` × 2 views of a left breast; the first ``positives`` patients have cancer."""
     generator = np.random.default_rng(seed)
@@ -36,13 +50,11 @@ def write_set(root: Path, patients: int = 24, positives: int = 8, seed: int = 0)
         cancer = int(patient < positives)
         for view in ("CC", "MLO"):
             image_id = f"{patient}{view}"
-            image = generator.normal(90, 25, (ROWS, COLUMNS)).clip(1, 255)
+            image = noise(generator)
             if cancer:
                 y, x = generator.integers(8, ROWS - 8), generator.integers(8, COLUMNS - 8)
                 cv2.circle(image, (int(x), int(y)), 6, 230.0, -1)
-            file = root / "train_images" / str(patient) / f"{image_id}.png"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(file), image.astype(np.uint8))
+            write_picture(root, patient, image_id, image)
             rows.append(
                 {
                     "site_id": 1 + patient % 2,
@@ -93,9 +105,9 @@ def train_here(config: Config) -> Path:
     return train(config).run
 
 
-def first_fold(config: Config, unit: Unit = "image") -> FoldData:
+def first_fold(config: Config) -> FoldData:
     """Fold 0 of a set whose images are prepared already; a run that is there may be of another configuration."""
-    experiment = resolve(replace(config, run=f"{config.run}-of-no-one"), unit)
+    experiment = resolve(replace(config, run=f"{config.run}-of-no-one"))
     cache = Cache.create(config.cache_dir, experiment.table.name, config.preprocess)
     return fold_data(experiment, 0, cache)
 
@@ -122,3 +134,33 @@ def _train_and_die(config: Config, step: int) -> None:
 
     Checkpoints._save = save_and_die
     train(config)
+
+
+def give_command(arguments: Sequence[str], killed_at: tuple[int, int] | None = None) -> int | None:
+    """Gives ``python train.py ARGUMENTS`` to a process of its own.
+
+    Args:
+        arguments: Of the command line.
+        killed_at: Fold, and optimiser step of it at whose end, before it is saved, SIGKILL ends the process; None lets
+            it come to its end.
+
+    Returns:
+        The process's exit code, -9 when it was killed.
+    """
+    process = PROCESSES.Process(target=_run_command, args=(arguments, killed_at))
+    process.start()
+    process.join(300)
+    return process.exitcode
+
+
+def _run_command(arguments: Sequence[str], killed_at: tuple[int, int] | None) -> None:
+    end = Checkpoints.on_train_batch_end
+
+    def end_here(self, trainer, *rest):
+        if (self.folder.parent.name, trainer.global_step) == (f"fold{killed_at[0]}", killed_at[1]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        end(self, trainer, *rest)
+
+    if killed_at:
+        Checkpoints.on_train_batch_end = end_here
+    sys.exit(main(["train", *arguments]))

@@ -44,36 +44,69 @@ for (const table of document.querySelectorAll("table.sortable")) {
   }));
 }
 
-const runs = [...document.querySelectorAll("article.run")];
-function openRun(move) {
-  const asked = runs.find((run) => `#${run.id}` === location.hash);
-  const shown = asked ?? runs[0];
-  runs.forEach((run) => { run.hidden = run !== shown; });
-  document.querySelectorAll('a[href^="#run-"]').forEach((link) => {
-    if (link.hash === `#${shown.id}`) link.setAttribute("aria-current", "true");
-    else link.removeAttribute("aria-current");
-  });
-  if (asked && move) {
-    shown.scrollIntoView();
-    shown.querySelector("h2").focus({ preventScroll: true });
+const filter = document.getElementById("filter");
+filter?.addEventListener("input", () => {
+  const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+  let left = 0, all = 0;
+  for (const group of document.querySelectorAll(".group")) {
+    let any = false;
+    for (const row of group.querySelector("tbody").rows) {
+      const text = row.textContent.toLowerCase();
+      row.hidden = !words.every((word) => text.includes(word));
+      any ||= !row.hidden;
+      const runs = row.querySelectorAll("th a").length;
+      all += runs;
+      left += row.hidden ? 0 : runs;
+    }
+    group.hidden = !any;
+  }
+  document.querySelector(".filter output").textContent = words.length ? `${left} of ${all} runs` : `${all} runs`;
+});
+
+// Pages of single runs are kept as templates, which cost a browser nothing until one is opened in the ranking's place.
+const board = document.getElementById("board");
+const opened = document.getElementById("opened");
+const pages = new Map([...document.querySelectorAll("template[data-run]")].map((page) => [`#${page.dataset.run}`, page]));
+let leftAt = 0, last = "";
+function follow(move) {
+  const page = pages.get(location.hash);
+  if (page) {
+    if (!board.hidden) leftAt = scrollY;
+    board.hidden = true;
+    opened.replaceChildren(page.content.cloneNode(true));
+    opened.hidden = false;
+    last = location.hash;
+    scrollTo(0, 0);
+    if (move) opened.querySelector("h2").focus({ preventScroll: true });
+  } else if (board?.hidden) {
+    opened.replaceChildren();
+    opened.hidden = true;
+    board.hidden = false;
+    document.querySelector(`#board a[href='${last}']`)?.focus({ preventScroll: true });
+    scrollTo(0, leftAt);
   }
 }
-addEventListener("hashchange", () => openRun(true));
-openRun(location.hash !== "");
-
-for (const box of document.querySelectorAll(".heat-switch")) {
-  box.addEventListener("change", () => box.closest(".gallery").classList.toggle("no-heat", !box.checked));
+if (board) {
+  addEventListener("hashchange", () => follow(true));
+  follow(location.hash !== "");
 }
+
+document.addEventListener("change", (event) => {
+  if (event.target.matches(".heat-switch")) event.target.closest(".gallery").classList.toggle("no-heat", !event.target.checked);
+});
 
 const large = document.getElementById("large");
-for (const view of document.querySelectorAll("button.view")) {
-  view.addEventListener("click", () => {
-    const frame = large.querySelector(".frame");
-    const pictures = [...view.querySelectorAll("img")].filter((image) => getComputedStyle(image).display !== "none");
-    frame.replaceChildren(...pictures.map((image) => image.cloneNode()));
-    frame.style.aspectRatio = view.style.aspectRatio;
-    large.setAttribute("aria-label", view.getAttribute("aria-label").replace("Enlarge ", ""));
-    large.showModal();
-  });
-}
+document.addEventListener("click", (event) => {
+  const view = event.target.closest("button.view");
+  if (!view) return;
+  const frame = large.querySelector(".frame");
+  const pictures = [...view.querySelectorAll("img")].filter((image) => getComputedStyle(image).display !== "none");
+  frame.replaceChildren(...[...pictures, view.querySelector(".name")].map((part) => part.cloneNode(true)));
+  large.querySelector(".scale")?.remove();
+  const scale = pictures.some((image) => image.matches(".heat")) && view.closest(".gallery").querySelector(".scale");
+  if (scale) large.querySelector("form").prepend(scale.cloneNode(true));
+  frame.style.aspectRatio = view.style.aspectRatio;
+  large.setAttribute("aria-label", view.getAttribute("aria-label").replace("Enlarge ", ""));
+  large.showModal();
+});
 large.addEventListener("click", (event) => { if (event.target === large) large.close(); });

@@ -1,89 +1,162 @@
 """The competition's own layout, and tables that name their files as ``rsna table`` writes them.
 
-``train.csv`` and ``train_images/<patient_id>/<image_id>.{dcm,png,jpg}``, ``test.csv`` and ``test_images`` alike. A
+``train.csv`` and ``train_images/<patient_id>/<image_id>.{dcm,png,jpg,pgm}``, ``test.csv`` and ``test_images`` alike. A
 column ``path``, absolute or relative to the folder of the table, takes the place of the folder of images.
 """
 
-import csv
+import errno
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from rsna.config.data import Split
-from rsna.dataset.adapters import Listing
-from rsna.dataset.table import REQUIRED, SUFFIXES, LabelUnit, TableError, read_csv, refuse_rows, require_columns
+from rsna.dataset.adapters import Facts, Listing
+from rsna.dataset.disk import are_files
+from rsna.dataset.table import REQUIRED, SUFFIXES, LabelUnit, TableError, read_rows, refuse_rows, require_columns
+from rsna.dataset.walk import require_text
+from rsna.files import printable
+from rsna.parallel.progress import Progress
+from rsna.table_file import one_line, read_columns
 
-LAYOUT = "train.csv with train_images/<patient_id>/<image_id>.dcm (or .png, .jpg) or a column path; test alike"
+LAYOUT = "train.csv with train_images/<patient_id>/<image_id>.dcm (or .png, .jpg, .pgm) or a column path; test alike"
 
 LABELS: dict[str, LabelUnit] = {"cancer": "breast"}
+
+FACTS = Facts(
+    title="RSNA Screening Mammography Breast Cancer Detection (2022)",
+    source="https://www.kaggle.com/competitions/rsna-breast-cancer-detection",
+    images=54706,
+    patients=11913,
+    licence="RSNA's terms: non-commercial use, academic research and education included; no re-identification",
+    release="ask",
+    unit="breast",
+    cancer={"pathology": "cancer = 1: cancer of this breast, proven by pathology"},
+    default="pathology",
+    defects=(
+        "one exam a patient; breasts without cancer are so by follow-up, not by biopsy",
+        "BIRADS and density are of one of the two sites alone",
+        "sites differ in vendor, transfer syntax and padding; some files have no window",
+        "side and view stand in the table, not in the headers",
+    ),
+)
+
+
+def table_of(root: Path, split: Split) -> Path:
+    """``<split>.csv``, or the one file that is called so but for capitals and compression, such as ``Test.CSV.gz``.
+
+    Raises:
+        TableError: Several are, or the folder's own name is no text.
+    """
+    require_text(root)
+    table = root / f"{split}.csv"
+    if table.is_file() or not root.is_dir():
+        return table
+    name = re.compile(rf"{split}\.csv(\.(gz|bz2|xz|zip))?", re.IGNORECASE)
+    found = [path for path in sorted(root.iterdir()) if name.fullmatch(path.name) and path.is_file()]
+    if len(found) > 1:
+        raise TableError(f"{root}: holds {' and '.join(path.name for path in found)}; keep one of them")
+    return found[0] if found else table
 
 
 def matches(root: Path, split: Split) -> bool:
     """Whether there is a table with a folder of images or a column of paths."""
-    table = root / f"{split}.csv"
+    table = table_of(root, split)
     if not table.is_file() or (root / f"{split}_images").is_dir():
         return table.is_file()
-    with table.open(newline="", encoding="utf-8-sig", errors="replace") as rows:
-        return "path" in next(csv.reader(rows), [])
+    return "path" in read_columns(table)
 
 
-def read(root: Path, split: Split) -> Listing:
-    """Reads the table and finds the file of every row."""
-    table, folder = root / f"{split}.csv", root / f"{split}_images"
+def read(root: Path, split: Split, cancer_from: str = "") -> Listing:
+    """Reads the table and finds the file of every row; what a column cancer_from says is to be what is asked for."""
+    table, folder = table_of(root, split), root / f"{split}_images"
     if not table.is_file():
         raise TableError(f"{table}: is missing; expected {LAYOUT}")
-    frame = read_csv(table)
+    notes: list[str] = []
+    # What is asked for is given back as it was spelt.
+    frame = read_rows(table, notes, as_is=("prediction_id",) if split == "test" else ())
+    if cancer_from:
+        require_columns(frame, ("cancer_from",), table)  # without it, nobody knows what its labels are
+        what = f"rows have their cancer from elsewhere, not {cancer_from}; leave it out, or write the table anew"
+        refuse_rows(frame["cancer_from"].ne(cancer_from), frame.get("image_id"), table, what)
     if not {"patient_id", "image_id"} <= set(frame.columns):
         require_columns(frame, REQUIRED, table)  # names all that is missing at once
     if "path" in frame.columns:
         frame["path"] = _named_files(frame, root, table)
-        return Listing(frame, table, "rows have a path where no file is")
+        return Listing(frame, table, "rows have a path where no file is", notes=tuple(notes))
     files, unreadable = _list_files(folder) if folder.is_dir() else ({}, [])
-    keys = list(zip(frame["patient_id"], frame["image_id"], strict=True))
+    keys = list(zip(frame["patient_id"].to_numpy(object), frame["image_id"].to_numpy(object), strict=True))
     frame["path"] = [files.get(key, "") for key in keys]
     rowless = [(*key, files[key]) for key in sorted(files.keys() - set(keys))]
     return Listing(
         frame,
         table,
-        f"rows have no file {folder}/<patient_id>/<image_id>.dcm (or .png, .jpg), and the table has no column path",
+        f"rows have no file {folder}/<patient_id>/<image_id>.dcm (or .png, .jpg, .pgm), and there is no column path",
         pd.DataFrame(rowless, columns=["patient_id", "image_id", "path"], dtype=str),
         tuple(unreadable),
+        tuple(notes),
     )
 
 
-def _named_files(frame: pd.DataFrame, root: Path, table: Path) -> list[str]:
+_ODD = r"^$|//|(?:^|/)\.(?:/|$)|/$"
+"""Paths that are written otherwise once they are joined to a folder; of 10^7 rows others are joined at once."""
+
+
+def _named_files(frame: pd.DataFrame, root: Path, table: Path) -> pd.Series:
     """Files that the table names itself, "" where none is. Whole paths are its writer's own choice."""
-    given = frame["path"].fillna("").astype(str)
+    given = frame["path"].fillna("").astype("str")
+    climbs = np.array(given.str.contains(os.pardir, regex=False), dtype=np.bool_)
     # By its words alone: a link in the folder may lead wherever it was set up to lead.
-    climbs = given.map(lambda path: Path(os.path.normpath(path)).parts[:1] == (os.pardir,))
-    refuse_rows(
-        climbs, frame["image_id"], table, f"rows have a path that leads out of {root}; write it as a whole path"
-    )
-    # Not Path.is_file, which raises where there is no permission to look.
-    return [str(root / path) if os.path.isfile(root / path) else "" for path in given]  # noqa: PTH113
+    climbs[climbs] = [Path(os.path.normpath(path)).parts[:1] == (os.pardir,) for path in given[climbs]]
+    what = f"rows have a path that leads out of {root}; write it as a whole path"
+    refuse_rows(pd.Series(climbs, given.index), frame["image_id"], table, what)
+    whole = given.where(given.str.startswith(os.sep), f"{str(root).rstrip(os.sep)}{os.sep}" + given)
+    odd = np.flatnonzero(given.str.contains(_ODD))
+    whole.iloc[odd] = pd.Index([str(root / path) for path in given.iloc[odd]], dtype="str")
+    return whole.where(are_files(whole), "")
 
 
 def _list_files(folder: Path) -> tuple[dict[tuple[str, str], str], list[OSError]]:
-    """(patient_id, image_id) → path, and the patients' folders that cannot be listed.
+    """(patient_id, image_id) → path, and what cannot be listed.
 
-    One listing a patient: on a network disk a look-up for each of 54,706 images takes minutes.
+    One listing a patient: on a network disk a look-up for each of 54,706 images takes minutes. Only regular files are
+    listed: a pipe would be waited for.
     """
     found: dict[tuple[str, str], str] = {}
     unreadable: list[OSError] = []
     rank = {suffix: i for i, suffix in enumerate(SUFFIXES)}
-    for patient in sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()):
+
+    def entries(parent: str | Path, is_wanted: Callable[[os.DirEntry[str]], bool]) -> list[os.DirEntry[str]]:
+        wanted = []
         try:
-            entries = list(os.scandir(folder / patient))
+            for entry in os.scandir(parent):
+                try:
+                    if not entry.name.isascii():
+                        entry.name.encode()
+                    if is_wanted(entry):
+                        wanted.append(entry)
+                except UnicodeEncodeError:
+                    unreadable.append(OSError(errno.EILSEQ, "its name is not UTF-8; rename it", printable(entry.path)))
+                except OSError as error:
+                    unreadable.append(error)
         except OSError as error:
             unreadable.append(error)
-            continue
-        for entry in entries:
-            stem, suffix = os.path.splitext(entry.name)
-            if suffix.lower() not in rank or entry.name.startswith("."):
-                continue
-            # Converted images may lie beside their originals, which win.
-            other = found.get((patient, stem))
-            if other is None or rank[suffix.lower()] < rank[os.path.splitext(other)[1].lower()]:
-                found[patient, stem] = entry.path
+        return sorted(wanted, key=lambda entry: entry.name)
+
+    patients = entries(folder, os.DirEntry.is_dir)
+    with Progress("look for files", len(patients), "folders") as progress:
+        for patient in progress.over(patients):
+            who = one_line(patient.name)
+            for entry in entries(patient.path, os.DirEntry.is_file):
+                stem, suffix = os.path.splitext(entry.name)
+                if suffix.lower() not in rank or entry.name.startswith("."):
+                    continue
+                # Converted images may lie beside their originals, which win.
+                key = who, one_line(stem)
+                other = found.get(key)
+                if other is None or rank[suffix.lower()] < rank[os.path.splitext(other)[1].lower()]:
+                    found[key] = entry.path
     return found, unreadable

@@ -1,18 +1,20 @@
 """Checkpoints to go on from, and the weights that a run ends with."""
 
 import math
-from collections.abc import Callable, Sequence
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NoReturn
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from rsna.config.schema import Config
 from rsna.files import atomic_path, first_line
+from rsna.runs.weights import read_weights, write_weights
+from rsna.training import ranks, stopping
 from rsna.training.callbacks.watch import LossWatch
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
@@ -20,12 +22,41 @@ MONITOR = ("val/pf1", "val/loss")
 """What decides which epoch is better: raw pF1, or the loss where cancer is no target."""
 
 
+def kept_epochs(values: Sequence[float], choose: Literal["last", "best"], soup: int) -> list[int]:
+    """Epochs whose weights a fold ends with, in their order, of the metric of every epoch; NaN is never the best."""
+    epochs = list(range(len(values)))
+    if choose == "best":
+        ranked = sorted((e for e in epochs if not math.isnan(values[e])), key=lambda e: (-values[e], e))
+        return sorted(ranked[:soup])
+    return epochs[-soup:]
+
+
 class CheckpointError(OSError):
-    """A checkpoint that cannot be written or read; the message says which, why, and what still loads."""
+    """A checkpoint that cannot be read; the message says which, why, and how to go on."""
+
+
+class CheckpointFiles(TorchCheckpointIO):
+    """Checkpoints as torch writes and reads them: Lightning's go through memory twice, and through $TMPDIR."""
+
+    def save_checkpoint(self, checkpoint: Mapping[str, Any], path: Any, storage_options: Any = None) -> None:
+        try:
+            with Path(path).open("wb") as stream:
+                torch.save(checkpoint, stream)
+        except RuntimeError as error:  # "unexpected pos 704 vs 598": what the disk said stands behind it
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
+
+    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
+        # weights_only: a checkpoint from anywhere must not run code.
+        checkpoint: dict[str, Any] = torch.load(path, map_location, weights_only=True)
+        return checkpoint
 
 
 class Checkpoints(Callback):
     """Saves after every epoch, and within one where asked for; the checkpoint before the last is kept.
+
+    When the process was asked to stop, the step at hand is saved, and the end.
 
     Besides, the weights that the run may end with are kept, each epoch's as ``epoch<n>.safetensors``: the last ones, or
     the best ones. With ``patience`` it ends training when no epoch has been better for so long.
@@ -40,15 +71,13 @@ class Checkpoints(Callback):
         """Metric of every epoch so far, larger is better; NaN where there was none."""
         self._saved_with = self._saved_with_before = frozenset[Path]()
         """Files of weights that the last checkpoint, and the one before it, would end with."""
+        self._last_loads = False
+        """Whether last.ckpt may take the place of the one before it."""
 
     @property
     def kept_epochs(self) -> list[int]:
         """Epochs whose weights the run ends with, in their order."""
-        epochs = list(range(len(self.values)))
-        if self.choose == "best":
-            ranked = sorted((e for e in epochs if not math.isnan(self.values[e])), key=lambda e: (-self.values[e], e))
-            return sorted(ranked[: self.soup])
-        return epochs[-self.soup :]
+        return kept_epochs(self.values, self.choose, self.soup)
 
     @property
     def files(self) -> list[Path]:
@@ -63,7 +92,52 @@ class Checkpoints(Callback):
             return False
         return len(self.values) - 1 - self.values.index(max(known)) >= self.patience
 
+    def latest(self, module: LightningModule) -> Path | None:
+        """The newest checkpoint that training can go on from; one that it cannot is named, and the one before it taken.
+
+        Raises:
+            CheckpointError: There are some, and it can from none.
+        """
+        broken = []
+        for file in (self.folder / LAST, self.folder / PREVIOUS):
+            if not file.exists():
+                continue
+            try:
+                self._check(file, module)
+            except Exception as error:  # a torn file raises whatever its torn bytes look like
+                broken.append(file)
+                why = f"{type(error).__name__}: {first_line(error)}"
+                print(f"{file} does not load ({why})", flush=True)
+                continue
+            self._last_loads = file.name == LAST
+            return file
+        if broken:
+            raise CheckpointError(
+                f"{', '.join(map(str, broken))}: no checkpoint loads; remove {self.folder} to train the fold from its "
+                "start, or copy one of them again"
+            )
+        return None
+
+    def _check(self, file: Path, module: LightningModule) -> None:
+        """Every byte against its checksum, the network's shape, and the weights that the run would end with."""
+        with zipfile.ZipFile(file) as records:  # as which torch writes it, and of whose checksums it reads none
+            if torn := records.testzip():
+                raise ValueError(f"{torn} is not what was written")
+        state = torch.load(file, "cpu", weights_only=True)
+        own, theirs = (
+            {k: v.shape for k, v in weights.items()} for weights in (module.state_dict(), state["state_dict"])
+        )
+        if own != theirs or not {"loops", "optimizer_states", "lr_schedulers"} <= set(state):
+            raise ValueError("is of another network")
+        values, self.values = self.values, state["callbacks"][self.state_key]["values"]
+        try:
+            for weights in self.files:
+                read_weights(weights)
+        finally:
+            self.values = values
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        stopping.handle_again()
         if self.stops_early:  # it was interrupted between its last epoch and its end
             trainer.should_stop = True
 
@@ -71,9 +145,13 @@ class Checkpoints(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         accumulated = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        inside = batch_idx + 1 < trainer.num_training_batches
-        if self.every_steps and accumulated and inside and trainer.global_step % self.every_steps == 0:
+        if not accumulated or batch_idx + 1 == trainer.num_training_batches:  # the epoch's end saves by itself
+            return
+        asked = stopping.is_asked()
+        if asked or (self.every_steps and trainer.global_step % self.every_steps == 0):
             self._save(trainer, pl_module)
+        if asked:
+            self._stop(f"step {trainer.global_step:,}")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.watch.read(trainer)
@@ -90,12 +168,18 @@ class Checkpoints(Callback):
         if trainer.is_global_zero:
             # What the checkpoint before the last would end with stays, too: a run may have to go on from that one.
             self._remove_all_but({*self._saved_with_before, *self.files})
+        if stopping.is_asked():
+            self._stop(f"end of epoch {newest + 1}")
         if self.stops_early:
             trainer.should_stop = True
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
             self._remove_all_but(set(self.files))
+
+    def _stop(self, where: str) -> NoReturn:
+        ranks.wait_for_first()  # whoever ends sooner has the others killed, and the first one writes
+        stopping.stop(f"{self.folder.parent.name}, {where}")
 
     def state_dict(self) -> dict[str, Any]:
         return {"values": self.values}
@@ -119,53 +203,13 @@ class Checkpoints(Callback):
         if not trainer.is_global_zero:
             trainer.save_checkpoint(last)
             return
-        try:
-            self.bind()
-            with atomic_path(last) as temporary:
-                trainer.save_checkpoint(temporary)
-                if last.exists():
-                    last.replace(self.folder / PREVIOUS)
-        except (OSError, RuntimeError) as error:  # torch raises RuntimeError when its zip file cannot be written
-            raise _not_written(last, error) from error
+        self.bind()
+        with atomic_path(last) as temporary:
+            trainer.save_checkpoint(temporary)
+            if self._last_loads:
+                last.replace(self.folder / PREVIOUS)
+        self._last_loads = True
         self._saved_with, self._saved_with_before = frozenset(self.files), self._saved_with
-
-
-def latest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that loads; one that does not is named and the one before it is taken.
-
-    Raises:
-        CheckpointError: There are some and none loads.
-    """
-    broken = []
-    for file in (folder / LAST, folder / PREVIOUS):
-        if not file.exists():
-            continue
-        try:
-            torch.load(file, "cpu", weights_only=True)
-        except Exception as error:  # a torn file raises whatever its torn bytes look like
-            broken.append(file)
-            print(f"{file} does not load ({type(error).__name__}: {first_line(error)})", flush=True)
-            continue
-        return file
-    if broken:
-        raise CheckpointError(
-            f"{', '.join(map(str, broken))}: no checkpoint loads; remove {folder} to train the fold from its start"
-        )
-    return None
-
-
-def write_weights(state: dict[str, Tensor], file: Path) -> None:
-    """Writes a network's weights as safetensors.
-
-    Raises:
-        CheckpointError: The disk is full, or the folder may not be written.
-    """
-    state = {key: value.detach().cpu().contiguous() for key, value in state.items()}
-    try:
-        with atomic_path(file) as temporary:
-            save_file(state, temporary)
-    except (OSError, SafetensorError) as error:
-        raise _not_written(file, error) from error
 
 
 def average_weights(files: Sequence[Path]) -> dict[str, Tensor]:
@@ -174,24 +218,14 @@ def average_weights(files: Sequence[Path]) -> dict[str, Tensor]:
     Statistics of batch normalisation are averaged like weights, as for a moving average.
 
     Raises:
-        CheckpointError: A file is missing or broken.
+        RunError: A file is missing or broken.
     """
     total: dict[str, Tensor] = {}
     for file in files:
-        try:
-            state = load_file(file)
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(f"{file}: the weights of an epoch that counts cannot be read: {error}") from error
+        state = read_weights(file)
         for key, value in state.items():
             floating = value.is_floating_point()
             total[key] = total[key] + value.double() if floating and key in total else value.double()
             if not floating:
                 total[key] = value
     return {key: (value / len(files)).float() if value.is_floating_point() else value for key, value in total.items()}
-
-
-def _not_written(file: Path, error: Exception) -> CheckpointError:
-    return CheckpointError(
-        f"{file}: cannot be written ({first_line(error)}). Free space or mend the folder; the same command then goes "
-        "on from the checkpoint before, which is untouched"
-    )

@@ -1,30 +1,23 @@
 """One row an epoch: losses, learning rate, metrics of the validation fold, speed; as CSV and as a picture."""
 
 import contextlib
-import csv
-import io
 import math
 import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from rsna.files import atomic_path, write_atomic
+from rsna.config.schema import Config
+from rsna.files import atomic_path
+from rsna.training.callbacks.checkpoints import kept_epochs
+from rsna.training.callbacks.curves import draw_history, monitored
 from rsna.training.callbacks.watch import LossWatch
 
 DRAWN_EVERY_S = 30.0
 """Seconds between two pictures, which take half a second: short epochs shall not wait for them."""
-
-_PANELS = (
-    ("loss", {"train_loss": "training", "val_loss": "validation"}),
-    ("learning rate", {"lr": "learning rate"}),
-    ("raw pF1", {"val_pf1": "validation"}),
-    ("AUROC", {"val_auroc": "validation"}),
-    ("AUPRC", {"val_auprc": "validation"}),
-)
 
 
 class Waiting(Callback):
@@ -57,8 +50,9 @@ class History(Callback):
     )  # fmt: skip
     """waiting_for_data is a share of the training time; peak memory is in 2^20 bytes."""
 
-    def __init__(self, folder: Path, watch: LossWatch, waiting: Waiting) -> None:
+    def __init__(self, folder: Path, watch: LossWatch, waiting: Waiting, config: Config) -> None:
         self.folder, self.watch, self.waiting = folder, watch, waiting
+        self.choose, self.soup = config.checkpoint, config.soup
         self.rows: list[dict[str, Any]] = []
         self._started = self._trained = 0.0
         self._steps_before = self._images = 0
@@ -95,10 +89,8 @@ class History(Callback):
         }
         self.rows.append(row)
         if trainer.is_global_zero:
-            with atomic_path(self.folder / "history.csv") as temporary, temporary.open("w", newline="") as stream:
-                writer = csv.DictWriter(stream, self.COLUMNS)
-                writer.writeheader()
-                writer.writerows(self.rows)
+            with atomic_path(self.folder / "history.csv") as temporary:
+                pd.DataFrame(self.rows, columns=self.COLUMNS).to_csv(temporary, index=False)
             if time.monotonic() - self._drawn > DRAWN_EVERY_S:
                 self._draw()
 
@@ -121,34 +113,10 @@ class History(Callback):
         self._steps_before, self._images, self._trained = trainer.global_step, 0, 0.0
 
     def _draw(self) -> None:
-        draw_history(self.rows, self.folder / "history.png", f"{self.folder.parent.name}, {self.folder.name}")
+        counted = kept_epochs(monitored(self.rows), self.choose, self.soup)
+        title = f"{self.folder.parent.name}, {self.folder.name}"
+        draw_history(self.rows, self.folder / "history.png", title, counted)
         self._drawn = time.monotonic()
-
-
-def draw_history(rows: Sequence[Mapping[str, Any]], file: Path, title: str) -> None:
-    """Draws the rows of history.csv, one an epoch, into a PNG."""
-    # The object interface: pyplot would look for a display and keep every figure.
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=(18, 3.4), layout="constrained")
-    figure.suptitle(title)
-    epochs = [row["epoch"] + 1 for row in rows]
-    for axes, (name, curves) in zip(figure.subplots(1, len(_PANELS)), _PANELS, strict=True):
-        axes.set_title(name)
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-        drawn = {column: [row.get(column) for row in rows] for column in curves}
-        for column, values in drawn.items():
-            if any(value is not None for value in values):
-                numbers = [float("nan") if value is None else value for value in values]
-                axes.plot(epochs, numbers, marker=".", label=curves[column])
-        if len(curves) > 1:
-            axes.legend()
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=90)
-    write_atomic(file, content.getvalue())
 
 
 def _peak_memory_mb() -> int:

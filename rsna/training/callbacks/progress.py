@@ -1,59 +1,73 @@
-"""Progress: rich bars on a terminal, plain lines in a log or notebook."""
+"""How far a fold is: its clock over every batch, and a line an epoch."""
 
 import math
-import time
-from collections.abc import Sequence
-from typing import Any
+from contextlib import ExitStack
+from typing import Any, Self
 
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import RichProgressBar
 
 from rsna.config.training import TrainerSettings
+from rsna.parallel.progress import Progress, say
+from rsna.training import ranks
 from rsna.training.callbacks.history import History
 from rsna.training.callbacks.watch import LossWatch
+from rsna.training.data.module import MammogramData
 
 
-class PlainProgress(Callback):
-    """A line every few seconds and one an epoch."""
+class FoldProgress(Callback):
+    """A context around Trainer.fit: counts the batches that are left, those of validation as well, on the first rank.
 
-    def __init__(self, history: History, watch: LossWatch, fold: int, epochs: int, every_s: float = 20.0) -> None:
-        self.history, self.watch, self.fold, self.epochs, self.every_s = history, watch, fold, epochs, every_s
-        self._last = time.monotonic()
+    On standard error how far it is, on standard output a line an epoch.
+    """
+
+    def __init__(self, history: History, watch: LossWatch, fold: int, settings: TrainerSettings) -> None:
+        self.history, self.watch, self.fold, self.epochs = history, watch, fold, settings.epochs
+        self._speaks = settings.progress == "auto" and ranks.is_first_rank()
+        self.clock = Progress(f"fold {fold}", unit="batches")
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        if self._speaks:
+            self._open.enter_context(self.clock)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._count(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if trainer.is_global_zero and time.monotonic() - self._last > self.every_s:
-            self._last = time.monotonic()
-            done = f"{batch_idx + 1}/{trainer.num_training_batches}"
-            # The first loss is read one batch later.
-            loss = "" if math.isnan(self.watch.last) else f", loss {self.watch.last:.4f}"
-            self._print(f"epoch {trainer.current_epoch + 1}/{self.epochs}, batch {done}{loss}")
+        if self.clock.total is None:  # resumed within an epoch: Lightning skips its start
+            self._count(trainer, batch_idx)
+        # The first loss is read one batch later.
+        loss = "" if math.isnan(self.watch.last) else f", loss {self.watch.last:.4f}"
+        self.clock.note = f"epoch {trainer.current_epoch + 1}/{self.epochs}{loss}"
+        self.clock.step()
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self.clock.note = f"epoch {trainer.current_epoch + 1}/{self.epochs}, validates"
+        self.clock.step()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.is_global_zero:
-            self._last = time.monotonic()
-            self._print(_epoch_line(self.history.rows[-1], self.epochs))
+        if self._speaks:
+            say(f"fold {self.fold}: {_epoch_line(self.history.rows[-1], self.epochs)}")
 
-    def _print(self, line: str) -> None:
-        print(f"fold {self.fold}: {line}", flush=True)
-
-
-def progress_callbacks(settings: TrainerSettings, history: History, watch: LossWatch, fold: int) -> Sequence[Callback]:
-    """What shows progress here; ``auto`` looks at where the output goes."""
-    kind = settings.progress
-    if kind == "auto":
-        import rich
-
-        console = rich.get_console()
-        kind = "rich" if console.is_terminal and not console.is_jupyter else "plain"
-    if kind == "none":
-        return []
-    if kind == "rich":
-        # The bar shows the steps; the line of an epoch stays on the screen.
-        plain = PlainProgress(history, watch, fold, settings.epochs, every_s=float("inf"))
-        return [RichProgressBar(leave=False), plain]
-    return [PlainProgress(history, watch, fold, settings.epochs)]
+    def _count(self, trainer: Trainer, position: int = 0) -> None:
+        """Batches of this epoch from a position on, and of those after it, added to what is behind."""
+        batches: MammogramData = trainer.datamodule  # type: ignore[attr-defined]
+        an_epoch = len(batches.sampler) + len(batches.shard)
+        self.clock.total = self.clock.done + (self.epochs - trainer.current_epoch) * an_epoch - position
 
 
 def _epoch_line(row: dict[str, Any], epochs: int) -> str:
@@ -61,7 +75,8 @@ def _epoch_line(row: dict[str, Any], epochs: int) -> str:
     metrics = [
         f"{label} {row[key]:.4f}"
         for key, label in (
-            ("train_loss", "loss"), ("val_loss", "val loss"), ("val_pf1", "raw pF1"), ("val_auroc", "AUROC"),
+            ("train_loss", "loss"), ("val_loss", "val loss"), ("val_pf1", "val raw pF1 by breast"),
+            ("val_auroc", "AUROC"),
         )
         if row.get(key) is not None
     ]  # fmt: skip

@@ -1,18 +1,13 @@
 """Random changes to training images; the one file that knows albumentations."""
 
-import os
 import random
 from typing import Any
 
+import albumentations
 import numpy as np
 import numpy.typing as npt
 
 from rsna.config.training import AugmentSettings
-
-# Albumentations asks a server for its newest version when it is imported; machines without network wait for it.
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-
-import albumentations
 
 
 class Augmentation:

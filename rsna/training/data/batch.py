@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from rsna.config.settings import ConfigError
 
+SPREAD = {"machine_id": "machine_id", "site_id": "site_id", "set": "source_set"}
+"""sampler.spread → the column whose values every batch mixes."""
+
 
 @dataclass(frozen=True)
 class BatchPlan:

@@ -57,6 +57,8 @@ class BalancedOrder(EpochOrder):
     def __init__(self, positive: npt.NDArray[np.bool_], seed: int, plan: BatchPlan, least: int) -> None:
         """Takes (n,) whether an example is a positive, and the least number of positives in a micro-batch.
 
+        Unlabelled ones, of sets that are only trained on, come where negatives do; the loss leaves their label out.
+
         Raises:
             ConfigError: There are no positives, or no negatives.
         """
@@ -92,14 +94,55 @@ class BalancedOrder(EpochOrder):
         return generator.permuted(order, axis=1).reshape(-1)
 
 
-def make_order(positive: npt.NDArray[np.bool_], settings: SamplerSettings, seed: int, plan: BatchPlan) -> EpochOrder:
-    """The order that ``settings`` ask for, over (n,) whether each example is a positive."""
+class SpreadOrder(EpochOrder):
+    """Another order with the values of a column spread evenly over it, so that every batch mixes them.
+
+    Positions of positives stay such: what a batch holds of them is the other order's.
+    """
+
+    def __init__(self, order: EpochOrder, kinds: Indices, positive: npt.NDArray[np.bool_], seed: int) -> None:
+        """Takes (n,) the number of each example's value, and whether it is a positive."""
+        self.order, self.kinds, self.positive, self.seed = order, kinds, positive, seed
+        self.length = len(order)
+
+    def indices(self, epoch: int) -> Indices:
+        order, generator = self.order.indices(epoch).copy(), np.random.default_rng((self.seed, epoch, 1))
+        for chosen in (self.positive[order], ~self.positive[order]):
+            order[chosen] = self._spread(order[chosen], generator)
+        return order
+
+    def _spread(self, examples: Indices, generator: np.random.Generator) -> Indices:
+        """The same examples in another order: the k-th of n of a value lies at (k + u) / n, u in [0, 1) its own."""
+        place = np.empty(len(examples))
+        kinds = self.kinds[examples]
+        by_kind = np.argsort(kinds, kind="stable")
+        for here in np.split(by_kind, np.flatnonzero(np.diff(kinds[by_kind])) + 1):
+            if len(here):  # where there is no example, nothing is drawn
+                place[here] = (np.arange(len(here)) + generator.random()) / len(here)
+        return examples[np.argsort(place, kind="stable")]
+
+
+def make_order(
+    positive: npt.NDArray[np.bool_], settings: SamplerSettings, seed: int, plan: BatchPlan, kinds: Indices | None = None
+) -> EpochOrder:
+    """The order that ``settings`` ask for, over (n,) whether each example is a positive.
+
+    Args:
+        positive: (n,).
+        settings: Of the sampler.
+        seed: Of the shuffles.
+        plan: How a step is made up.
+        kinds: (n,) number of the value that is spread; None where none is.
+    """
+    order: EpochOrder
     if settings.kind == "balanced":
-        return BalancedOrder(positive, seed, plan, settings.positives)
-    listed = np.arange(len(positive))
-    if settings.kind == "repeated":
-        listed = np.repeat(listed, np.where(positive, settings.repeats, 1))
-    return ShuffledOrder(listed, seed, plan.devices * plan.per_device * plan.accumulate)
+        order = BalancedOrder(positive, seed, plan, settings.positives)
+    else:
+        listed = np.arange(len(positive))
+        if settings.kind == "repeated":
+            listed = np.repeat(listed, np.where(positive, settings.repeats, 1))
+        order = ShuffledOrder(listed, seed, plan.devices * plan.per_device * plan.accumulate)
+    return order if kinds is None else SpreadOrder(order, kinds, positive, seed)
 
 
 @dataclass(frozen=True)
@@ -123,6 +166,11 @@ def image_seed(draw: Draw, place: int) -> int:
     The first image has the example's own seed.
     """
     return draw.seed if place == 0 else int(np.random.SeedSequence((draw.seed, place)).generate_state(1)[0])
+
+
+def example_generator(draw: Draw) -> np.random.Generator:
+    """What is drawn of an example as a whole; of other numbers than any of its images' seeds."""
+    return np.random.default_rng((draw.seed, 0, 1))
 
 
 class EpochSampler(Sampler[list[Draw]]):

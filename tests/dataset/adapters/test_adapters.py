@@ -5,12 +5,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from openpyxl import load_workbook
 
 from rsna.audit.audit import audit
 from rsna.config.data import PreprocessSettings
 from rsna.dataset import adapters
+from rsna.dataset.adapters import is_proxy
 from rsna.dataset.source import load_table
 from rsna.dataset.table import TableError
+from tests.dataset.adapters import bmcd, cdd_cesm, csaw_cc, embed, inbreast, mias, mini_ddsm, nlbs, vindr
 from tests.dataset.sets import make_set, rows
 from tests.prepare.files import write_dicom
 from tests.prepare.phantoms import breast
@@ -20,8 +23,12 @@ CLINIC = '''
 
 import pandas as pd
 
-from rsna.dataset.adapters import Listing
+from rsna.dataset.adapters import Facts, Listing
 
+FACTS = Facts(
+    title="Clinic", source="https://example.org", images=4, patients=2, licence="CC BY 4.0", release="yes",
+    unit="patient", cancer={"pathology": "finding = malignant"}, default="pathology",
+)
 LAYOUT = "clinic.txt with <case>_<side>.dcm beside it"
 LABELS = {"cancer": "patient"}
 
@@ -30,7 +37,7 @@ def matches(root, split):
     return split == "train" and (root / "clinic.txt").is_file()
 
 
-def read(root, split):
+def read(root, split, cancer_from):
     table = pd.read_csv(root / "clinic.txt", sep=" ", names=["patient_id", "side", "finding"], dtype=str)
     paths = [root / f"{case}_{side}.dcm" for case, side in zip(table["patient_id"], table["side"])]
     frame = table.assign(
@@ -64,7 +71,12 @@ def test_a_module_in_the_folder_of_adapters_is_all_that_a_data_set_needs(clinic)
     assert table.frame["prediction_id"].tolist() == ["c1_L", "c1_R", "c2_L", "c2_R"]
     assert table.frame["cancer"].tolist() == [0, 0, 1, 1]
     assert table.frame["view"].tolist() == [""] * 4
-    assert table.notes == ("side is taken from the file's name",)
+    assert table.notes == (
+        f"{clinic}: is read as Clinic (dataset=clinic), by clinic.txt with <case>_<side>.dcm beside it",
+        "clinic: cancer is pathology: finding = malignant",
+        "side is taken from the file's name",
+    )
+    assert table.frame[["dataset", "cancer_from"]].drop_duplicates().to_numpy().tolist() == [["clinic", "pathology"]]
     assert len(table.hash) == 12
 
 
@@ -116,5 +128,51 @@ def test_every_adapter_has_the_members_that_readers_rely_on(tmp_path):
         assert adapter.LAYOUT, name
         assert set(adapter.LABELS.values()) <= {"image", "breast", "patient"}, name
         assert list(inspect.signature(adapter.matches).parameters) == ["root", "split"], name
-        assert list(inspect.signature(adapter.read).parameters) == ["root", "split"], name
+        assert list(inspect.signature(adapter.read).parameters) == ["root", "split", "cancer_from"], name
+        facts = adapter.FACTS
+        assert facts.cancer, name
+        assert facts.default in ("", *facts.cancer), name
+        assert not is_proxy(facts.default), name
+        assert facts.source.startswith("https://"), name
+        assert all(facts.cancer.values()), name
         assert adapter.matches(tmp_path, "train") is False, name
+
+
+@pytest.mark.parametrize(
+    ("layout", "table"),
+    [
+        (bmcd, "Description.xlsx"),
+        (cdd_cesm, "Radiology manual annotations.xlsx"),
+        (csaw_cc, "CSAW-CC_breast_cancer_screening_data.csv"),
+        (embed, "tables/EMBED_OpenData_metadata.csv"),
+        (inbreast, "INbreast.csv"),
+        (mias, "Info.txt"),
+        (mini_ddsm, "Data-MoreThanTwoMasks/Data-MoreThanTwoMasks.xlsx"),
+        (nlbs, "NLBSP-metadata.csv"),
+        (vindr, "breast-level_annotations.csv"),
+    ],
+)
+def test_images_behind_the_end_of_a_table_that_was_cut_between_two_rows_are_said(layout, table, tmp_path):
+    adapter = adapters.adapters()[layout.__name__.rpartition(".")[2]]
+    root = layout.write(tmp_path)
+
+    def said() -> list[str]:
+        notes = adapter.read(root, "train", next(iter(adapter.FACTS.cancer))).notes
+        return [note for note in notes if "images have no row in" in note]
+
+    assert not said()
+    for _ in range(5 if layout is nlbs else 1):  # its last exam has no files
+        drop_last_row(root / table)
+    assert len(said()) == 1
+
+
+def drop_last_row(table: Path) -> None:
+    """That of every sheet of a workbook."""
+    if table.suffix != ".xlsx":
+        lines = [line for line in table.read_text().splitlines() if line.strip(";")]
+        table.write_text("\n".join(lines[:-1]) + "\n")
+        return
+    book = load_workbook(table)
+    for sheet in book.worksheets:
+        sheet.delete_rows(sheet.max_row)
+    book.save(table)

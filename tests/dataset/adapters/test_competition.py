@@ -8,6 +8,7 @@ import pytest
 from rsna.dataset.adapters import competition
 from rsna.dataset.source import load_table
 from rsna.dataset.table import TableError
+from tests import odd_names
 from tests.dataset.sets import make_set, rows
 
 
@@ -45,7 +46,7 @@ def test_an_original_wins_over_what_was_converted_from_it(tmp_path):
     assert competition.read(root, "train").frame["path"].str.endswith(".dcm").all()
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".pgm"])
 def test_converted_sets_are_read(tmp_path, suffix):
     table = load_table(make_set(tmp_path, rows(), suffix=suffix))
     assert all(path.endswith(suffix) for path in table.frame["path"])
@@ -82,3 +83,22 @@ def test_a_table_may_name_files_elsewhere_by_whole_paths_and_by_links(tmp_path):
     frame.loc[0, "path"] = "link/7/70.dcm"
     frame.to_csv(root / "train.csv", index=False)
     assert all(Path(path).is_file() for path in load_table(root).frame["path"])
+
+
+def test_what_cannot_be_reached_in_the_folder_of_images_costs_itself_alone(tmp_path):
+    (tmp_path / "image.dcm").write_bytes(b"image")
+    with odd_names.open_folder() as root:
+        patients = [row | {"patient_id": name} for name, row in zip(odd_names.NAMES, rows() * 3, strict=True)]
+        make_set(root, [row | {"image_id": row["patient_id"][:200]} for row in patients])
+        odd_names.spoil(root / "train_images", tmp_path / "image.dcm")
+        odd_names.spoil(root / "train_images" / "50%", tmp_path / "image.dcm")
+        with odd_names.plain_user():
+            listing = competition.read(root, "train")
+        assert listing.frame["patient_id"].tolist() == [" ".join(name.split()) for name in odd_names.NAMES]
+        assert listing.frame["path"].ne("").all()
+        assert listing.rowless["path"].tolist() == [str(root / "train_images" / "locked" / "1.dcm")]
+        said = [str(error.filename).removeprefix(f"{root}/train_images/") for error in listing.unreadable]
+        assert sorted(said) == sorted(
+            ["\\xff.dcm", "M\\xfcller", "loop", "50%/\\xff.dcm", "50%/M\\xfcller", "50%/loop"]
+        )
+        assert all(error.strerror for error in listing.unreadable)

