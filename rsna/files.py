@@ -134,7 +134,11 @@ def _runs(process: int) -> bool:
     try:
         os.kill(process, 0)
     except OSError as error:
-        return error.errno == errno.EPERM  # it is another user's
+        if error.errno != errno.EPERM:  # it is another user's
+            return False
+    # One that has ended keeps its number until somebody waits for it: in a container without an init, for good.
+    with suppress(OSError):  # not on Linux
+        return Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
     return True
 
 

@@ -122,6 +122,14 @@ def test_what_a_killed_process_left_is_swept_at_the_next_start(tmp_path):
         assert {path.name for path in tmp_path.iterdir()} == {foreign.name, ".mine.tmp", temporary.name}
 
 
+def test_what_is_left_by_a_killed_process_that_nobody_waits_for_is_swept(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", DIES_WHILE_IT_WRITES, str(tmp_path / "file")]) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, and its number still taken
+        assert list(tmp_path.iterdir())
+        sweep(tmp_path)
+        assert not list(tmp_path.iterdir())
+
+
 def test_a_file_that_cannot_be_written_is_named_with_the_way_on(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))

@@ -5,7 +5,6 @@ import logging
 import multiprocessing
 import os
 import shutil
-import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from rsna.prepare.cache import Cache
 from rsna.prepare.complete import recall_complete
 from rsna.prepare.table import PrepareError, PrepareReport, merge_shards, prepare_table
 from tests.prepare import files
+from tests.processes import kill_group
 
 SETTINGS = PreprocessSettings(size=(64, 32))
 COUNT = 12
@@ -253,7 +253,7 @@ def test_a_killed_shard_goes_on_where_it_was(
         while len(cache) < 2:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        os.killpg(process.pid or 0, signal.SIGKILL)
+        kill_group(process.pid or 0)
         process.join(30)
     _prepare(good, cache, "2/2")
     if len(cache) < COUNT:

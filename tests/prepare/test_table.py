@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from rsna.prepare.complete import Complete, record_complete
 from rsna.prepare.image import prepare_image
 from rsna.prepare.table import FAILURE_COLUMNS, PrepareError, prepare_table
 from tests.prepare import files
-from tests.processes import workers_of
+from tests.processes import kill_group, workers_of
 
 SETTINGS = PreprocessSettings(size=(128, 64))
 ROOT = Path(__file__).parents[2]
@@ -344,8 +344,7 @@ def _running(command: list[str]) -> Iterator["subprocess.Popen[bytes]"]:
     try:
         yield process
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        kill_group(process.pid)
         process.wait()
 
 
@@ -368,7 +367,7 @@ def test_killed_at_any_moment_and_run_again_the_bytes_are_the_same(
                 _wait_for(cache, wanted)
                 time.sleep(float(rng.uniform(0, 0.02)))
                 (os.killpg if whom == "everybody" else os.kill)(process.pid, signal.SIGKILL)
-                assert process.wait(10) == -signal.SIGKILL
+                assert process.wait(30) == -signal.SIGKILL
             for image_id in cache:
                 np.testing.assert_array_equal(cache.read(image_id), undisturbed.read(image_id))
     report = prepare_table(images, SETTINGS, cache, workers=2)

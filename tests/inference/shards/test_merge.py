@@ -2,9 +2,7 @@
 
 import json
 import multiprocessing
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -20,6 +18,7 @@ from rsna.inference.infer import StrictError, infer
 from rsna.inference.shards.merge import merge
 from rsna.inference.shards.part import part_of, shard_out
 from tests.inference.runs import write_exams, write_run
+from tests.processes import kill_group
 
 ALONE = {"batch_size": 1}
 """For less than a batch of 16: in other batches the last digits of an image depend on what stands beside it."""
@@ -282,7 +281,7 @@ def test_a_killed_shard_goes_on_and_is_named_until_then(run, tmp_path, capsys):
             assert time.monotonic() < deadline
             time.sleep(0.01)
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
+        kill_group(process.pid)
         process.wait()
     capsys.readouterr()
     if not log.with_name("1-of-1_result.json").exists():
