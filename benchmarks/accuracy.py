@@ -14,6 +14,7 @@ with sha1(id) % 10 < 3; the tables are of the others.
 """
 
 import argparse
+import functools
 import json
 import multiprocessing
 import shutil
@@ -150,7 +151,7 @@ def main() -> None:
         print_choice(results)
         return
     reported = [result for result in results if "+" not in result.arm]
-    write_report(reported, ARMS, ROOT / "docs", whole_command(reported, options.epochs))
+    write_report(reported, ARMS, ROOT / "docs", functools.partial(whole_command, epochs=options.epochs))
 
 
 def run_jobs(jobs: Sequence[Job], options: argparse.Namespace, end: float) -> list[bool]:

@@ -8,7 +8,7 @@ is in no such interval.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -220,31 +220,48 @@ def print_choice(results: Sequence[Result]) -> None:
             print(f"  {arm:16s} AUROC {row['breast_auroc'].text()}")
 
 
-def write_report(results: Sequence[Result], arms: Mapping[str, Titled], docs: Path, command: str) -> None:
-    """Writes docs/results/accuracy.json and the tables of docs/accuracy.md; nothing where nothing is complete."""
+def write_report(
+    results: Sequence[Result], arms: Mapping[str, Titled], docs: Path, command: Callable[[Sequence[Result]], str]
+) -> None:
+    """Writes docs/results/accuracy.json and the tables of docs/accuracy.md; nothing where nothing is complete.
+
+    A set of which there are no results keeps what an earlier report says of it: sets are trained on different machines.
+
+    Args:
+        results: What is complete.
+        arms: Their titles.
+        docs: The folder that holds accuracy.md and results/.
+        command: The one that gives the results of a set.
+    """
     if not results:
         print("no arm has all its folds yet: nothing to report")
         return
-    sets = sorted({result.dataset for result in results})
-    scores = {name: score([result for result in results if result.dataset == name]) for name in sets}
-    trained = [result for result in results if result.hardware]
-    content: dict[str, Any] = {name: _to_json(one) for name, one in scores.items()}
-    content |= {
-        "hardware": sorted(set().union(*(result.hardware for result in trained))),
-        "command": command,
-        "seeds": sorted({result.seed for result in trained}),
-        "weights": sorted({result.weights for result in trained if result.weights}),
-        "hours": round(sum(result.seconds for result in results) / 3600, 2),
-    }
     file = docs / "results" / "accuracy.json"
-    file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    seeds = Counter((result.dataset, result.arm) for result in results)
-    tables = "\n".join(line for name, one in scores.items() for line in _tables(name, one, arms, seeds))
+    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     page = (docs / "accuracy.md").read_text(encoding="utf-8")
     before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    (docs / "accuracy.md").write_text(f"{before}{BEGIN}\n{tables}\n{END}{after}", encoding="utf-8")
-    print(tables)
+    written, _, after = rest.partition(END)
+    tables = {part.split("\n", 1)[0]: part.strip() for part in written.split("### ")[1:]}
+    for name in sorted({result.dataset for result in results}):
+        of_set = [result for result in results if result.dataset == name]
+        scores, trained = score(of_set), [result for result in of_set if result.hardware]
+        content[name] = _to_json(scores) | {
+            "hardware": sorted(set().union(*(result.hardware for result in trained))),
+            "command": command(of_set),
+            "seeds": sorted({result.seed for result in trained}),
+            "weights": sorted({result.weights for result in trained if result.weights}),
+            "hours": round(sum(result.seconds for result in trained) / 3600, 2),
+        }
+        tables[name] = "\n".join(_table(name, scores, arms, Counter(result.arm for result in of_set)))
+        print(f"\n### {tables[name]}")
+    parts = {name: content[name] for name in sorted(tables)}
+    content = parts | {
+        key: sorted({one for part in parts.values() for one in part[key]}) for key in ("hardware", "seeds", "weights")
+    }
+    content["command"] = " && ".join(part["command"] for part in parts.values())
+    file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = "\n\n".join(f"### {tables[name]}" for name in parts)
+    (docs / "accuracy.md").write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}", encoding="utf-8")
     print(f"written: {file}, {docs / 'accuracy.md'}")
 
 
@@ -267,13 +284,13 @@ def _to_json(scores: Scores) -> dict[str, Any]:
     }
 
 
-def _tables(name: str, scores: Scores, arms: Mapping[str, Titled], seeds: Mapping[tuple[str, str], int]) -> list[str]:
+def _table(name: str, scores: Scores, arms: Mapping[str, Titled], seeds: Mapping[str, int]) -> list[str]:
     counts = f"{scores.breasts:,} breasts of {scores.patients:,} patients, {scores.positives:,} with cancer"
     titles = [title for _, _, title in COLUMNS.values()]
-    lines = ["", f"### {name}", "", f"{counts}.", "", f"| arm | seeds | {' | '.join(titles)} |", "|---" * 8 + "|"]
+    lines = [name, "", f"{counts}.", "", f"| arm | seeds | {' | '.join(titles)} |", "|---" * 8 + "|"]
     for arm, row in scores.rows.items():
         title = arms[arm].title if arm in arms else ""
-        lines.append(f"| {arm}: {title} | {seeds[name, arm]} | {' | '.join(row[key].text() for key in COLUMNS)} |")
+        lines.append(f"| {arm}: {title} | {seeds[arm]} | {' | '.join(row[key].text() for key in COLUMNS)} |")
     auroc, raw = (scores.differences[key] for key in DIFFERENCES)
     if auroc:
         lines += ["", "| difference | of AUROC | of pF1 raw |", "|---|---|---|"]

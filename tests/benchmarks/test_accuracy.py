@@ -162,7 +162,7 @@ def test_the_report_keeps_what_people_wrote(results, tmp_path):
     (tmp_path / "results").mkdir()
     page = "# Title\n\nMine.\n<!-- tables: begin -->\nold\n<!-- tables: end -->\nMine, too.\n"
     (tmp_path / "accuracy.md").write_text(page)
-    write_report(results, ARMS, tmp_path, "the command")
+    write_report(results, ARMS, tmp_path, lambda results: f"{results[0].dataset} anew")
     written = (tmp_path / "accuracy.md").read_text()
     assert written.startswith("# Title\n\nMine.\n")
     assert written.endswith("\nMine, too.\n")
@@ -171,7 +171,7 @@ def test_the_report_keeps_what_people_wrote(results, tmp_path):
     content = json.loads((tmp_path / "results" / "accuracy.json").read_text())
     assert content["seeds"] == [0, 1, 2]
     assert (content["command"], content["hardware"], content["weights"]) == (
-        "the command",
+        "cbis160 anew",
         ["a machine"],
         ["some weights"],
     )
@@ -179,6 +179,26 @@ def test_the_report_keeps_what_people_wrote(results, tmp_path):
     assert row["breast_auroc"][1] < row["breast_auroc"][0] < row["breast_auroc"][2]
     assert content["cbis160"]["differences"]["c-b"][1] > 0
     assert content["cbis160"]["differences_of_pf1_raw"]["c-b"][1] > 0
+
+
+def test_sets_are_reported_on_different_machines(results, tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "accuracy.md").write_text("<!-- tables: begin -->\n<!-- tables: end -->\n")
+    write_report(results, ARMS, tmp_path, lambda results: f"{results[0].dataset} once")
+    page = (tmp_path / "accuracy.md").read_text()
+    content = json.loads((tmp_path / "results" / "accuracy.json").read_text())
+    later = [replace(one, dataset="rsna256", seed=7, hardware={"another"}) for one in results if one.arm == "c"]
+    write_report(later, ARMS, tmp_path, lambda results: f"{results[0].dataset} then")
+    both = json.loads((tmp_path / "results" / "accuracy.json").read_text())
+    assert both["cbis160"] == content["cbis160"]
+    assert (both["hardware"], both["seeds"]) == (["a machine", "another"], [0, 1, 2, 7])
+    assert both["command"] == "cbis160 once && rsna256 then"
+    table = page.removeprefix("<!-- tables: begin -->\n").removesuffix("<!-- tables: end -->\n")
+    assert table in (tmp_path / "accuracy.md").read_text()
+    assert "### rsna256\n\n" in (tmp_path / "accuracy.md").read_text()
+    write_report(results, ARMS, tmp_path, lambda results: f"{results[0].dataset} again")
+    assert json.loads((tmp_path / "results" / "accuracy.json").read_text())["rsna256"] == both["rsna256"]
+    assert table in (tmp_path / "accuracy.md").read_text()
 
 
 def test_the_command_is_the_one_that_gives_all_of_it(results):
