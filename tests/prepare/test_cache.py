@@ -177,7 +177,7 @@ def test_two_runs_never_write_one_cache_at_once(tmp_path: Path, caplog: pytest.L
     held, let_go = context.Event(), context.Event()
     other = context.Process(target=_hold, args=(cache.directory, held, let_go))
     other.start()
-    assert held.wait(30)
+    assert held.wait(120)
     started = time.monotonic()
     threading.Timer(1.0, let_go.set).start()
     with cache.writing():

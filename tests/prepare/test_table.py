@@ -397,8 +397,8 @@ def test_an_interrupt_ends_cleanly_and_the_next_run_goes_on(images: pd.DataFrame
             time.sleep(0.2)
             started = time.monotonic()
             os.killpg(process.pid, signal.SIGINT)
-            assert process.wait(10) == 130
-            assert time.monotonic() - started < 6
+            assert process.wait(60) == 130
+            assert time.monotonic() - started < 30
     assert not list(cache.directory.rglob("*.tmp"))
     assert len((cache.directory / "index.jsonl").read_text().splitlines()) == 12
     assert prepare_table(images, SETTINGS, cache, workers=1).n_kept == 12
