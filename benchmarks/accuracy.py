@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from accuracy_tables import Result, print_choice, write_report  # noqa: E402
+from common import above_zero, at_least  # noqa: E402
 
 from rsna.config.compose import compose  # noqa: E402
 from rsna.config.schema import Config  # noqa: E402
@@ -177,15 +178,15 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder that holds the sets")
     parser.add_argument("--set", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--seeds", nargs="+", type=at_least(0), default=[0, 1, 2])
+    parser.add_argument("--epochs", type=at_least(1), default=EPOCHS)
     parser.add_argument("--out", type=Path, default=Path("runs/accuracy"), help="predictions and half-done runs")
     parser.add_argument("--cache", type=Path, default=Path("cache"), help="prepared images")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--workers", type=int, help="processes that load images")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no fold after as many")
+    parser.add_argument("--workers", type=at_least(0), help="processes that load images")
+    parser.add_argument("--minutes", type=above_zero, default=float("inf"), help="begin no fold after as many")
     parser.add_argument(
-        "--at-once", type=int, default=1, metavar="N", help="arms trained side by side, each by a process"
+        "--at-once", type=at_least(1), default=1, metavar="N", help="arms trained side by side, each by a process"
     )
     parser.add_argument("--keep", action="store_true", help="keep the runs, not their predictions alone")
     parser.add_argument("--try", nargs="+", dest="tried", metavar=("NAME", "KEY=VALUE"), help="options to choose among")

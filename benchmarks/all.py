@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import NOT_POSSIBLE, RESULTS, ROOT, compare
+from common import NOT_POSSIBLE, RESULTS, ROOT, above_zero, compare
 
 BENCHMARKS: dict[str, tuple[str, ...]] = {
     "evaluation": (),
@@ -43,7 +43,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(BENCHMARKS)}; default all")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="where they lie and go")
-    parser.add_argument("--timeout", type=float, default=300, help="seconds for each")
+    parser.add_argument("--timeout", type=above_zero, default=300, help="seconds for each")
     options = parser.parse_args()
     if unknown := [name for name in options.names if name not in BENCHMARKS]:
         parser.error(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from common import ROOT, parser_of, write_result
+from common import ROOT, at_least, parser_of, write_result
 
 from rsna.config.schema import Config
 from rsna.config.settings import from_mapping
@@ -121,9 +121,9 @@ def mirror_runs(folder: Path, runs: list[Path]) -> bool:
 def main() -> None:
     """Measures, prints, and writes the times where asked."""
     parser = parser_of(__doc__)
-    parser.add_argument("--runs", type=int, default=30, help="runs on the leaderboard")
-    parser.add_argument("--reported", type=int, default=10, help="runs of them in the report")
-    parser.add_argument("--submits", type=int, default=20, help="scores that are recorded at once")
+    parser.add_argument("--runs", type=at_least(1), default=30, help="runs on the leaderboard")
+    parser.add_argument("--reported", type=at_least(1), default=10, help="runs of them in the report")
+    parser.add_argument("--submits", type=at_least(1), default=20, help="scores that are recorded at once")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "runs"

@@ -17,7 +17,7 @@ import cv2
 import imagecodecs
 import numpy as np
 import numpy.typing as npt
-from common import dicom_files, parser_of, write_result
+from common import at_least, dicom_files, parser_of, write_result
 
 from rsna.config.data import PreprocessSettings
 from rsna.prepare import tiff
@@ -128,9 +128,9 @@ def measure(format: Format, images: list[Prepared], folder: Path) -> tuple[float
 
 def main() -> None:
     parser = parser_of(__doc__, data=True)
-    parser.add_argument("--size", type=int, nargs=2, default=(1024, 512), help="rows and columns, pixels")
+    parser.add_argument("--size", type=at_least(1), nargs=2, default=(1024, 512), help="rows and columns, pixels")
     parser.add_argument("--bits", type=int, choices=(8, 16), default=8)
-    parser.add_argument("--images", type=int, default=64, help="how many files at most")
+    parser.add_argument("--images", type=at_least(1), default=64, help="how many files at most")
     options = parser.parse_args()
     cv2.setNumThreads(0)
     settings = PreprocessSettings(size=tuple(options.size), bits=options.bits)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from accuracy_tables import chooses
-from common import write_result
+from common import at_least, write_result
 
 from rsna.dataset.folds import OTHERS, join_small, name_parts
 from rsna.evaluation.bootstrap import RESAMPLES, Interval
@@ -39,8 +39,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/accuracy"), help="of benchmarks/accuracy.py")
     parser.add_argument("--set", default="rsna256")
     parser.add_argument("--arms", nargs="+", default=["c", "g_site"])
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--resamples", type=int, default=RESAMPLES)
+    parser.add_argument("--seed", type=at_least(0), default=0)
+    parser.add_argument("--resamples", type=at_least(1), default=RESAMPLES)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result to this file")
     options = parser.parse_args()
     found = [score_arm(options, arm) for arm in options.arms]

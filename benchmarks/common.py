@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,38 @@ _BETTER_WHEN_HIGHER = ("per_s", "share", "times", "ratio", "largest_batch")
 _BETTER_WHEN_LOWER = ("_s", "_ms", "_mib", "_mb", "gib", "kib", "hours", "difference")
 _NOTICED = 0.1
 """Share by which a figure has to be worse to be marked."""
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """The type of an option: a whole number, no smaller; anything else argparse refuses in a line."""
+
+    def read(text: str) -> int:
+        if text.isdecimal() and int(text) >= least:
+            return int(text)
+        raise argparse.ArgumentTypeError(f"{text} is no whole number ≥ {least}")
+
+    return read
+
+
+def above_zero(text: str) -> float:
+    """The type of an option: a finite number > 0."""
+    if (number := _finite(text)) > 0:
+        return number
+    raise argparse.ArgumentTypeError(f"{text} is no number > 0")
+
+
+def from_zero(text: str) -> float:
+    """The type of an option: a finite number ≥ 0."""
+    if (number := _finite(text)) >= 0:
+        return number
+    raise argparse.ArgumentTypeError(f"{text} is no number ≥ 0")
+
+
+def _finite(text: str) -> float:
+    """The number, -1 where it is none."""
+    with suppress(ValueError):
+        return float(text) if math.isfinite(float(text)) else -1.0
+    return -1.0
 
 
 def parser_of(doc: str | None, *, data: bool = False) -> argparse.ArgumentParser:

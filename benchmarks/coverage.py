@@ -20,7 +20,7 @@ os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL
 from dataclasses import dataclass
 
 import numpy as np
-from common import parser_of, write_result
+from common import at_least, parser_of, write_result
 
 from rsna.evaluation.bootstrap import Resamples, resample
 from rsna.evaluation.compare import against_leader
@@ -144,8 +144,10 @@ def many_runs(boards: int) -> dict[str, float]:
 def main() -> None:
     """Simulates, prints, and writes the shares where asked."""
     parser = parser_of(__doc__)
-    parser.add_argument("--sets", type=int, default=1000, help="simulated sets for each number of positives")
-    parser.add_argument("--boards", type=int, default=300, help="simulated rankings of few runs; of many half of that")
+    parser.add_argument("--sets", type=at_least(1), default=1000, help="simulated sets for each number of positives")
+    parser.add_argument(
+        "--boards", type=at_least(2), default=300, help="simulated rankings of few runs; of many half of that"
+    )
     parser.add_argument("--part", nargs="+", choices=PARTS, default=PARTS, help="what is simulated")
     options = parser.parse_args()
     found: dict[str, object] = {"sets": options.sets, "boards": options.boards, "resamples": RESAMPLES}

@@ -25,7 +25,7 @@ import cv2
 import imagecodecs
 import numpy as np
 import pydicom
-from common import dicom_files, machine, parser_of, spread, write_result
+from common import at_least, dicom_files, machine, parser_of, spread, write_result
 from numpy.typing import NDArray
 from pydicom.encaps import get_frame
 from pydicom.pixels import apply_voi_lut, pixel_array
@@ -206,8 +206,10 @@ def missing(reader: str, syntax: str) -> list[str]:
 def main() -> None:
     """Measure each reader in its own process, print a table, write the JSON."""
     parser = parser_of(__doc__, data=True)
-    parser.add_argument("--limit", type=int, default=12, help="files of each syntax at most, evenly spread")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of every file, of which the fastest counts")
+    parser.add_argument("--limit", type=at_least(1), default=12, help="files of each syntax at most, evenly spread")
+    parser.add_argument(
+        "--repeats", type=at_least(1), default=3, help="runs of every file, of which the fastest counts"
+    )
     parser.add_argument("--reader", choices=list(DECODERS), help="measure this one alone, and print its rows as JSON")
     options = parser.parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})

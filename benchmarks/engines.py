@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from common import dicom_files, not_possible, parser_of, write_result
+from common import at_least, dicom_files, not_possible, parser_of, write_result
 
 from rsna.config.data import PreprocessSettings
 from rsna.parallel.cluster import Cluster
@@ -42,8 +42,8 @@ def prepare(paths: list[Path], count: int, **where: Any) -> float:
 
 def main() -> int:
     parser = parser_of(__doc__, data=True)
-    parser.add_argument("--images", type=int, default=256, help="rows of the table")
-    parser.add_argument("--pairs", type=int, default=3, help="runs of each")
+    parser.add_argument("--images", type=at_least(1), default=256, help="rows of the table")
+    parser.add_argument("--pairs", type=at_least(1), default=3, help="runs of each")
     options = parser.parse_args()
     try:
         from ray.cluster_utils import Cluster as Nodes

@@ -27,7 +27,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from common import ROOT, not_possible, parser_of, write_result
+from common import ROOT, above_zero, not_possible, parser_of, write_result
 from gpu_wheels import CARRIED
 
 THERE = (
@@ -204,7 +204,7 @@ def run_lane(names: list[str], folder: Path, log: Path, report: Report) -> None:
 def main() -> int:
     parser = parser_of(__doc__)
     parser.add_argument("--only", nargs="+", metavar="ITEM", help=f"of {', '.join(_names())}")
-    parser.add_argument("--minutes", type=float, default=7.75, help="after which everything is ended")
+    parser.add_argument("--minutes", type=above_zero, default=7.75, help="after which everything is ended")
     parser.add_argument("--log", type=Path, metavar="DIR", help="keep what the processes printed in this folder")
     options = parser.parse_args()
     if unknown := set(options.only or ()) - set(_names()):

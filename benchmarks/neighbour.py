@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from common import parser_of, write_result
+from common import above_zero, at_least, parser_of, write_result
 
 from rsna.cores import available_cores, thread_settings
 
@@ -74,10 +74,10 @@ def measure(environment: dict[str, str], seconds: float) -> float:
 
 def main() -> None:
     parser = parser_of(__doc__)
-    parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--spins", type=int, nargs="*", default=[])
-    parser.add_argument("--busy", type=int, nargs="*", default=[0, 1], help="neighbours per core")
+    parser.add_argument("--seconds", type=above_zero, default=10)
+    parser.add_argument("--rounds", type=at_least(1), default=3)
+    parser.add_argument("--spins", type=at_least(0), nargs="*", default=[])
+    parser.add_argument("--busy", type=at_least(0), nargs="*", default=[0, 1], help="neighbours per core")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import dicom_files, parser_of, write_result
+from common import at_least, dicom_files, parser_of, write_result
 from packs_ways import WAYS
 
 from rsna.config.data import PreprocessSettings
@@ -235,10 +235,10 @@ def main() -> None:
         print(json.dumps(work_of_child(work, WAYS[way], Path(source), Path(out))))
         return
     parser = parser_of(__doc__, data=True)
-    parser.add_argument("--images", type=int, default=1024)
-    parser.add_argument("--size", type=int, nargs=2, default=(1024, 512), help="rows and columns, pixels")
+    parser.add_argument("--images", type=at_least(1), default=1024)
+    parser.add_argument("--size", type=at_least(1), nargs=2, default=(1024, 512), help="rows and columns, pixels")
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
-    parser.add_argument("--repeats", type=int, default=3, help="the best of how many counts")
+    parser.add_argument("--repeats", type=at_least(1), default=3, help="the best of how many counts")
     parser.add_argument("--scratch", type=Path, help="folder on the disk that is measured")
     options = parser.parse_args()
     settings = PreprocessSettings(size=tuple(options.size))

@@ -12,7 +12,7 @@ import argparse
 import json
 from typing import Any
 
-from common import RESULTS
+from common import RESULTS, above_zero, at_least, from_zero
 
 HOUR = 3600
 
@@ -20,19 +20,25 @@ HOUR = 3600
 def main() -> None:
     """Prints the plan."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=float, default=1e7, help="images of the archive")
-    parser.add_argument("--days", type=float, default=2.0, help="that preparing, each fold and predicting may take")
-    parser.add_argument("--source-mb", type=float, default=5.75, help="of a file, MB")
-    parser.add_argument("--folds", type=int, default=4, help="folds that are trained, and networks that predict")
-    parser.add_argument("--epochs", type=float, default=4, help="of each fold")
-    parser.add_argument("--forward-share", type=float, default=0.33, help="predicting an image ÷ a step of training")
-    parser.add_argument("--link-gbit", type=float, default=10, help="from the files to the cores, Gbit/s")
-    parser.add_argument("--link-share", type=float, default=0.8, help="of the link that is had")
-    parser.add_argument("--months", type=float, default=3, help="that prepared images are kept")
-    parser.add_argument("--core-hour", type=float, default=0.05, help="price, $")
-    parser.add_argument("--gpu-hour", type=float, default=3.0, help="price of one H100, $")
-    parser.add_argument("--gib-month", type=float, default=0.025, help="price of object storage, $")
-    parser.add_argument("--egress-gb", type=float, default=0.09, help="price of a GB that leaves a cloud, $")
+    parser.add_argument("--images", type=above_zero, default=1e7, help="images of the archive")
+    parser.add_argument(
+        "--days", type=above_zero, default=2.0, help="that preparing, each fold and predicting may take"
+    )
+    parser.add_argument("--source-mb", type=above_zero, default=5.75, help="of a file, MB")
+    parser.add_argument(
+        "--folds", type=at_least(2), default=4, help="folds that are trained, and networks that predict"
+    )
+    parser.add_argument("--epochs", type=above_zero, default=4, help="of each fold")
+    parser.add_argument(
+        "--forward-share", type=above_zero, default=0.33, help="predicting an image ÷ a step of training"
+    )
+    parser.add_argument("--link-gbit", type=above_zero, default=10, help="from the files to the cores, Gbit/s")
+    parser.add_argument("--link-share", type=above_zero, default=0.8, help="of the link that is had")
+    parser.add_argument("--months", type=from_zero, default=3, help="that prepared images are kept")
+    parser.add_argument("--core-hour", type=from_zero, default=0.05, help="price, $")
+    parser.add_argument("--gpu-hour", type=from_zero, default=3.0, help="price of one H100, $")
+    parser.add_argument("--gib-month", type=from_zero, default=0.025, help="price of object storage, $")
+    parser.add_argument("--egress-gb", type=from_zero, default=0.09, help="price of a GB that leaves a cloud, $")
     options = parser.parse_args()
     for line in plan(options):
         print(line)

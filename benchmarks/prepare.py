@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 import pandas as pd
-from common import dicom_files, parser_of, write_result
+from common import at_least, dicom_files, parser_of, write_result
 
 from rsna.config.data import PreprocessSettings
 from rsna.prepare.cache import Cache
@@ -45,8 +45,10 @@ def worker_mebibytes(path: Path, full_resolution: bool) -> float:
 def main() -> None:
     """Print three small tables."""
     parser = parser_of(__doc__, data=True)
-    parser.add_argument("--images", type=int, nargs="+", default=[100, 1000, 10000], help="lengths of the table")
-    parser.add_argument("--pairs", type=int, default=3, help="runs of one process and of two, taking turns")
+    parser.add_argument(
+        "--images", type=at_least(1), nargs="+", default=[100, 1000, 10000], help="lengths of the table"
+    )
+    parser.add_argument("--pairs", type=at_least(1), default=3, help="runs of one process and of two, taking turns")
     parser.add_argument("--peak", action="store_true", help="print the MiB of a worker that prepares the file DATA")
     parser.add_argument("--full", action="store_true", help="with --peak: at full size")
     options = parser.parse_args()

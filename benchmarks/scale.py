@@ -26,7 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from common import parser_of, write_result
+from common import at_least, parser_of, write_result
 from scale_archive import CACHE, DRAWN, DRAWS, FRAME, PARQUET, RUNS, SET, image_table
 
 BATCH = 64
@@ -35,11 +35,11 @@ BATCH = 64
 def main() -> None:
     """Measures each size, prints, and writes the figures where asked."""
     parser = parser_of(__doc__)
-    parser.add_argument("--rows", type=int, nargs="+", default=[50_000], help="rows of the tables")
+    parser.add_argument("--rows", type=at_least(1), nargs="+", default=[50_000], help="rows of the tables")
     parser.add_argument("--steps", nargs="+", default=list(STEPS), choices=list(STEPS), metavar="NAME")
-    parser.add_argument("--files", type=int, default=500_000, help="files that tables name at most")
-    parser.add_argument("--resamples", type=int, default=200, help="bootstrap resamples")
-    parser.add_argument("--runs", type=int, default=2, help="runs on the leaderboard")
+    parser.add_argument("--files", type=at_least(1), default=500_000, help="files that tables name at most")
+    parser.add_argument("--resamples", type=at_least(0), default=200, help="bootstrap resamples")
+    parser.add_argument("--runs", type=at_least(1), default=2, help="runs on the leaderboard")
     parser.add_argument("--folder", type=Path, help="where tables are drawn; kept, and used again")
     parser.add_argument("--run-step", metavar="NAME", help="one step, in this process and this --folder")
     options = parser.parse_args()

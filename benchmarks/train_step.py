@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
-from common import parser_of, write_result
+from common import at_least, from_zero, parser_of, write_result
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch.utils.data import DataLoader
 
@@ -133,17 +133,17 @@ def _measure(part: str, config: Config, options: argparse.Namespace) -> dict[str
 
 def _options() -> argparse.Namespace:
     parser = parser_of(__doc__)
-    parser.add_argument("--size", type=int, nargs=2, default=[1024, 512], help="rows and columns, pixels")
-    parser.add_argument("--batch", type=int, help="images per step: 8 on a GPU, 2 on a CPU")
-    parser.add_argument("--steps", type=int, help="steps that are timed: 60 on a GPU, 8 on a CPU")
-    parser.add_argument("--warm-up", type=int, help="steps before the clock starts: 5 on a GPU, 2 on a CPU")
-    parser.add_argument("--rounds", type=int, default=4, help="runs of each part, of which the fastest counts")
-    parser.add_argument("--images", type=int, default=128, help="images in the set")
+    parser.add_argument("--size", type=at_least(1), nargs=2, default=[1024, 512], help="rows and columns, pixels")
+    parser.add_argument("--batch", type=at_least(1), help="images per step: 8 on a GPU, 2 on a CPU")
+    parser.add_argument("--steps", type=at_least(1), help="steps that are timed: 60 on a GPU, 8 on a CPU")
+    parser.add_argument("--warm-up", type=at_least(1), help="steps before the clock starts: 5 on a GPU, 2 on a CPU")
+    parser.add_argument("--rounds", type=at_least(1), default=4, help="runs of each part, of which the fastest counts")
+    parser.add_argument("--images", type=at_least(1), default=128, help="images in the set")
     parser.add_argument("--backbone", default="efficientnet_b3")
-    parser.add_argument("--workers", type=int, help="loader processes")
+    parser.add_argument("--workers", type=at_least(0), help="loader processes")
     parser.add_argument("--precision", choices=("auto", "bf16", "fp16", "32"), default="auto")
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--ema", type=float, default=0.0, help="decay of a moving average; the bare loop has none")
+    parser.add_argument("--ema", type=from_zero, default=0.0, help="decay of a moving average; the bare loop has none")
     parser.add_argument("--checkpointing", action="store_true", help="gradient checkpointing")
     parser.add_argument("--profile", action="store_true", help="print what one bare step's time goes into, and end")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)

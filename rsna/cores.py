@@ -16,11 +16,12 @@ time that it waits for: there a thread sleeps at once. benchmarks/neighbour.py m
 
 
 def available_cores() -> int:
-    """Cores that this process may use: those of its affinity (`taskset`, SLURM, cpusets), and no more than its quota.
+    """Cores that this process may use: those of its affinity (`taskset`, cpusets, SLURM that pins), and no more than
+    its quota, nor than a task of its SLURM job asked for.
 
     A quota of 1.5 cores is two: the threads of one operator run at the same time, and stop together.
     """
-    return max(1, math.ceil(min(_affinity(), quota())))
+    return max(1, math.ceil(min(_affinity(), quota(), of_slurm(os.environ))))
 
 
 def thread_count() -> int:
@@ -31,6 +32,16 @@ def thread_count() -> int:
 
 def _affinity() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def of_slurm(environment: Mapping[str, str]) -> float:
+    """Cores that a task of a SLURM job asked for (``--cpus-per-task``), or infinity.
+
+    Where SLURM pins nothing (``TaskPlugin=task/none``), it is all that keeps a job from its neighbours' cores. Not
+    SLURM_CPUS_ON_NODE: those are of all tasks of a node together.
+    """
+    wanted = environment.get("SLURM_CPUS_PER_TASK", "") if "SLURM_JOB_ID" in environment else ""
+    return int(wanted) if wanted.isdecimal() and int(wanted) else math.inf
 
 
 def quota(proc: Path = Path("/proc/self")) -> float:

@@ -1,6 +1,7 @@
 """Benchmarks keep their results side by side, and say what got worse; all of them are run."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ def benchmarks(monkeypatch):
     """The folder's modules, as its scripts import them."""
     monkeypatch.syspath_prepend(str(FOLDER))
     yield
-    for name in ("all", "common", "gpu", "gpu_wheels"):
+    for name in ("all", "common", "gpu", "gpu_wheels", "plan"):
         sys.modules.pop(name, None)
 
 
@@ -110,3 +111,37 @@ def test_a_plan_grows_with_the_archive_and_follows_its_prices():
     hours, dollars = hours_and_dollars("--images", "1e8", "--core-hour", "1")
     assert dollars == hours > 0
     assert hours_and_dollars("--images", "3e8", "--core-hour", "2") == pytest.approx((3 * hours, 6 * hours), abs=3)
+
+
+def test_a_number_without_a_meaning_is_refused_in_a_line(benchmarks, capsys):
+    from common import above_zero, at_least, from_zero, parser_of
+
+    parser = parser_of(None)
+    parser.add_argument("--images", type=at_least(1))
+    parser.add_argument("--days", type=above_zero)
+    parser.add_argument("--price", type=from_zero)
+    good = parser.parse_args(["--images", "1", "--days", "0.5", "--price", "0"])
+    assert (good.images, good.days, good.price) == (1, 0.5, 0.0)
+    wrong = {"--images": ("0", "-1", "1.5", "few"), "--days": ("0", "-2", "nan", "inf", ""), "--price": ("-1", "free")}
+    for option, texts in wrong.items():
+        for text in texts:
+            with pytest.raises(SystemExit):
+                parser.parse_args([f"{option}={text}"])
+            assert f"error: argument {option}: {text} is no " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--days", "--images", "--folds", "--link-share", "--forward-share"])
+def test_a_plan_of_nothing_is_refused(benchmarks, option, monkeypatch, capsys):
+    from plan import main
+
+    for text in ("0", "-1"):
+        monkeypatch.setattr(sys, "argv", ["plan.py", f"{option}={text}"])
+        with pytest.raises(SystemExit):
+            main()
+        assert f"error: argument {option}: {text} is no " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file", sorted(FOLDER.glob("*.py")), ids=lambda file: file.stem)
+def test_every_number_that_a_benchmark_takes_says_its_least(file):
+    for line in file.read_text(encoding="utf-8").splitlines():
+        assert "choices=" in line or not re.search(r"\btype=(int|float)\b", line), line

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rsna.cores import SPIN_COUNT, available_cores, contended, quota, thread_count, thread_settings
+from rsna.cores import SPIN_COUNT, available_cores, contended, of_slurm, quota, thread_count, thread_settings
 
 V1 = """31 23 0:28 / {0}/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct
 33 31 0:3 / {0}/memory rw - cgroup cgroup rw,memory
@@ -82,6 +82,38 @@ def test_a_quota_of_version_1(tmp_path, own, limits, cores):
 def test_what_cannot_be_read_limits_nothing(tmp_path, groups, mounts):
     assert quota(process(tmp_path, groups, mounts)) == math.inf
     assert quota(tmp_path / "nowhere") == math.inf
+
+
+@pytest.mark.parametrize(
+    ("environment", "cores"),
+    [
+        ({"SLURM_JOB_ID": "7", "SLURM_CPUS_PER_TASK": "4"}, 4),
+        ({"SLURM_CPUS_PER_TASK": "4"}, math.inf),  # of no job
+        ({"SLURM_JOB_ID": "7", "SLURM_CPUS_ON_NODE": "4"}, math.inf),  # of all tasks together
+        ({"SLURM_JOB_ID": "7", "SLURM_CPUS_PER_TASK": "4", "SLURM_CPUS_ON_NODE": "2"}, 4),
+        ({"SLURM_JOB_ID": "7", "SLURM_CPUS_PER_TASK": "0"}, math.inf),
+        ({"SLURM_JOB_ID": "7", "SLURM_CPUS_PER_TASK": "-1"}, math.inf),
+        ({"SLURM_JOB_ID": "7", "SLURM_CPUS_PER_TASK": ""}, math.inf),
+        ({"SLURM_JOB_ID": "7"}, math.inf),
+        ({}, math.inf),
+    ],
+)
+def test_a_task_of_slurm_has_the_cores_that_it_asked_for(environment, cores):
+    assert of_slurm(environment) == cores
+
+
+@pytest.mark.parametrize("affinity", [1, 8])
+def test_the_tightest_of_affinity_quota_and_slurm_counts(monkeypatch, affinity):
+    monkeypatch.setattr("rsna.cores._affinity", lambda: affinity)
+    monkeypatch.setattr("rsna.cores.quota", lambda: 6.5)
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    assert available_cores() == min(affinity, 7)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "3")
+    assert available_cores() == min(affinity, 3)
+    assert thread_settings({}).get("OMP_NUM_THREADS") == (None if affinity == 1 else "3")
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "64")
+    assert available_cores() == min(affinity, 7)
 
 
 def told(code: str, environment: dict[str, str] | None = None, command: tuple[str, ...] = ()) -> list[str]:

@@ -1,6 +1,7 @@
 """Which runs of a ranking are shown, and in what order; what they are ranked and compared by stays as it is."""
 
 import difflib
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,10 +31,15 @@ class Condition:
     def __str__(self) -> str:
         return f"{self.name}{self.sign}{self.value}"
 
+    @property
+    def orders(self) -> bool:
+        """Whether it compares numbers by their size."""
+        return self.sign not in ("=", "!=")
+
     def holds(self, found: Any) -> bool:
         """Whether a run's value fulfils it: numbers as numbers, text by case-insensitive patterns (`*`, `?`)."""
         typed, own = _number(self.value), _number(found)
-        if self.sign in ("=", "!="):
+        if not self.orders:
             equal = own == typed if typed is not None and own is not None else _matches(_text(found), self.value)
             return equal == (self.sign == "=")
         if own is None or typed is None:
@@ -54,7 +60,7 @@ class Choice:
         """From what was typed.
 
         Raises:
-            ConfigError: A filter that is no condition.
+            ConfigError: A filter that is no condition, or compares with what is no number.
         """
         found = [_CONDITION.fullmatch(text) for text in filters]
         for text, match in zip(filters, found, strict=True):
@@ -63,22 +69,35 @@ class Choice:
                     f"filter: {text!r}: write NAME=VALUE, such as backbone=*b3*; also !=, >, <, >=, <=, and these in "
                     "quotes, since a shell writes into a file at >"
                 )
-        return cls(sort, tuple(Condition(*match.groups()) for match in found if match))
+        conditions = tuple(Condition(*match.groups()) for match in found if match)
+        for one in conditions:
+            if one.orders and (_number(one.value) is None or math.isnan(float(one.value))):
+                raise ConfigError(f"filter: {one}: {one.value!r} is no number, and {one.sign} compares numbers")
+        return cls(sort, conditions)
 
     def check(self, runs: Sequence[Run]) -> None:
         """Refuses names that no run knows, ahead of the work of ranking.
 
         Raises:
-            ConfigError: sort= or a filter names neither a column nor a key of the configuration.
+            ConfigError: sort= or a filter names neither a column nor a key of the configuration, or a filter compares
+                one that is no number.
         """
         alone = [Place((Member(run, run.evaluate),), None, "not compared") for run in runs]
-        known = sorted({name for place in alone for name in _values(_empty(place.run), place)})
+        values = [_values(_empty(place.run), place) for place in alone]
+        known = sorted({name for one in values for name in one})
         asked = {"sort": [self.sort.removeprefix("-")], "filter": [one.name for one in self.conditions]}
         for key, name in ((key, name) for key, names in asked.items() for name in names if name not in known):
             near = difflib.get_close_matches(name, known, n=3)
             columns = ", ".join(name for name in known if "." not in name)
             hint = f"did you mean {', '.join(near)}?" if near else f"columns: {columns}"
             raise ConfigError(f"{key}: {name!r} is neither a column nor a key of the configuration; {hint}")
+        for one in self.conditions:
+            found = [value[one.name] for value in values if value.get(one.name) is not None]
+            if one.orders and found and all(_number(value) is None for value in found):
+                raise ConfigError(
+                    f"filter: {one}: {one.name} is no number, as in {_text(found[0])!r}, and {one.sign} compares "
+                    "numbers; write = or !="
+                )
 
     def places(self, group: Group) -> tuple[Place, ...]:
         """Those of a group that are shown, in their order; what lacks the value that they are sorted by stands last."""

@@ -13,6 +13,7 @@ from rsna.config.settings import ConfigError, unless_auto
 from rsna.config.shard import IncompleteError, Shard
 from rsna.config.tables import DatasetsOptions, TableOptions
 from rsna.config.verbs import AuditOptions, BrowseOptions, FoldsCheckOptions, FoldsMakeOptions, PrepareOptions
+from rsna.files import first_few
 from rsna.parallel.progress import Progress
 
 
@@ -61,16 +62,16 @@ def _table_out(options: TableOptions) -> Path:
     return Path(options.input).expanduser() / ("mirai.csv" if options.format == "mirai" else "train.csv")
 
 
-@verb("datasets", DatasetsOptions, bare="name", says=lambda o: f"tells of {o.name or 'every public set'}")
+@verb("datasets", DatasetsOptions, bare="name", says=lambda o: f"tells of {first_few(o.name) or 'every public set'}")
 def _datasets(options: DatasetsOptions) -> None:
     """List the public sets that are read as they are published: size, licence, what counts as cancer, what is wrong.
 
     rsna datasets
-    rsna datasets vindr
+    rsna datasets vindr cmmd
     """
     from rsna.archive.catalogue import details, listing
 
-    print(details(options.name) if options.name else listing())
+    print("\n\n".join([details(name) for name in options.name]) if options.name else listing())
 
 
 @verb(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rsna.cli.verb import verb
 from rsna.config.data import Aggregate, Sampling
 from rsna.config.keys import joined_by
+from rsna.config.settings import ConfigError
 from rsna.config.verbs import EnsembleOptions, EvaluateOptions
 from rsna.files import first_few
 from rsna.parallel.progress import Progress
@@ -43,8 +44,9 @@ def _evaluate(options: EvaluateOptions) -> None:
         else:
             labels = Path(options.labels) if options.labels else None
             images = read_predictions(Path(options.predictions), labels, options.column)
-            note = _doubts(images, options.sampling)
-            sources = {options.predictions: _Predictions(images, options.sampling, aggregate or "mean", note)}
+            sampling: Sampling = "population" if options.sampling == "auto" else options.sampling
+            note = _doubts(images, sampling)
+            sources = {options.predictions: _Predictions(images, sampling, aggregate or "mean", note)}
     results: dict[str, dict[str, object]] = {}
     for name, source in sources.items():
         found = evaluate(
@@ -112,6 +114,10 @@ def _ensemble(options: EnsembleOptions) -> None:
             runs[name] = _read_run(name, aggregate)
             members[name] = runs[name].images
     opened = {name: one.run for name, one in runs.items() if one.run}
+    for key in ("labels", "column"):
+        if getattr(options, key) and len(runs) == len(options.run):
+            raise ConfigError(f"{key}: all of these are runs, which bring their own; it goes with files")
+    sampling = agreed_sampling(opened, None if options.sampling == "auto" else options.sampling)
     found = ensemble(
         members,
         joined_by(options.method, options.weights),
@@ -120,11 +126,11 @@ def _ensemble(options: EnsembleOptions) -> None:
         unit=options.unit,
         ranks=options.ranks,
         prevalence=options.prevalence,
-        sampling=agreed_sampling(opened, options.sampling),
+        sampling=sampling,
         resamples=options.resamples,
     )
     # All members have the same labels; of runs training has said what is odd about theirs.
-    doubts = "" if runs else _doubts(next(iter(members.values())), options.sampling)
+    doubts = "" if runs else _doubts(next(iter(members.values())), sampling)
     print(found.table() + doubts + "".join(run.note for run in runs.values()))
     if options.out:
         write_json(options.out, found.to_dict())

@@ -78,7 +78,9 @@ def _reader_is_gone() -> bool:
 
 def _find_verb(given: list[str]) -> tuple[Verb, list[str]] | int:
     """The verb and its arguments; an exit code where there is nothing to run."""
-    if not given or given[0] in ("-h", "--help", "help"):
+    if given[:1] == ["help"]:
+        given = [*given[1:], "--help"]
+    if not given or given[0] in ("-h", "--help"):
         width = max(map(len, VERBS))
         rows = "\n".join(f"  {verb.name:<{width}}  {verb.summary}" for verb in VERBS.values())
         head = "rsna VERB key=value …    (rsna VERB --help for its keys and examples; rsna --version)"

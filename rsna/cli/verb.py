@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from textwrap import indent
-from typing import Any
+from typing import Any, get_origin
 
 from rsna.cli.announce import tell
 from rsna.config.settings import fields_of, from_mapping, parse_assignments
@@ -34,13 +34,17 @@ class Verb:
     run: Callable[..., int | None]
     """Takes the overrides, where configured, and the options; returns the exit code, where it is not 0."""
     bare: str = ""
-    """Key that an argument without = stands for, if any."""
+    """Key that an argument without = stands for, or several a list of, if any."""
     others: str = "Keys of the configuration: those of `rsna train --help`."
     """What the keys are, where configured, that are not this verb's own."""
 
     def __call__(self, arguments: Sequence[str]) -> int:
         own = fields_of(self.options) if self.options else {}
-        arguments = [f"{self.bare}={one}" if self.bare and "=" not in one else one for one in arguments]
+        if self.bare:
+            bare = [one for one in arguments if "=" not in one]
+            if len(bare) > 1 and get_origin(own[self.bare].annotation) is tuple:
+                bare = [f"[{','.join(bare)}]"]
+            arguments = [*(f"{self.bare}={one}" for one in bare), *(one for one in arguments if "=" in one)]
         mine = [argument for argument in arguments if not self.configured or argument.partition("=")[0] in own]
         given: list[Any] = [[argument for argument in arguments if argument not in mine]] if self.configured else []
         if self.options:

@@ -3,6 +3,7 @@
 Nothing heavy is imported here: options are read and checked first, and printed by --help.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt
@@ -10,10 +11,13 @@ from pydantic import Field, NonNegativeInt
 from rsna.config.keys import DistinctRuns, OneOrSeveral, RunsKey, require_distinct, require_file, require_folder
 from rsna.config.settings import require, settings
 
+_RUNS = "runs"
+"""Where runs are, unless told otherwise."""
+
 
 @settings
 class LeaderboardOptions:
-    runs: RunsKey = "runs"
+    runs: RunsKey = _RUNS
     format: Literal["text", "md", "json", "csv"] = "text"
     """text for people, md for pages in Markdown; json and csv for programs, with every column and no rounding."""
     sort: str = "rank"
@@ -22,6 +26,11 @@ class LeaderboardOptions:
     """What the runs shown fulfil, such as backbone=*b3*, auroc>0.8, model.drop_rate=0.3; ranks stay those of all."""
     resamples: NonNegativeInt = 2000
     """Of the paired bootstrap against the leader; 0 leaves that comparison out."""
+
+
+def _require_one_source(run: Sequence[str], runs: str) -> None:
+    """Refuses a folder of runs beside runs that are named: it would not be looked into."""
+    require(not run or runs == _RUNS, f"runs: run= names what is meant, and nothing is looked for in {runs}")
 
 
 @settings
@@ -34,9 +43,10 @@ class LeaderboardSubmitOptions:
     """Score on the private part."""
     submissions: str = ""
     """CSV from `kaggle competitions submissions --csv`; a row belongs to the run that its description names."""
-    runs: RunsKey = "runs"
+    runs: RunsKey = _RUNS
 
     def __post_init__(self) -> None:
+        _require_one_source(self.run, self.runs)
         typed = self.public is not None or self.private is not None
         require(typed != bool(self.submissions), "public: give public= and private=, or submissions=FILE, one of them")
         require(not typed or len(self.run) == 1, "run: name the one run folder that the scores belong to")
@@ -70,7 +80,7 @@ class CompareOptions:
 class ReportOptions:
     run: DistinctRuns = ()
     """Run folders to report on, one or several; empty takes every run in runs=."""
-    runs: RunsKey = "runs"
+    runs: RunsKey = _RUNS
     out: str = "report.html"
     """HTML file to write; it needs no other file and no network."""
     data: str = ""
@@ -81,5 +91,6 @@ class ReportOptions:
     """Patient-level resamples behind the intervals of slices and the comparison with the leader."""
 
     def __post_init__(self) -> None:
+        _require_one_source(self.run, self.runs)
         require_file(self.out)
         require_folder(self.data, "data")

@@ -141,12 +141,15 @@ def parse_assignments(arguments: Iterable[str]) -> dict[str, Typed]:
     """``["size=[256, 128]", "crop=none"]`` → values for :func:`from_mapping`, whose types say what the text means.
 
     Raises:
-        ConfigError: An argument that is not ``key=value``.
+        ConfigError: An argument that is not ``key=value``, or a key that is given twice.
     """
-    mapping = {}
+    mapping: dict[str, Typed] = {}
     for argument in arguments:
         key, equals, text = argument.partition("=")
         require(bool(equals and key), f"{argument!r}: write options as key=value")
+        known = mapping.get(key, text)
+        twice = f"{key}: is given twice, as {known} and as {text}; give it once, several values as {key}=[A,B]"
+        require(known == text, twice)
         mapping[key] = Typed(text)
     return mapping
 

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from rsna.config.keys import OneOrSeveral
 from rsna.config.settings import require, settings
 
 
@@ -33,5 +34,5 @@ class TableOptions:
 
 @settings
 class DatasetsOptions:
-    name: str = ""
-    """Set of which everything is said; a line of each where empty."""
+    name: OneOrSeveral = ()
+    """Sets of which everything is said, one or several; a line of each where empty."""

@@ -258,8 +258,9 @@ class EvaluateOptions:
     """What is scored: breasts, as the competition does, or exams, each the maximum over its breasts."""
     prevalence: float | None = None
     """Share of positive breasts to reweight the negatives to, on enriched sets alone; screening has 0.021."""
-    sampling: Sampling = "population"
-    """Whether prevalence in these predictions means anything; a run knows its own."""
+    sampling: Sampling | Auto = "auto"
+    """Whether prevalence in these predictions means anything; auto is what a run knows of its own, and population for
+    files."""
     threshold: Fraction | None = None
     """Print pF1 and the share recalled at this threshold too, such as that of a submission."""
     ranks: bool = False
@@ -277,6 +278,8 @@ class EvaluateOptions:
         require(bool(self.run) != bool(self.predictions), "run: give run=FOLDER or predictions=FILE, one of them")
         require(not (self.run and self.labels), "labels: a run brings its own; they go with predictions=FILE")
         require(not (self.run and self.column), "column: a run has one; it goes with predictions=FILE")
+        own = self.run and self.sampling != "auto"
+        require(not own, "sampling: a run knows its own; it goes with predictions=FILE")
         require(not (self.run and self.ranks), "ranks: a run has probabilities; ranks=true goes with predictions=FILE")
         if self.out:
             require_file(self.out, example="metrics.json")
@@ -300,8 +303,9 @@ class EnsembleOptions(Several):
     """Members that hold ranks or the like, which only order breasts: leaves out what needs probabilities."""
     prevalence: float | None = None
     """Share of positive breasts to reweight the negatives to, on enriched sets alone."""
-    sampling: Sampling = "population"
-    """Whether prevalence in these predictions means anything; runs know their own."""
+    sampling: Sampling | Auto = "auto"
+    """Whether prevalence in these predictions means anything; auto is what runs know of their own, and population for
+    files."""
     resamples: NonNegativeInt = 2000
     """Patient-level bootstrap resamples behind each interval."""
     out: str = ""

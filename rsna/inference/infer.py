@@ -353,8 +353,8 @@ class Predictions:
         known = self._known.get(example.example_id)
         if known is not None and (lost or logits is None or len(logits) < len(known)):
             return  # what an earlier start knows of it is more
-        if logits is not None:
-            log.add(example.example_id, [str(path) for path in example.sources], predicted.stamps, logits)
+        paths = [str(path) for path in example.sources]
+        log.add(example.example_id, paths, predicted.stamps, None if lost else logits)
         self._record(example, logits, failures)
 
     def _keep_up(self, stream: Stream | ClusterStream) -> None:

@@ -88,21 +88,23 @@ class ResumeLog:
                         self._known[example_id] = sources, logits
                         self._write(line)
 
-    def add(self, example_id: str, paths: Sequence[str], stamps: Sequence[str], logits: Logits) -> None:
-        """Keeps the logits of an example, if all of its files were used.
+    def add(self, example_id: str, paths: Sequence[str], stamps: Sequence[str], logits: Logits | None) -> None:
+        """Keeps the logits of an example, and the stamps of its files.
 
         Args:
             paths: Its files.
-            stamps: Of these, from before they were read (:func:`rsna.files.stamp`); "" where one failed.
+            stamps: Of these, from before they were read (:func:`rsna.files.stamp`).
+            logits: None where a file failed, or the networks did.
         """
         self._used.update(zip(paths, stamps, strict=True))
-        if "" in stamps:
+        if logits is None:
             return
         values = {"example": example_id, "sources": list(stamps), "logits": [float(v) for v in logits]}
         self._write(json.dumps(values | {"crc32": _checksum(values)}))
 
     def stamps_of(self, paths: Iterable[str]) -> list[str]:
-        """The stamp by which each of these files was predicted, by an earlier start or by this one; "" where none."""
+        """The stamp of each of these files by which it was predicted, by an earlier start or by this one, or by which
+        this one failed; "" where there is none."""
         return [self._used.get(path, "") for path in paths]
 
     def remove(self) -> None:

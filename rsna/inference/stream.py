@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from rsna.config.data import PreprocessSettings
 from rsna.cores import available_cores
+from rsna.file_stamp import Look, look, stamp_of_failed
 from rsna.files import first_line
 from rsna.inference.batch import ImageFacts, count_that_fits, stack_batch
 from rsna.inference.pass_plan import Pace, PassPlan, Plans, Stages, choose_plans
@@ -61,16 +62,14 @@ class Predicted:
     """(passes, outputs) float32, from the sources that did not fail; None where all of its own did."""
     facts: ImageFacts | None = None
     """What is known of each source beside its pixels."""
+    stamps: list[str] = field(default_factory=list)
+    """Of the file of each source, from before it was read (:attr:`PreparedSource.stamp`), also where that failed; "" of
+    what is no file."""
 
     @property
     def images(self) -> list[PreparedSource]:
         """The sources that could be prepared, in their order."""
         return [image for image in self.prepared if image is not None]
-
-    @property
-    def stamps(self) -> list[str]:
-        """Of the file of each source, see :attr:`PreparedSource.stamp`; "" where it failed."""
-        return [image.stamp if image else "" for image in self.prepared]
 
     @property
     def usable(self) -> bool:
@@ -238,6 +237,8 @@ class _Begun:
         self._groups, self._stages = groups, stages
         self._wanted: dict[int, list[tuple[Predicted, int]]] = {}
         """Number of a source → the examples that it is of, and its place in each."""
+        self._looks: dict[int, Look] = {}
+        """Number of a source → its file as it was then."""
         self._told: defaultdict[int, Counter[str]] = defaultdict(Counter)
         """Of each member, see :attr:`Stages.told`."""
 
@@ -251,11 +252,14 @@ class _Begun:
                     raise ValueError(f"example {examples} has no source; leave it out")
                 examples += 1
                 nothing: list[PreparedSource | None] = [None] * len(example.sources)
-                begun = Predicted(example, nothing, [""] * len(nothing), facts=example.facts)
+                begun = Predicted(
+                    example, nothing, [""] * len(nothing), facts=example.facts, stamps=[""] * len(nothing)
+                )
                 for place, source in enumerate(example.sources):
                     wanted.setdefault(source, []).append((begun, place))
             for source, places in wanted.items():
                 self._wanted[number] = places
+                self._looks[number] = look(source) if isinstance(source, str) else None
                 number += 1
                 yield source
 
@@ -270,12 +274,16 @@ class _Begun:
             stages.doubts.update({doubt for one in prepared for doubt in one.doubts})
         failure = outcome.failure
         why = f"{failure.kind}: {failure.message}" if failure else "no pixels"
+        before, lost = self._looks.pop(outcome.index), ""
+        if not prepared and isinstance(outcome.task, str):
+            lost = stamp_of_failed(outcome.task, before, opens=not failure or failure.kind != "TaskTimeout")
         whole = []
         for begun, place in self._wanted.pop(outcome.index):
             if prepared:
                 begun.prepared[place] = prepared[begun.example.member]
+                begun.stamps[place] = prepared[begun.example.member].stamp
             else:
-                begun.failures[place] = why
+                begun.failures[place], begun.stamps[place] = why, lost
             if all(one or failed for one, failed in zip(begun.prepared, begun.failures, strict=True)):
                 whole.append(begun)
                 if begun.facts:

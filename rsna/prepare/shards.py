@@ -16,8 +16,8 @@ import pandas as pd
 from rsna.config.shard import Shard, counts_in, shard_numbers
 from rsna.prepare.cache import Cache, CacheWriteError, Entry, held, read_index, writing_errors
 
-FAILURE_COLUMNS = ["image_id", "path", "class", "message"]
-"""Columns of failures.csv."""
+FAILURE_COLUMNS = ["image_id", "path", "class", "message", "stamp"]
+"""Columns of failures.csv; the last says which file it was that failed (:func:`rsna.file_stamp.stamp_of_failed`)."""
 
 _FOLDER = "shards"
 
@@ -80,13 +80,13 @@ def known_anywhere(cache: Cache, wanted: Collection[str] | None = None) -> dict[
 def known_failures(cache: Cache) -> pd.DataFrame:
     """What the set's and the shards' lists say of images that failed, a row an image: ``FAILURE_COLUMNS``.
 
-    Where several tell of one, the latest counts.
+    Where several tell of one, the latest counts. A list that is damaged tells of none.
     """
-    files = _oldest_first([cache.failures_file, *(cache.directory / _FOLDER).glob("*.csv")])
-    lists = [pd.read_csv(file, dtype=str, keep_default_na=False) for file in files]
-    if not lists:
-        return pd.DataFrame(columns=FAILURE_COLUMNS, dtype=str)
-    return pd.concat(lists)[FAILURE_COLUMNS].drop_duplicates("image_id", keep="last")
+    lists = [pd.DataFrame(columns=FAILURE_COLUMNS, dtype=str)]
+    for file in _oldest_first([cache.failures_file, *(cache.directory / _FOLDER).glob("*.csv")]):
+        with contextlib.suppress(ValueError, KeyError):
+            lists.append(pd.read_csv(file, dtype=str, keep_default_na=False)[FAILURE_COLUMNS])
+    return pd.concat(lists).drop_duplicates("image_id", keep="last")
 
 
 def shards_of(cache: Cache, image_ids: Sequence[str]) -> list[Shard]:

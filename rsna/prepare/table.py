@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +14,9 @@ import pandas as pd
 from rsna.collector import collector_off
 from rsna.config.data import PreprocessSettings
 from rsna.config.shard import IncompleteError, Shard
+from rsna.file_stamp import Look, is_stamped, look, stamp_of_failed
 from rsna.files import first_few, write_atomic
-from rsna.parallel.engine import Failure, Outcome
+from rsna.parallel.engine import Outcome
 from rsna.parallel.pool import MEMORY_LIMIT, map_tasks
 from rsna.parallel.progress import Progress
 from rsna.prepare.boxes import read_boxes
@@ -41,6 +42,9 @@ _READERS = 16
 _INDEX_EVERY_S = 120.0
 """Seconds between two writes of the index while images are prepared."""
 
+_Row = tuple[str, ...]
+"""Of failures.csv."""
+
 
 class PrepareError(RuntimeError):
     """The run cannot count as done; what was prepared is kept, and the message says how to go on."""
@@ -55,7 +59,7 @@ class PrepareReport:
     n_kept: int
     """Images that an earlier run had prepared."""
     failures: pd.DataFrame = field(repr=False)
-    """One row for each image without a result: image_id, path, class, message; sorted by image_id."""
+    """One row for each image without a result, sorted by image_id: see ``FAILURE_COLUMNS``."""
     seconds: float
     """Wall-clock time."""
     no_breast: tuple[str, ...] = ()
@@ -100,7 +104,7 @@ def prepare_table(
     """
     started = time.monotonic()
     images = _images(table, settings, cache)
-    part, failures = cache, list[tuple[PrepareTask, Failure]]()
+    part, failures = cache, list[_Row]()
     if shard:
         mine = shard.holds(image_id for image_id, _ in images)
         images = [image for image, is_mine in zip(images, mine, strict=True) if is_mine]
@@ -126,11 +130,10 @@ def prepare_table(
         complete = Complete.of(prepared)
         if not failures and not shard:
             record_complete(cache, prepared, complete)
-    rows = sorted((task.image_id, task.path, failure.kind, failure.message) for task, failure in failures)
     report = PrepareReport(
         n_done=len(images) - n_kept - len(failures),
         n_kept=n_kept,
-        failures=pd.DataFrame(rows, columns=FAILURE_COLUMNS, dtype=str),
+        failures=pd.DataFrame(sorted(failures), columns=FAILURE_COLUMNS, dtype=str),
         seconds=time.monotonic() - started,
         no_breast=complete.no_breast,
         few_levels=complete.few_levels,
@@ -148,7 +151,8 @@ def merge_shards(
         table, settings, cache, max_failed: See :func:`prepare_table`.
 
     Raises:
-        IncompleteError: Images that no shard has prepared, or has listed as failed, or whose file has changed since.
+        IncompleteError: Images that no shard has prepared, or has listed as failed, or whose file has changed since
+            it was prepared or failed.
         PrepareError, ValueError: See :func:`prepare_table`.
     """
     started = time.monotonic()
@@ -159,14 +163,13 @@ def merge_shards(
         with collector_off():
             entries = cache.entries(certain=_certain(cache))
             missing = _missing([PrepareTask(*image) for image in images], entries, cache)
-        failures = known_failures(cache)
+        failures = _still_failed(known_failures(cache), {task.image_id: task.path for task in missing})
         failed = set(failures["image_id"]) - entries.keys()
         if absent := [task.image_id for task in missing if task.image_id not in failed]:
             raise IncompleteError(
                 f"{len(absent):,} of {len(images):,} images are not prepared (first: {first_few(absent)})",
                 shards_of(cache, absent),
             )
-        failures = failures[failures["image_id"].isin([task.image_id for task in missing])]
         try:
             with cache.writing():
                 cache.write_index(cache.entries(certain=entries) | entries)
@@ -205,13 +208,13 @@ def _complete(
     cache: Cache,
     fill_missing: Callable[[list[PrepareTask]], Generator[Outcome[PrepareTask, Entry], None, None]],
     cluster: "Cluster | None",
-) -> tuple[dict[str, Entry], list[PrepareTask], list[tuple[PrepareTask, Failure]]]:
+) -> tuple[dict[str, Entry], list[PrepareTask], list[_Row]]:
     """Compares each image with its file and prepares what is missing: entries, what was missing, and what failed."""
     with collector_off():
         indexed = cache.indexed()
         entries = cache.entries(indexed, _certain(cache))
         missing = _missing(tasks, entries, cache)
-    failures: list[tuple[PrepareTask, Failure]] = []
+    failures: list[_Row] = []
     if missing:
         try:
             with cache.writing():
@@ -225,8 +228,8 @@ def _complete(
                         cache.discard(task.image_id)  # its file has changed; should it fail now, nothing stale stays
                 if cluster and missing:
                     cluster.require_visible([missing[0].path], cache.directory)
-                outcomes = fill_missing(missing)
-                failures = _collect(outcomes, len(missing), entries, cache)
+                looks = _looked_at(missing)
+                failures = _collect(fill_missing(missing), looks, entries, cache)
         except CacheWriteError as error:
             raise _unwritten(error) from error
     elif (
@@ -301,24 +304,45 @@ def _missing(tasks: list[PrepareTask], entries: dict[str, Entry], cache: Cache) 
     return missing
 
 
+def _looked_at(tasks: Sequence[PrepareTask]) -> list[Look]:
+    """Their files as they are now."""
+    with Progress("look at the files", len(tasks)) as progress, ThreadPoolExecutor(_READERS) as pool:
+        return [*progress.over(pool.map(look, [task.path for task in tasks]))]
+
+
+def _still_failed(failures: pd.DataFrame, missing: Mapping[str, str]) -> pd.DataFrame:
+    """Those of the failures whose files are as they were then; ``missing`` gives the file of each image now."""
+    failures = failures[failures["image_id"].isin(list(missing))]
+    paths = [missing[image_id] for image_id in failures["image_id"]]
+    with Progress("compare", len(paths), "files") as progress, ThreadPoolExecutor(_READERS) as pool:
+        same = [*progress.over(pool.map(is_stamped, paths, failures["stamp"]))]
+    return failures[pd.Series(same, failures.index, dtype=bool)]
+
+
 def _collect(
     outcomes: Generator[Outcome[PrepareTask, Entry], None, None],
-    total: int,
+    looks: Sequence[Look],
     entries: dict[str, Entry],
     cache: Cache,
-) -> list[tuple[PrepareTask, Failure]]:
-    """Adds what was prepared to ``entries`` and returns what failed; writes the index however it ends."""
-    failures: list[tuple[PrepareTask, Failure]] = []
+) -> list[_Row]:
+    """Adds what was prepared to ``entries`` and returns what failed; writes the index however it ends.
+
+    Args:
+        looks: At the file of each task, from before it was read.
+    """
+    failures: list[_Row] = []
     saved = time.monotonic()
     try:
-        with Progress("prepare", total) as progress:
+        with Progress("prepare", len(looks)) as progress:
             for outcome in outcomes:
                 if outcome.value is not None:
                     entries[outcome.task.image_id] = outcome.value
                 elif outcome.failure is not None:
                     if outcome.failure.kind == CacheWriteError.__name__:
                         raise CacheWriteError(outcome.failure.message)
-                    failures.append((outcome.task, outcome.failure))
+                    task, kind = outcome.task, outcome.failure.kind
+                    stamp = stamp_of_failed(task.path, looks[outcome.index], opens=kind != "TaskTimeout")
+                    failures.append((task.image_id, task.path, kind, outcome.failure.message, stamp))
                 progress.step(failed=outcome.value is None)
                 if time.monotonic() - saved > _INDEX_EVERY_S:
                     saved = time.monotonic()

@@ -10,16 +10,19 @@ from rsna.runs.errors import RunError
 from rsna.runs.run import Run, open_run
 
 
-def agreed_sampling(runs: Mapping[str, Run], otherwise: Sampling = "population") -> Sampling:
-    """How the sets of all runs were sampled; ``otherwise`` where there is none.
+def agreed_sampling(runs: Mapping[str, Run], asked: Sampling | None = None) -> Sampling:
+    """How the sets of all runs were sampled; where there is none, as asked, or else population.
 
     Raises:
-        ConfigError: They differ.
+        ConfigError: They differ, or something else is asked for.
     """
-    found = {run.record.data.sampling for run in runs.values()} or {otherwise}
+    found = {run.record.data.sampling for run in runs.values()} or {asked or "population"}
     if len(found) > 1:
         raise ConfigError(f"run: these are sampled differently ({', '.join(sorted(found))}) and cannot be joined")
-    return found.pop()
+    own = found.pop()
+    if asked not in (None, own):
+        raise ConfigError(f"sampling: {asked}, and the runs are of sets that are {own}; leave it out")
+    return own
 
 
 def agreed_aggregate(runs: Mapping[str, Run], asked: Aggregate | None = None) -> Aggregate:

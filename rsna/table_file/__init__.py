@@ -11,6 +11,7 @@ import pandas as pd
 
 from rsna.table_file.cells import IDS, TEXT, map_distinct, names, once_each, one_line, values, words
 from rsna.table_file.content import decoded, unpacked
+from rsna.table_file.cut import cut_number
 from rsna.table_file.errors import TableError, refuse_rows, require_columns
 from rsna.table_file.rows import column_names, parse, read_parquet
 from rsna.table_file.workbook import is_workbook, sheet_text
@@ -53,9 +54,12 @@ def read_table(
     if raw[:4] == b"PAR1":
         frame = read_parquet(raw, file, columns, said)
     else:
-        content = sheet_text(raw, file, sheet, said) if is_workbook(raw) else decoded(raw, file, said)
+        is_text = not is_workbook(raw)
+        content = decoded(raw, file, said) if is_text else sheet_text(raw, file, sheet, said)
         del raw  # of 10^7 rows more than a gigabyte
         frame = parse(content, file, columns, said)
+        if is_text and (short := cut_number(frame, content)):
+            said.append(f"ends without the end of a line, in {short}; was it cut off?")
         del content
     if frame.empty:
         raise TableError(f"{file}: has no rows")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rsna.archive.catalogue import listing, page
+from rsna.archive.catalogue import details, listing, page
 from rsna.cli.main import main
 from rsna.dataset.adapters import adapters, is_proxy
 
@@ -40,7 +40,15 @@ def test_a_set_is_told_of_by_its_name_alone(capsys):
     assert capsys.readouterr().out.strip() == listing()
 
 
-@pytest.mark.parametrize("arguments", [["vinder"], ["name=vinder"]])
+@pytest.mark.parametrize("arguments", [["vindr", "cmmd"], ["name=[vindr,cmmd]"]])
+def test_of_several_sets_each_is_told_of(arguments, capsys):
+    assert main(["datasets", *arguments]) == 0
+    assert capsys.readouterr().out == f"{details('vindr')}\n\n{details('cmmd')}\n"
+
+
+@pytest.mark.parametrize("arguments", [["vinder"], ["name=vinder"], ["vindr", "vinder"], ["vinder", "vindr"]])
 def test_a_set_that_is_not_known_is_answered_with_those_that_are(arguments, capsys):
     assert main(["datasets", *arguments]) == 1
-    assert "there is no set vinder; rsna datasets lists bmcd, cbis_ddsm" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "there is no set vinder; rsna datasets lists bmcd, cbis_ddsm" in said.err
+    assert not said.out

@@ -46,7 +46,6 @@ def test_what_lacks_the_value_stands_last_both_ways(group):
         (["model.pretrained=false", "folds.n_folds>=2.0", "name=[gt]*"], {"good", "twin"}),
         (["rank<=2"], {"good", "twin"}),
         (["preprocess.size=64,32", "name=poor"], {"poor"}),
-        (["name>good"], set()),
     ],
 )
 def test_conditions_are_of_columns_and_of_the_configuration(group, filters, left):
@@ -65,6 +64,21 @@ def test_ranks_and_p_stay_those_of_all(group):
 def test_what_is_no_condition_is_refused(text):
     with pytest.raises(ConfigError, match="write NAME=VALUE"):
         Choice.of("rank", [text])
+
+
+@pytest.mark.parametrize("sign", [">", "<", ">=", "<="])
+@pytest.mark.parametrize("word", ["word", "", "0,5", "nan", "nothing", "true"])
+def test_a_comparison_with_what_is_no_number_is_refused(sign, word):
+    with pytest.raises(ConfigError, match=f"filter: auroc{sign}{word}: '{word}' is no number"):
+        Choice.of("rank", ["name=*", f"auroc{sign}{word}"])
+
+
+@pytest.mark.parametrize("name", ["name", "backbone", "runs", "model.pretrained", "preprocess.size", "against_leader"])
+def test_a_comparison_of_what_is_no_number_is_refused(ranked, name):
+    runs = find_runs(ranked)[0]
+    with pytest.raises(ConfigError, match=f"filter: {name}>3: {name} is no number, as in '.*; write = or !="):
+        Choice.of("rank", [f"{name}>3"]).check(runs)
+    Choice.of("rank", ["public>3", "p<0.5", "auroc<inf", "seed>=0", f"{name}!=3"]).check(runs)
 
 
 def test_a_name_that_no_run_knows_is_refused_with_the_nearest(ranked):

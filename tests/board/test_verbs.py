@@ -164,3 +164,9 @@ def test_a_score_of_several_runs_together_is_that_of_none(ranked, tmp_path, caps
     assert "left out: 'good and twin': names several runs" in printed.err
     assert main(["leaderboard", "submit", f"submissions={table}", f"run={ranked}/good"]) == 2
     (ranked / "twin" / "cv" / "lb.json").unlink()
+
+
+@pytest.mark.parametrize("verb", [["report"], ["leaderboard", "submit", "public=0.5"]])
+def test_a_folder_of_runs_beside_runs_that_are_named_is_refused(verb, capsys):
+    assert main([*verb, "run=runs/a", "runs=elsewhere"]) == 2
+    assert "runs: run= names what is meant, and nothing is looked for in elsewhere" in capsys.readouterr().err

@@ -240,6 +240,24 @@ def test_a_chosen_epoch_is_said_under_every_table(tmp_path, capsys):
         assert capsys.readouterr().out.count(f"note: {best}: checkpoint=best chose the epoch") == 1
 
 
+@pytest.mark.parametrize("sampling", ["population", "enriched"])
+def test_a_run_knows_its_own_sampling(run, run_of_max, sampling, tmp_path, capsys):
+    assert main(["evaluate", f"run={run}", f"sampling={sampling}"]) == 2
+    assert "sampling: a run knows its own; it goes with predictions=FILE" in capsys.readouterr().err
+    assert main(["ensemble", f"run=[{run},{run_of_max}]", "aggregate=mean", f"sampling={sampling}", "resamples=0"]) == (
+        0 if sampling == "enriched" else 2
+    )
+    said = capsys.readouterr().err
+    assert ("sampling: population, and the runs are of sets that are enriched" in said) == (sampling == "population")
+
+
+@pytest.mark.parametrize("key", ["labels", "column"])
+def test_what_goes_with_files_is_refused_beside_runs_alone(run, run_of_max, csv, key, capsys):
+    given = ["ensemble", f"run=[{run},{run_of_max}]", "aggregate=mean", "resamples=0", f"{key}={csv}"]
+    assert main(given) == 2
+    assert f"{key}: all of these are runs, which bring their own; it goes with files" in capsys.readouterr().err
+
+
 def test_slices_have_no_more_resamples_than_are_asked_for(tmp_path, capsys):
     run = write_run(tmp_path / "run", drawn(120))
     for resamples, ends in (("resamples=0", False), ("resamples=100", True)):

@@ -36,6 +36,28 @@ def test_every_verb_explains_its_keys_and_shows_examples(name, capsys):
             assert field.description, f"{name} {key} has no line of help"
 
 
+def test_help_may_stand_ahead_of_the_verb(capsys):
+    assert main(["help"]) == main(["help", "folds", "make"]) == main(["help", "datasets"]) == 0
+    said = capsys.readouterr().out
+    assert all(f"\nrsna {name} key=value …\n" in said for name in ("folds make", "datasets"))
+    assert main(["help", "datasts"]) == 2
+    assert "did you mean datasets" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        (["slurm", "status", "runs/a", "runs/b"], "run: is given twice, as runs/a and as runs/b"),
+        (["evaluate", "run=runs/a", "run=runs/b"], "run: is given twice, as runs/a and as runs/b"),
+        (["datasets", "vindr", "name=cmmd"], "name: is given twice, as vindr and as cmmd"),
+        (["browse", "n=3", "data.root=x", "n=4"], "n: is given twice, as 3 and as 4"),
+    ],
+)
+def test_nothing_that_is_given_is_left_out_without_a_word(arguments, key, capsys):
+    assert main(arguments) == 2
+    assert key in capsys.readouterr().err
+
+
 def test_help_says_what_a_key_may_be(capsys):
     main(["infer", "--help"])
     said = " ".join(capsys.readouterr().out.split())

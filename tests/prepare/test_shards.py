@@ -202,6 +202,51 @@ def test_failures_are_counted_over_the_set_and_a_mended_file_is_none(cache: Cach
     assert not cache.failures_file.exists()
 
 
+def test_a_failure_is_of_the_file_as_it_was(cache: Cache, tmp_path: Path) -> None:
+    table = files.write_set(tmp_path / "own", 4)
+    file = Path(table["path"][1])
+    content = file.read_bytes()
+    file.write_text("no image")
+    (shard,) = (shard for shard in (Shard(1, 2), Shard(2, 2)) if shard.holds(["1001"])[0])
+    for number in ("1/2", "2/2"):
+        _prepare(table, cache, number)
+    file.touch()  # as of a copy: its time is another, and it is the same
+    shutil.copytree(cache.directory, tmp_path / "merged" / cache.directory.name)
+    assert _merge(table, Cache(tmp_path / "merged" / cache.directory.name)).failures["image_id"].tolist() == ["1001"]
+    file.write_bytes(content)
+    for changed, shards in ((cache, (shard,)), (Cache(tmp_path / "merged" / cache.directory.name), ())):
+        with pytest.raises(IncompleteError, match=r"1 of 4 images are not prepared \(first: 1001\)") as error:
+            _merge(table, changed)
+        assert error.value.shards == shards
+    assert _prepare(table, cache, str(shard)).n_done == 1
+    assert _merge(table, cache).failures.empty
+    file.unlink()
+    assert _merge(table, cache).failures.empty  # what was prepared stays
+
+
+def test_a_file_that_comes_after_it_failed_is_missing_and_one_that_goes_is_not(cache: Cache, tmp_path: Path) -> None:
+    table = files.write_set(tmp_path / "own", 2)
+    late, gone = (Path(path) for path in table["path"])
+    content = late.read_bytes()
+    late.unlink()
+    gone.write_text("no image")
+    _prepare(table, cache, "1/1")
+    gone.unlink()
+    with pytest.raises(PrepareError, match="2 of 2 images failed"):
+        merge_shards(table, SETTINGS, cache)
+    late.write_bytes(content)
+    with pytest.raises(IncompleteError, match=r"1 of 2 images are not prepared \(first: 1000\)"):
+        _merge(table, cache)
+
+
+def test_a_list_of_failures_that_is_damaged_tells_of_none(images: pd.DataFrame, cache: Cache) -> None:
+    _prepare(images, cache, "1/1")
+    for content in ("", "image_id,path\nbad,x\n", "image_id,path,class,message,stamp\nbad,x,OSError,why,?\n"):
+        (cache.directory / "shards" / "1-of-1.csv").write_text(content)
+        with pytest.raises(IncompleteError, match=r"\(first: bad\)"):
+            _merge(images, cache)
+
+
 def test_of_lists_that_tell_of_one_image_the_latest_counts(images: pd.DataFrame, cache: Cache) -> None:
     _prepare(images, cache, "1/1")
     latest = cache.directory / "shards" / "1-of-1.csv"

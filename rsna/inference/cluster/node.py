@@ -55,6 +55,7 @@ class Answer:
     prepared: list[PreparedSource | None]
     failures: list[str]
     logits: npt.NDArray[np.float32] | None
+    stamps: list[str]
 
 
 class Node:
@@ -132,7 +133,7 @@ class Node:
         answers = list[Answer | None]([None] * len(examples))
         for one in stream.predict(groups):
             prepared = [source and replace(source, pixels=_NO_PIXELS, tags=None) for source in one.prepared]
-            answers[place[id(one.example)]] = Answer(prepared, one.failures, one.logits)
+            answers[place[id(one.example)]] = Answer(prepared, one.failures, one.logits, one.stamps)
         for work in () if first else stages.members.values():
             work.first_seconds, work.first_passes = 0.0, 0  # all was loaded and chosen in an earlier call
         return pickle.dumps((answers, stages))

@@ -257,7 +257,7 @@ class ClusterStream:
             self.stages.add(stages)
             examples = [example for group in batch.groups for example in group]
             found += [
-                Predicted(example, answer.prepared, answer.failures, answer.logits, example.facts)
+                Predicted(example, answer.prepared, answer.failures, answer.logits, example.facts, answer.stamps)
                 for example, answer in zip(examples, answers, strict=True)
             ]
         return iter(found)
@@ -315,4 +315,5 @@ class ClusterStream:
 def _lost(batch: _Batch, why: str) -> Iterator[Predicted]:
     for group in batch.groups:
         for example in group:
-            yield Predicted(example, [None] * len(example.sources), [why] * len(example.sources))
+            count = len(example.sources)
+            yield Predicted(example, [None] * count, [why] * count, stamps=[""] * count)

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rsna.config.settings import differences
-from rsna.files import FileError, fingerprint, read_json, write_json
+from rsna.file_stamp import is_stamped
+from rsna.files import FileError, read_json, write_json
 from rsna.inference.exam import TestSet
 from rsna.inference.pass_plan import Stages, Work
 from rsna.parallel.progress import Progress
@@ -37,8 +37,8 @@ class ShardResult:
     table: str
     """Hash over the shard's part of the table."""
     stamps: Sequence[str]
-    """(n,) of the file of each row of that part, from before it was read (:func:`rsna.files.stamp`); "" where it was
-    not predicted."""
+    """(n,) of the file of each row of that part, from before it was read, also where that failed; "" where it was not
+    its turn."""
     scores: npt.NDArray[np.float64]
     """(members, n) probability of each row of that part, NaN where there is none."""
     passes: npt.NDArray[np.int64]
@@ -55,7 +55,7 @@ class ShardResult:
         if differ := "; ".join(differences(ours, theirs)):
             return differ
         with Progress("compare", len(paths), "files") as progress, ThreadPoolExecutor(_READERS) as pool:
-            same = [*progress.over(pool.map(_is_same, self.stamps, paths))]
+            same = [*progress.over(pool.map(_is_same, paths, self.stamps))]
         return "" if all(same) else "files have changed since"
 
     @property
@@ -107,16 +107,9 @@ class ShardResult:
         }
 
 
-def _is_same(known: str, path: str) -> bool:
-    """Whether a file is the one that was predicted: by size and time, else, since a copy on another disk has a time of
-    its own, by its fingerprint. One that failed then, or was put away since, counts as the same."""
-    if known:
-        size, _, written = known.split("-", 2)
-        with contextlib.suppress(OSError):
-            now = os.stat(path)
-            if (size, written) != (str(now.st_size), str(now.st_mtime_ns)):
-                return known.startswith(f"{fingerprint(path)}-")
-    return True
+def _is_same(path: str, known: str) -> bool:
+    """Whether a file is the one that was predicted, or that could not be."""
+    return not known or is_stamped(path, known)
 
 
 def table_hash(part: TestSet, root: str) -> str:

@@ -199,6 +199,21 @@ def test_files_that_changed_since_ask_for_their_shard_alone(run, comparing, exam
     assert written(tmp_path) == one_process(models, root, tmp_path, **ALONE)
 
 
+def test_a_file_that_was_mended_since_it_failed_asks_for_its_shard(run, exams, tmp_path):
+    root = tmp_path / "exams"
+    shutil.copytree(exams, root)
+    bad = root / "test_images" / "p1" / "21.dcm"
+    infer(options(run, root, tmp_path, "1/1", **ALONE))
+    bad.touch()
+    merge(options(run, root, tmp_path, **ALONE))
+    shutil.copy(root / "test_images" / "p1" / "20.dcm", bad)
+    with pytest.raises(IncompleteError, match="1 × files have changed since"):
+        merge(options(run, root, tmp_path, **ALONE))
+    infer(options(run, root, tmp_path, "1/1", **ALONE))
+    merge(options(run, root, tmp_path, **ALONE))
+    assert written(tmp_path) == one_process(run, root, tmp_path, **ALONE)
+
+
 def test_shards_of_other_models_or_passes_are_not_merged(run, comparing, exams, tmp_path):
     infer(options(run, exams, tmp_path, "1/1"))
     with pytest.raises(IncompleteError, match="1 × flip: "):
