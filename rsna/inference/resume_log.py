@@ -88,6 +88,7 @@ class ResumeLog:
         for file in files:
             lines: list[str] = []
             with contextlib.suppress(OSError, ValueError, RecursionError):
+                require_regular(file)
                 first, *lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
                 lines = lines if json.loads(first) == self._key else []
             for line in lines:
