@@ -249,7 +249,9 @@ def read_json(path: str | Path) -> Any:
 
     Raises:
         FileError: The file is not JSON.
+        OSError: It cannot be read, or is a pipe or a device.
     """
+    require_regular(path)
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # also for numbers of 5,000 digits, and brackets within brackets
@@ -261,9 +263,11 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
     Raises:
         FileError: The file is not YAML, or holds something else.
+        OSError: It cannot be read, or is a pipe or a device.
     """
     import yaml
 
+    require_regular(path)
     try:
         text, value = Path(path).read_text(encoding="utf-8"), None
         # libyaml, where PyYAML was built with it, is ten times as fast. It ends the process where the nesting is deep,

@@ -255,7 +255,7 @@ def test_a_lock_that_its_holder_removed_is_not_taken_for_one(tmp_path, monkeypat
         assert (tmp_path / ".x.lock").exists()
 
 
-@pytest.mark.parametrize("read", [fingerprint, sha256, stamp, require_regular])
+@pytest.mark.parametrize("read", [fingerprint, sha256, stamp, require_regular, read_json, read_yaml])
 def test_pipes_and_devices_are_refused_and_not_waited_for(tmp_path, read):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "zero").symlink_to("/dev/zero")

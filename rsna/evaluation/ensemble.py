@@ -16,7 +16,7 @@ from rsna.evaluation.calibration import logit, sigmoid
 from rsna.evaluation.checks import Bools, Floats, PredictionError, doubts_of_decisions
 from rsna.evaluation.compare import Comparison, compare, same_breasts
 from rsna.evaluation.counts import OperatingPoints
-from rsna.evaluation.evaluate import Evaluation, evaluate, learned_nothing, no_probabilities
+from rsna.evaluation.evaluate import Evaluation, evaluate, no_probabilities
 from rsna.evaluation.tables import Plain, Rows, Tables, interval_text, number
 from rsna.parallel.progress import Progress
 
@@ -53,13 +53,15 @@ class Ensemble(Plain, Tables):
         rows = [["", *(self.joint.title(name) for name in shown)]]
         rows += [[name, *(number(run.pooled.values[metric]) for metric in shown)] for name, run in runs.items()]
         parts: list[Rows | str] = [rows]
-        said = (
-            f"{name}: {line}" for name, one in self.members.items() for line in (f"scored {one.scored}", *one.doubts)
-        )
+        said = [
+            f"{name}: {line}"
+            for name, one in self.members.items()
+            for line in (f"scored {one.scored}", *one.suspicions)
+        ]
         parts.append("\n".join(said))
         pooled = self.joint.pooled
-        if nothing := learned_nothing(pooled.values, pooled.baseline, pooled.intervals.get("auroc"), pooled.unit):
-            parts.append(f"together: {nothing}")
+        if self.joint.suspicions:
+            parts.append("\n".join(f"together: {line}" for line in self.joint.suspicions))
         ordinal = [name for name, run in runs.items() if not run.probabilities]
         if ordinal:
             parts.append(no_probabilities(", ".join(ordinal), pooled.unit))

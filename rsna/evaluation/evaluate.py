@@ -124,6 +124,19 @@ class Evaluation(Plain, Tables):
             pooled.append([self.title(name), number(self.pooled.values[name]), ends])
         return [by_fold, pooled if self.pooled.intervals else [row[:2] for row in pooled], "\n".join(self._remarks())]
 
+    @property
+    def suspicions(self) -> list[str]:
+        """Lines on what these predictions hardly are: worse than chance, decisions, made of the labels."""
+        pooled = self.pooled
+        nothing = learned_nothing(pooled.values, pooled.baseline, pooled.intervals.get("auroc"), self.unit)
+        lines = [*([nothing] if nothing else []), *self.doubts]
+        if pooled.auroc == 1 and pooled.positives >= FEW:
+            lines.append(
+                "every positive lies above every negative: make sure that the column is not made of the labels, and "
+                "that none of these patients was trained on"
+            )
+        return lines
+
     def _remarks(self) -> list[str]:
         best, nested = self.threshold, [value for _, value in sorted(self.nested.items())]
         lines = [
@@ -141,16 +154,7 @@ class Evaluation(Plain, Tables):
             )
         else:
             lines.append("nested thresholds, each chosen on the other folds: " + ", ".join(map(number, nested)))
-        if said := learned_nothing(
-            self.pooled.values, self.pooled.baseline, self.pooled.intervals.get("auroc"), self.unit
-        ):
-            lines.append(said)
-        lines += self.doubts
-        if self.pooled.auroc == 1 and self.pooled.positives >= FEW:
-            lines.append(
-                "every positive lies above every negative: make sure that the column is not made of the labels, and "
-                "that none of these patients was trained on"
-            )
+        lines += self.suspicions
         if not np.isnan(self.calibration_floor):
             lines.append(
                 f"calibration error: probabilities that mean what they say would still show "
@@ -260,8 +264,8 @@ def evaluate(
 
 
 def _of_breasts(images: pd.DataFrame) -> bool:
-    """Whether each row is a breast that was predicted from several images, as by a network of breasts."""
-    return "views" in images and "image_id" not in images and images["prediction_id"].is_unique
+    """Whether each row is a breast, as of a network of breasts and in anybody's file of breasts."""
+    return "image_id" not in images and images["prediction_id"].is_unique
 
 
 def _metrics(name: str, unit: ScoredUnit, rows: pd.DataFrame, points: OperatingPoints, scored: Resamples) -> Metrics:

@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +24,7 @@ from rsna.inference.devices import choose_devices
 from rsna.inference.exam import TestSet, load_test_set
 from rsna.inference.examples import TableExample, grouped, table_examples
 from rsna.inference.pass_plan import WARM_UP, Clock, Pace, PassPlan, Plans, Stages, choose_plans, in_words
-from rsna.inference.resume_log import Logits, ResumeLog
+from rsna.inference.resume_log import Logits, ResumeLog, save_results
 from rsna.inference.shards.part import logs_beside, part_of, shard_out
 from rsna.inference.shards.result import ShardResult, table_hash
 from rsna.inference.stream import TIME_UP, Predicted, Stream
@@ -54,10 +53,6 @@ _READERS = 16
 
 class StrictError(RuntimeError):
     """A fallback under strict=true."""
-
-
-class SaveError(RuntimeError):
-    """The results are not where they were wanted; the message says where they are."""
 
 
 @dataclass(frozen=True)
@@ -228,25 +223,19 @@ class Predictions:
     def finish(self, log: ResumeLog, key: Mapping[str, Any]) -> Inference:
         """Writes everything and reports how it went; removes the progress where there is nothing to go on with, unless
         it is that of a shard, which may be done once more."""
-        out = Path(self.options.out)
-        try:
-            breasts, submission = self.write(out)
-        except OSError as error:
-            report.line(f"warning: {error}. The progress is removed to make room")
-            log.remove()  # all of it is here
-            try:
-                breasts, submission = self.write(out)
-            except OSError:
-                elsewhere = Path(tempfile.mkdtemp(prefix="rsna-infer-")) / out.name
-                self.write(elsewhere)
-                raise SaveError(f"{error}; until then the results are in {elsewhere.parent}") from None
+        about = table_hash(self.tests, self.options.input), log.stamps_of(self.tests.images["path"])
+        made_with = {**key, "average": self.options.average, "batch_size": self.batch_size}
+
+        def write(out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+            found = self.write(out)
+            if self.options.shard and self._broken is None:
+                ShardResult(made_with, *about, self.scores, self.passes, self.failures, self.stages).write(out)
+            return found
+
+        breasts, submission = save_results(write, Path(self.options.out), log)
         images = self.images
         is_whole = images["failure"].eq("") & images["passes"].ge(sum(plan.passes for plan in self.plans))
-        if self.options.shard and self._broken is None:
-            made_with = {**key, "average": self.options.average, "batch_size": self.batch_size}
-            about = table_hash(self.tests, self.options.input), log.stamps_of(self.tests.images["path"])
-            ShardResult(made_with, *about, self.scores, self.passes, self.failures, self.stages).write(out)
-        elif is_whole.all() and not self.options.shard:
+        if is_whole.all() and not self.options.shard:
             log.remove()
         result = Inference(images, breasts, submission, self.stages, self.clock.elapsed)
         report.end(self.options, self.trained, images, breasts, self.threshold, self.stages, self.plans)

@@ -1,20 +1,23 @@
-"""What was predicted so far, a line an example, so that a second start goes on."""
+"""What was predicted so far, a line an example, so that a second start goes on; its room is for results at the end."""
 
 import contextlib
 import errno
 import json
 import logging
 import os
+import shutil
+import tempfile
 import zlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from rsna.config.settings import differences
 from rsna.files import require_regular, stamp, write_atomic
+from rsna.parallel.progress import say
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +26,12 @@ Logits = npt.NDArray[np.float32]
 some have fewer."""
 _DAMAGED = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError)
 """What reading a line raises that is not whole."""
+
+T = TypeVar("T")
+
+
+class SaveError(RuntimeError):
+    """The results are not where they were wanted; the message says where they are."""
 
 
 class ResumeLog:
@@ -79,6 +88,7 @@ class ResumeLog:
         for file in files:
             lines: list[str] = []
             with contextlib.suppress(OSError, ValueError, RecursionError):
+                require_regular(file)
                 first, *lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
                 lines = lines if json.loads(first) == self._key else []
             for line in lines:
@@ -111,6 +121,19 @@ class ResumeLog:
         """Removes the file: everything is predicted, or its room is needed."""
         self.close()
         self.file.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def out_of_the_way(self) -> Iterator[None]:
+        """Gives its room to what the block writes; where that fails, it is back for the next start."""
+        content = self.file.read_bytes() if self.file.exists() else b""
+        self.remove()
+        try:
+            yield
+        except OSError:
+            if content:
+                with contextlib.suppress(OSError):  # somebody else took the room
+                    write_atomic(self.file, content)
+            raise
 
     def close(self) -> None:
         """Closes the file; nothing is kept from here on. One that a full disk left without a line is removed."""
@@ -179,6 +202,43 @@ class ResumeLog:
         if not 1 <= len(logits) <= self._passes or not np.isfinite(logits).all():
             raise ValueError("holds other logits than the networks give")
         return str(values["example"]), [str(text) for text in values["sources"]], logits
+
+
+def save_results(write: Callable[[Path], T], out: Path, log: ResumeLog) -> T:
+    """Writes results to ``out``; where they have no room there, with the room of the progress.
+
+    Raises:
+        SaveError: They are not at ``out``; the message says where they are, or how they come back.
+    """
+    try:
+        return write(out)
+    except OSError as error:
+        say(f"warning: {error}. The progress is removed to make room")
+    spare = _written_elsewhere(write, out.name)  # ahead of that: a kill in between costs nothing
+    try:
+        with log.out_of_the_way():
+            written = write(out)
+    except OSError as error:
+        if spare:
+            raise SaveError(f"{error}; until then the results are in {spare}") from None
+        kept = "the progress is kept" if log.file.exists() else "the progress had to make room, too, and is lost"
+        raise SaveError(f"{error}; no temporary folder has room for the results, and {kept}") from None
+    if spare:
+        shutil.rmtree(spare, ignore_errors=True)
+    return written
+
+
+def _written_elsewhere(write: Callable[[Path], T], name: str) -> Path | None:
+    """The temporary folder that holds the results; None where they have no room there either."""
+    with contextlib.suppress(OSError):
+        folder = Path(tempfile.mkdtemp(prefix="rsna-infer-"))
+        try:
+            write(folder / name)
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)
+            return None
+        return folder
+    return None
 
 
 def _checksum(values: Mapping[str, Any]) -> int:

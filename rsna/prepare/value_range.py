@@ -87,15 +87,19 @@ class RangeFound:
     @staticmethod
     def read(folder: Path) -> "RangeFound | None":
         """What is remembered beside the caches of a set; None where nothing is, or what was edited."""
-        with contextlib.suppress(OSError, ValueError):
-            return _ADAPTER.validate_python(read_json(folder / _REMEMBERED))
+        with contextlib.suppress(OSError, ValueError, KeyError, AttributeError, TypeError):
+            told = read_json(folder / _REMEMBERED)
+            # A changed digit is still a grey value, and shows every image of the set otherwise.
+            if told.pop("checksum") == digest(told):
+                return _ADAPTER.validate_python(told)
         return None
 
     def write(self, folder: Path) -> None:
         """Remembers it there; where nothing can be written, the next start measures again."""
         if self.sample and self != RangeFound.read(folder):
             with contextlib.suppress(OSError):
-                write_json(folder / _REMEMBERED, asdict(self))
+                told = asdict(self)
+                write_json(folder / _REMEMBERED, {**told, "checksum": digest(told)})
 
 
 def measured(settings: PreprocessSettings, paths: Iterable[str]) -> tuple[PreprocessSettings, Measured | None]:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from rsna.files import first_line, write_json
+from rsna.files import first_line, require_regular, write_json
 from rsna.runs.errors import RunError
 from rsna.runs.set_schema import Record
 
@@ -77,6 +77,7 @@ def read_bytes(file: Path) -> bytes:
         RunError: It is missing, or cannot be read.
     """
     try:
+        require_regular(file)
         return file.read_bytes()
     except FileNotFoundError as error:
         raise RunError(f"{file}: is missing; copy it again, or train again") from error

@@ -19,7 +19,7 @@ from rsna.evaluation.checks import PredictionError
 from rsna.evaluation.evaluate import Evaluation, evaluate
 from rsna.evaluation.metrics import METRICS
 from rsna.evaluation.tables import html_table, number
-from rsna.files import first_line
+from rsna.files import first_line, require_regular
 from rsna.runs import schema
 from rsna.runs.errors import RunError
 from rsna.runs.lb_scores import LbScores, read_scores
@@ -341,6 +341,7 @@ def _read_oof(file: Path) -> pd.DataFrame:
 
 def _read_history(file: Path) -> pd.DataFrame:
     try:
+        require_regular(file)
         found = pd.read_csv(file, encoding="utf-8")
         found["epoch"] = found["epoch"].astype(int)
     except (ValueError, KeyError, OSError) as error:  # of pandas, of UTF-8, of the disk
@@ -351,6 +352,7 @@ def _read_history(file: Path) -> pd.DataFrame:
 def _check_oof(file: Path) -> None:
     """Reads the footer, which stands at the end of a Parquet file: one that was cut off has none."""
     try:
+        require_regular(file)
         columns = set(pq.read_schema(file).names)
     except FileNotFoundError as error:
         raise RunError(f"{file}: is missing beside metrics.json; copy it again") from error

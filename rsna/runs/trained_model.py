@@ -18,7 +18,7 @@ from rsna.model.heads import output_count, output_slices
 from rsna.prepare.hashing import preprocessing_hash
 from rsna.runs.bundle import Bundle, one_path, open_bundle
 from rsna.runs.errors import RunError
-from rsna.runs.record_file import check_file
+from rsna.runs.record_file import check_file, read_bytes
 from rsna.runs.run import Run, open_run
 from rsna.runs.run_directory import fold_folder
 from rsna.runs.schema import BUNDLE, CV, RECORD, WEIGHTS, MemberRecord, RunRecord
@@ -105,7 +105,7 @@ class TrainedModel:
 
         networks = []
         for weights in self.weights:
-            content = weights.file.read_bytes()
+            content = read_bytes(weights.file)
             if hashlib.sha256(content).hexdigest() != weights.sha256:
                 raise RunError(f"{weights.file}: its SHA-256 is not the recorded one; copy the file again")
             networks.append(build_model(self.model, output_count(self.targets), self.spec))

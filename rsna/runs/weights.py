@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from rsna.files import first_line, write_atomic
+from rsna.files import first_line, require_regular, write_atomic
 from rsna.runs.errors import RunError
 
 _CHECKSUM = "checksum"
@@ -37,6 +37,7 @@ def read_weights(file: Path) -> dict[str, Tensor]:
         RunError: It is missing, torn, or not what was written.
     """
     try:
+        require_regular(file)
         with safe_open(file, "pt") as stored:
             state = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118  # no mapping
             recorded = (stored.metadata() or {}).get(_CHECKSUM)

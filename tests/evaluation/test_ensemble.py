@@ -177,6 +177,16 @@ def test_the_table_says_what_each_member_scored_and_that_joining_taught_nothing(
     assert "together: has learned nothing" in table
 
 
+def test_the_table_says_which_member_is_reversed_or_hardly_predicted():
+    runs = members(patients=100)
+    one, two, *_ = runs.values()
+    made = (0.8 * one["cancer"] + one["probability"] / 10).clip(0, 1)
+    table = ensemble({"labels": one.assign(probability=made), "turned": two.assign(probability=1 - two["probability"])},
+                     "mean", resamples=50).table()  # fmt: skip
+    assert "labels: every positive lies above every negative: make sure that the column is not made of" in table
+    assert "turned: orders these breasts in reverse" in table
+
+
 def test_the_table_says_which_member_is_of_decisions():
     runs = members(patients=50)
     runs["two"] = runs["two"].assign(probability=(runs["two"]["probability"] > 0.5).astype(float))

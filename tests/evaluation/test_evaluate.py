@@ -206,6 +206,7 @@ def test_the_table_says_what_was_scored(images):
     assert "scored: column probability; a breast is the max of its images" in evaluate(images, "max").table()
     breasts = to_breasts(images)  # as a network of breasts writes them
     assert "a breast is predicted as a whole" in evaluate(breasts, resamples=0).table()
+    assert "a breast is predicted as a whole" in evaluate(breasts.drop(columns="views"), resamples=0).table()
     images.attrs["scored"] = "column p of a.csv"
     found = evaluate(images, resamples=0)
     assert "scored: column p of a.csv; a breast is the mean of its images" in found.table()

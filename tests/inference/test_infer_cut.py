@@ -17,8 +17,9 @@ import torch
 from rsna.config.settings import ConfigError
 from rsna.config.verbs import InferOptions
 from rsna.files import InUseError, only_writer
-from rsna.inference.infer import SaveError, StrictError, infer
+from rsna.inference.infer import StrictError, infer
 from rsna.inference.networks import TorchNetworks
+from rsna.inference.resume_log import SaveError
 from rsna.inference.stream import TIME_UP
 from rsna.parallel.engine import PoolError
 from tests.inference.runs import write_exams

@@ -1,16 +1,18 @@
 """A second start takes over what was predicted from these very files, and nothing else."""
 
+import errno
 import json
 import os
 import resource
 import time
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rsna.files import fingerprint, stamp
-from rsna.inference.resume_log import ResumeLog
+from rsna.inference.resume_log import ResumeLog, SaveError, save_results
 
 KEY = {"model": "abc", "flip": False}
 PASSES = 2
@@ -177,3 +179,47 @@ def test_a_last_line_without_its_end_is_kept_and_the_next_begins_its_own(written
     assert log.get("p_R", files[:1]) is not None
     log.close()
     assert written.read_text() == whole
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """The folder for what is temporary."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    return tmp_path / "temporary"
+
+
+def writer(log, room):
+    """Writes results where ``room`` says of a place, and of whether the progress is there, that there is some."""
+
+    def write(out: Path) -> str:
+        if not room(out, log.file.exists()):
+            raise OSError(errno.ENOSPC, f"no room at {out}")
+        out.write_text("results")
+        return "written"
+
+    return write
+
+
+def test_results_have_the_room_of_the_progress(written, tmp_path, temporary, capsys):
+    log = ResumeLog(written, KEY, PASSES)
+    assert save_results(writer(log, lambda out, progress: not progress), tmp_path / "out.csv", log) == "written"
+    assert not written.exists()
+    assert not list(temporary.iterdir())
+    assert "The progress is removed to make room" in capsys.readouterr().out
+
+
+def test_results_without_room_lie_elsewhere_and_the_progress_is_there_again(written, tmp_path, temporary, files):
+    log = ResumeLog(written, KEY, PASSES)
+    with pytest.raises(SaveError, match="until then the results are in ") as said:
+        save_results(writer(log, lambda out, _: temporary in out.parents), tmp_path / "out.csv", log)
+    assert (Path(str(said.value).rpartition(" in ")[2]) / "out.csv").read_text() == "results"
+    assert ResumeLog(written, KEY, PASSES).get("p_L", files) is not None
+
+
+def test_where_results_have_no_room_anywhere_the_progress_is_kept(written, tmp_path, temporary, files):
+    log = ResumeLog(written, KEY, PASSES)
+    with pytest.raises(SaveError, match="no temporary folder has room for the results, and the progress is kept$"):
+        save_results(writer(log, lambda *_: False), tmp_path / "out.csv", log)
+    assert ResumeLog(written, KEY, PASSES).get("p_L", files) is not None
+    assert not list(temporary.iterdir())

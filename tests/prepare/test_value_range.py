@@ -200,3 +200,14 @@ def test_what_was_measured_is_remembered_until_a_file_of_the_sample_changes(tmp_
     assert find_range(SETTINGS, paths, tmp_path).measured == found.measured
     (tmp_path / "value_range.json").write_text("{")
     assert find_range(SETTINGS, paths, tmp_path).measured == found.measured
+
+
+def test_a_remembered_range_of_which_a_digit_changed_is_measured_again(tmp_path: Path) -> None:
+    paths = _pictures(tmp_path)
+    found = find_range(SETTINGS, paths, tmp_path)
+    assert found.measured is not None
+    RangeFound(found.sample, Measured(1, (0, 200), (0, 255))).write(tmp_path)
+    file = tmp_path / "value_range.json"
+    file.write_text(file.read_text().replace("200", "201"))
+    assert RangeFound.read(tmp_path) is None
+    assert find_range(SETTINGS, paths, tmp_path).measured == found.measured

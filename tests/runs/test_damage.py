@@ -120,6 +120,7 @@ def a_folder(file: Path):
 DAMAGES = {
     "flipped": flipped,
     "folder": a_folder,
+    "pipe": lambda file: (file.unlink(), os.mkfifo(file)),  # which nobody writes: to open it is to wait for ever
     "cut": cut,
     "empty": replaced(b""),
     "object": replaced(b"{}"),

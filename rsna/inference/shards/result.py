@@ -19,6 +19,7 @@ from rsna.files import FileError, read_json, write_json
 from rsna.inference.exam import TestSet
 from rsna.inference.pass_plan import Stages, Work
 from rsna.parallel.progress import Progress
+from rsna.runs.record_file import checksum
 
 _ENDING = "_result.json"
 _BY = ("backends", "precisions", "batch_size")
@@ -77,13 +78,16 @@ class ShardResult:
             "told": self.stages.told,
         }
         members = {str(member): asdict(work) for member, work in self.stages.members.items()}
-        write_json(file, {**self._arrays(), "stages": {**stages, "members": members}})
+        values = {**self._arrays(), "stages": {**stages, "members": members}}
+        write_json(file, {**values, "checksum": checksum(values)})  # a changed digit is still a probability
 
     @staticmethod
     def read(out: Path) -> "ShardResult | None":
-        """What lies beside a shard's submission; None where nothing does, or something else."""
+        """What lies beside a shard's submission; None where nothing does, or something else than was written."""
         with contextlib.suppress(OSError, FileError, KeyError, TypeError, ValueError, AttributeError):
             told = read_json(out.with_name(f"{out.stem}{_ENDING}"))
+            if told.pop("checksum") != checksum(told):
+                raise ValueError("is not what was written")
             shape = len(told["scores"]), -1
             return ShardResult(
                 told["made_with"],

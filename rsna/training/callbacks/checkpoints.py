@@ -12,7 +12,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from rsna.config.schema import Config
-from rsna.files import atomic_path, first_line
+from rsna.files import atomic_path, first_line, require_regular
 from rsna.runs.weights import read_weights, write_weights
 from rsna.training import ranks, stopping
 from rsna.training.callbacks.watch import LossWatch
@@ -120,6 +120,7 @@ class Checkpoints(Callback):
 
     def _check(self, file: Path, module: LightningModule) -> None:
         """Every byte against its checksum, the network's shape, and the weights that the run would end with."""
+        require_regular(file)
         with zipfile.ZipFile(file) as records:  # as which torch writes it, and of whose checksums it reads none
             if torn := records.testzip():
                 raise ValueError(f"{torn} is not what was written")

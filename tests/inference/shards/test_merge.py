@@ -336,7 +336,9 @@ def test_a_result_that_is_damaged_is_no_result(run, tmp_path):
     file = tmp_path / "out" / "submission_shards" / "1-of-1_result.json"
     told = json.loads(file.read_text())
     assert np.isfinite(told["scores"]).all()
-    for content in ("", "{", json.dumps(told | {"scores": "?"}), json.dumps({**told, "stages": {}})):
+    another = [[0.5, *scores[1:]] for scores in told["scores"]]
+    damaged = [json.dumps(told | values) for values in ({"scores": "?"}, {"scores": another}, {"stages": {}})]
+    for content in ("", "{", *damaged):
         file.write_text(content)
         with pytest.raises(IncompleteError, match="1 × no result"):
             merge(options(run, tmp_path / "exams", tmp_path))
