@@ -196,7 +196,10 @@ def _merge(images: pd.DataFrame, table: pd.DataFrame, keys: list[str], labels: P
     joined = images.merge(table, on=keys, how="left", suffixes=("", _GIVEN), indicator="\0side")
     bare = joined.pop("\0side").eq("left_only")
     if bare.all():
-        raise TableError(f"{labels}: no {key} of it is in the folder (first: {first_few(names)})")
+        found = first_few(_rows(images, keys, "_").unique())
+        raise TableError(
+            f"{labels}: no {key} of it is in the folder (first: {first_few(names)}; in the folder: {found})"
+        )
     notes = []
     if bare.any():
         first = first_few(joined["path"][bare])

@@ -23,6 +23,7 @@ from rsna.files import file_name, first_few, printable, write_atomic
 from rsna.parallel.pool import map_tasks
 from rsna.parallel.progress import Progress
 from rsna.prepare.value_range import FEW_LEVELS, measured
+from rsna.table_file import one_line
 
 if TYPE_CHECKING:
     from rsna.parallel.cluster import Cluster
@@ -284,7 +285,10 @@ def _name_patients(images: pd.DataFrame, probes: dict[int, Probe], root: Path) -
     known = {place: seen.tags for place, seen in probes.items() if seen.tags}
     if not known:
         return images, []
-    rows = [identity(tags, os.path.relpath(paths[place], root)) for place, tags in known.items()]
+    rows = [
+        identity(tags, os.path.relpath(paths[place], root)) | {"patient_id": one_line(tags.patient_id)}
+        for place, tags in known.items()
+    ]
     named, guesses = name_patients(pd.DataFrame(rows, index=[*known]).astype({"age": "Int64"}), root.resolve().name)
     patients = named["patient_id"].reindex(images.index).fillna(images["patient_id"])
     return images.assign(patient_id=patients, exam_id=named["exam_id"].reindex(images.index).fillna("")), guesses
@@ -329,6 +333,8 @@ def _find_contradictions(images: pd.DataFrame) -> Iterator[Issue]:
         yield "header that had to be interpreted", str(row.image_id), str(row.header_notes)
     for what, column in (("laterality", "laterality"), ("view", "view"), ("patient", "patient_id")):
         table, header = images[column], images[f"header_{column}"]
+        if column == "patient_id":
+            header = header.map(one_line)  # as tables have it
         differs = table.ne("") & header.ne("") & table.ne(header)
         for image_id, ours, theirs in zip(images["image_id"][differs], table[differs], header[differs], strict=True):
             yield f"{what} differs from the header", str(image_id), f"table {ours}, header {theirs}"
@@ -349,6 +355,7 @@ def _find_contradictions(images: pd.DataFrame) -> Iterator[Issue]:
         have = (images["laterality"] + " " + images["view"]).groupby(keys).agg(set)
         for key, views in zip(have.index.tolist(), have, strict=True):
             patient, exam = key
-            if missing := [view for view in _STANDARD_VIEWS if view not in views]:
+            missing = [view for view in _STANDARD_VIEWS if view not in views]
+            if patient and missing:  # an unreadable file is nobody's
                 who = f"{patient}, exam {exam}" if several[patient] > 1 else str(patient)
                 yield "patient without the four standard views", who, f"missing {', '.join(missing)}"

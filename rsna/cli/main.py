@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from rsna.cli import board, cluster, data, evaluation, inference, training
 from rsna.cli.verb import Verb, speaks_for_itself
 from rsna.config.settings import ConfigError
+from rsna.quiet import quieten_pydicom
 from rsna.version import __version__
 
 VERBS = {
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         Stopped: Training was asked to stop, as by SIGTERM; the process ends with exit code 75.
     """
+    quieten_pydicom()
     for stream in (sys.stdout, sys.stderr):
         # × on a terminal of ASCII, or the name of a file that is no UTF-8, may end nothing: not here, nor in workers.
         if isinstance(stream, io.TextIOWrapper):

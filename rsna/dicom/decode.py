@@ -140,7 +140,9 @@ def decode_frame(frame: Frame, tags: Tags, pixels: PixelData, level: int, box: B
         CorruptPixels, Truncated, or whatever the decoder raises.
     """
     codestream = frame.codestream
-    left = codestream is None or _may_be_left(codestream, tags)
+    # Where spare bits of JPEG 2000 are used, no level is left: what stands in them is asked of the whole image.
+    spare = codestream is not None and codestream.levels == 0 and _has_spare_bits(codestream, tags)
+    left = codestream is None or spare or _may_be_left(codestream, tags)
     if codestream is not None and codestream.kind in ("jpeg2000", "htj2k") and not left:
         samples = decode_jpeg2000(frame.data, codestream, level, box)
         if level == 0:
@@ -202,6 +204,8 @@ def _left_shift(samples: Samples, width: int, tags: Tags) -> int:
         CorruptHeader: the samples stand neither where the header says nor in the last bits.
     """
     stored, shift = tags.bits_stored, tags.high_bit + 1 - tags.bits_stored
+    if shift <= 0 and (unsaid := _unsaid_left_shift(samples, width, tags)):
+        return unsaid
     if shift == 0:
         return 0
     if 0 < shift <= width - stored and not (samples & ((1 << shift) - 1)).any():
@@ -213,6 +217,17 @@ def _left_shift(samples: Samples, width: int, tags: Tags) -> int:
         raise CorruptHeader(f"{says}, but bits outside of these are used")
     log.warning("%s: the pixels stand in the last bits", says)
     return 0
+
+
+def _unsaid_left_shift(samples: Samples, width: int, tags: Tags) -> int:
+    """The same where High Bit says that there are none, and yet all that is stored stands in the first bits."""
+    shift = width - tags.bits_stored
+    if shift <= 0 or tags.signed or tags.embedded_overlay or not int(samples.max()) >> tags.bits_stored:
+        return 0
+    if (samples & ((1 << shift) - 1)).any():
+        return 0
+    log.warning("(0028,0102) High Bit is %d, the pixels stand in the first %d bits", tags.high_bit, tags.bits_stored)
+    return shift
 
 
 def _to_stored(samples: Samples, bits: int, tags: Tags) -> Stored:

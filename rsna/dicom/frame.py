@@ -235,8 +235,7 @@ def _read_main(
             raise Truncated("the file ends inside its header")
         raise _without_pixels(dataset, meta)
     tag, vr, length = found[-1]
-    if tag in (_FLOAT_PIXELS, _DOUBLE_PIXELS):
-        raise UnsupportedPixels("the pixels are floating-point numbers")
+    _refuse_pixels(tag, vr, syntax)
     if not values_of(dataset, "SOPClassUID") and (sop_class := values_of(meta, "MediaStorageSOPClassUID")):
         dataset.SOPClassUID = sop_class[0]
     return Header(
@@ -251,6 +250,15 @@ def _read_main(
         ),
         notes=(*notes, *repeated),
     )
+
+
+def _refuse_pixels(tag: int, vr: str | None, syntax: str) -> None:
+    if syntax == GE_PRIVATE and vr is not None:
+        raise UnsupportedSyntax(
+            f"(0002,0010) Transfer Syntax UID is {syntax}, whose VR is implicit; it is explicit here"
+        )
+    if tag in (_FLOAT_PIXELS, _DOUBLE_PIXELS):
+        raise UnsupportedPixels("the pixels are floating-point numbers")
 
 
 def _check_character_set(stream: BinaryIO, vr: str | None, length: int) -> None:

@@ -36,8 +36,8 @@ _TOMOSYNTHESIS = "1.2.840.10008.5.1.4.1.1.13.1.3"
 # Beginnings of Image Type values. Recombined and high-energy images of contrast mammography show iodine, not tissue; a
 # low-energy image is a mammogram.
 _OTHER_TYPES = (
-    "LOCALIZER", "STEREO", "PREFIRE", "POSTFIRE", "POSTBIOPSY", "POSTMARKER", "TOMO_SCOUT", "TOMO_PROJ",
-    "HIGH_ENERGY", "RECOMBINED", "SUBTRACTION", "ADDITION", "SPECIMEN",
+    "LOCALIZER", "SCOUT", "STEREO", "BIOPSY", "PREFIRE", "POSTFIRE", "POSTBIOPSY", "POSTMARKER", "TOMO_SCOUT",
+    "TOMO_PROJ", "HIGH_ENERGY", "RECOMBINED", "SUBTRACT", "ADDITION", "SPECIMEN",
 )  # fmt: skip
 _PARTICULARS = {"LOW_ENERGY": "low energy", "PRE_CONTRAST": "before contrast", "POST_CONTRAST": "after contrast"}
 _PARTICULAR_WORDS = {r"MAG(N\w*)?": "magnified", "SPOT": "spot compression"}
@@ -46,6 +46,11 @@ _MAGNIFIED = 1.3
 # What machines call a view that is generated from tomosynthesis, where its Image Type does not say so.
 _GENERATED = re.compile(
     r"\b(C-?VIEW|S-VIEW|V-PREVIEW|INTELLIGENT ?2D|INSIGHT ?2D|GENERATED ?2D|SYNTH(ETIC|ESI[SZ]ED))\b", re.IGNORECASE
+)
+# What a series is called whose images are slices, projections, scouts or tests, where their Image Type does not say so.
+_DOUBTFUL = re.compile(
+    r"(?<![A-Z])(TOMO(?=S|[ _-]|$)\w*|DBT|ROUTINE3D\w*|STEREO\w*|BIOPS\w*|SPECIMEN|PHANTOM|FLAT ?FIELD|SCOUT)",
+    re.IGNORECASE,
 )
 _FOR_PROCESSING = ("1.2.840.10008.5.1.4.1.1.1.2.1", "1.2.840.10008.5.1.4.1.1.1.1.1")
 """SOP classes of mammograms and other digital X-ray images."""
@@ -259,6 +264,11 @@ def _kind(elements: Elements) -> str:
     if not generated and (named := _GENERATED.search(elements.text("SeriesDescription"))):
         generated = True
         elements.note(f"a generated 2D view by (0008,103E) Series Description, which says {shown([named[0]])}")
+    for keyword in ("SeriesDescription", "ProtocolName"):
+        if not generated and (named := _DOUBTFUL.search(elements.text(keyword))):
+            elements.note(
+                f"read as a mammogram by (0008,0008) Image Type, though {label(keyword)} says {shown([named[0]])}"
+            )
     particulars = [*read_modifiers(elements)]
     if any(factor and factor > _MAGNIFIED for factor in elements.numbers("EstimatedRadiographicMagnificationFactor")):
         particulars.append("magnified")
@@ -274,12 +284,14 @@ def _kind(elements: Elements) -> str:
 
 
 def _check_kind(tags: Tags, elements: Elements) -> None:
-    """PS3.3 C.8.11.7.1.4 and C.8.21.6.1.1: values 3 to 5 of Image Type say what is no mammogram."""
-    types = {*tags.image_type[2:], *(str(value).upper() for value in elements.values("FrameType")[2:])}
-    generated = "GENERATED_2D" in types
-    for value in sorted(types):
-        if value.startswith(_OTHER_TYPES) or (value.startswith("TOMO") and not generated):
-            raise NotMammogram(f"(0008,0008) Image Type is {'/'.join(tags.image_type)}, which has {value}")
+    """PS3.3 C.8.11.7.1.4 and C.8.21.6.1.1: values 3 to 5 of Image Type say what is no mammogram, and so they do where
+    the first two, which say other things, are missing."""
+    types = {tag: [str(value).upper() for value in elements.values(tag)] for tag in ("ImageType", "FrameType")}
+    generated = "GENERATED_2D" in {*types["ImageType"], *types["FrameType"]}
+    for tag, values in types.items():
+        for value in values:
+            if value.startswith(_OTHER_TYPES) or (value.startswith("TOMO") and not generated):
+                raise NotMammogram(f"{label(tag)} is {'/'.join(values)}, which has {value}")
     if tags.sop_class_uid == _TOMOSYNTHESIS and not generated:
         raise NotMammogram(
             "(0008,0016) SOP Class is Breast Tomosynthesis Image, and (0008,0008) Image Type has no GENERATED_2D"

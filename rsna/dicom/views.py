@@ -75,6 +75,7 @@ _OPEN = "LAT|XCC|OBL|TAN"
 # RCC, R MLO, L-CC, R ID MLO, RMCC (M: magnified) and RCCID as the ACR abbreviates them.
 _SIDE_FIRST = re.compile(rf"\b(?!LAT\b)({_SIDE}) ?(?:(?:M|S|ID|RL|RM) ?)?({_VIEW}|{_OPEN})(?:ID|RL|RM|MAG|SPOT)?\b")
 _VIEW_FIRST = re.compile(rf"\b(?!AT\b)({_VIEW}) ({_SIDE})\b")
+_VIEW_THEN_LETTER = re.compile(r"\b(MLO)([LR])\b")  # CCL may be a lateral one
 # What else might stand in a text (ML: millilitres, AT, …) is a view only beside a side, or alone.
 _VIEW_ALONE = re.compile(r"\b(CC|MLO|XCCL|XCCM|LMO|SIO)(?:ID)?\b")
 
@@ -95,7 +96,7 @@ def read_text(text: str) -> tuple[str, str]:
     if plain.count(" ") > 1:  # "re" is a side in "MLO re", not in a sentence
         plain = re.sub(r"\b(RE|LI)\b", "", plain)
     pairs = [(side, view) for side, view in _SIDE_FIRST.findall(plain)]
-    pairs += [(side, view) for view, side in _VIEW_FIRST.findall(plain)]
+    pairs += [(side, view) for view, side in _VIEW_FIRST.findall(plain) + _VIEW_THEN_LETTER.findall(plain)]
     sides = {_SIDE_OF[side] for side, _ in pairs} | {_SIDE_OF[word] for word in plain.split() if word in _SIDE_WORDS}
     views |= {view for _, view in pairs if view in _VIEWS} | set(_VIEW_ALONE.findall(plain))
     if plain in _VIEWS:
@@ -152,7 +153,7 @@ def read_view(elements: Elements) -> str:
     found = list(_views(elements))
     position = elements.text("ViewPosition").upper()
     if not found:
-        return position
+        return "" if position in _SIDE_OF else position
     view, source, guessed = found[0]
     if guessed or (position and position not in _VIEWS):
         elements.note(f"the view is read from {source}")

@@ -17,6 +17,7 @@ import cv2
 
 from rsna.parallel.channel import Answer, Channel, Setup
 from rsna.parallel.engine import Failure
+from rsna.quiet import quieten_pydicom
 
 _GRACE_PERIOD = 5.0
 """Seconds past its time after which a task ends its process by itself, should its parent be gone."""
@@ -42,6 +43,7 @@ def serve(channel: Channel) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     cv2.setNumThreads(0)
     setup: Setup = channel.receive()
+    quieten_pydicom()  # or it takes the place of what is ours among the few records
     collector = Collector()
     logging.getLogger().addHandler(collector)
     logging.captureWarnings(True)

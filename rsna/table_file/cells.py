@@ -1,6 +1,7 @@
 """Cells of a column → ids, sides, numbers: what people and spreadsheets write, with a line on what was guessed."""
 
 import re
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,11 @@ _SIDES = {"l": "L", "left": "L", "r": "R", "right": "R"}
 
 
 def one_line(name: str) -> str:
-    """An id as it is compared: one blank for any between its words, line ends included; without what has no width."""
+    """An id as it is compared: one blank for any between its words, line ends included; without what has no width; and
+    a letter with its accent as one, where a Mac's disk has two."""
     if name.isascii() and name.isalnum():
         return name
-    return " ".join(re.sub("[\ufeff\u200b-\u200f\u2060]", "", name).split())
+    return unicodedata.normalize("NFC", " ".join(re.sub("[\ufeff\u200b-\u200f\u2060]", "", name).split()))
 
 
 def names(column: pd.Series, file: str | Path, said: list[str]) -> pd.Series:
@@ -43,7 +45,7 @@ def names(column: pd.Series, file: str | Path, said: list[str]) -> pd.Series:
     if not plain and text.nunique() < given[text.notna()].nunique():
         once = given[text.notna()].drop_duplicates()
         alike = [repr(one) for one in once[text[once.index].duplicated(keep=False)]]
-        said.append(f"{name} {first_few(alike)} differ in blanks alone, and are one")
+        said.append(f"{name} {first_few(alike)} differ in blanks or accents alone, and are one")
     formula = text.str.fullmatch(r'="[^"]*"', na=False)  # how a spreadsheet is kept from taking 007 for a number
     if formula.any():
         said.append(f"{name} {text[formula].iloc[0]} is what stands between the quotes")
@@ -59,11 +61,10 @@ def names(column: pd.Series, file: str | Path, said: list[str]) -> pd.Series:
         mended = present.str.replace(
             side, lambda match: f"_{_SIDES[match[1].lower()]}", regex=True, flags=re.IGNORECASE
         )
-        if mended.str.fullmatch(r"\d+(\.0+)?_[LR]").all():
+        if _are_whole(mended, r"_[LR]"):
             mended = _whole(mended, r"\.0+(?=_)", said)
     else:
-        whole = present.str.fullmatch(r"\d+(\.0+)?").all()
-        mended = _whole(present, r"\.0+$", said) if whole else present
+        mended = _whole(present, r"\.0+$", said) if _are_whole(present) else present
     changed = np.flatnonzero(mended.ne(present))
     if len(changed):
         given, taken = present.iloc[changed[0]], mended.iloc[changed[0]]
@@ -72,6 +73,12 @@ def names(column: pd.Series, file: str | Path, said: list[str]) -> pd.Series:
     if len(odd):
         said.append(f"{name} {first_few(odd.unique())} is an id, not a missing one (in {len(odd):,} rows)")
     return mended.reindex(text.index)
+
+
+def _are_whole(ids: pd.Series, behind: str = "") -> bool:
+    """Whether ids are whole numbers, but for what programs write for none, for which they make the others 10006.0."""
+    plain = ids[~ids.str.replace(f"{behind}$", "", regex=True).str.lower().isin(_MISSING)]
+    return bool(plain.str.fullmatch(rf"\d+(\.0+)?{behind}").all())
 
 
 def _whole(ids: pd.Series, decimals: str, said: list[str]) -> pd.Series:

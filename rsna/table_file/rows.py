@@ -202,6 +202,8 @@ def _named(
         name = known.get(_squashed(given), given)
         # Beside a column that is spelt so, another spelling is another column.
         if name != given and (name in names or (name in kept and _squashed(given) in _ALIASES)):
+            if _squashed(given) not in _ALIASES and cells(names.index(name)) != cells(place):
+                said.append(f"column {given!r} has other values than {name}, which is read")
             name = given
         if not name:
             if any(str(cell).strip() for cell in cells(place)):

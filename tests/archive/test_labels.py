@@ -208,7 +208,10 @@ def test_labels_say_the_exam_where_headers_do_not(tmp_path):
     [
         (pd.DataFrame({"name": ["a"], "cancer": [1]}), "needs a column image_id, patient_id or exam_id"),
         (pd.DataFrame({"patient_id": ["P1", "P1"], "cancer": [1, 1]}), "1 rows repeat an earlier patient_id"),
-        (pd.DataFrame({"patient_id": ["P9"], "cancer": [1]}), r"no patient_id of it is in the folder \(first: P9\)"),
+        (
+            pd.DataFrame({"patient_id": ["P9"], "cancer": [1]}),
+            r"no patient_id of it is in the folder \(first: P9; in the folder: P1",
+        ),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(archive, labels, message):

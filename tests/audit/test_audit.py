@@ -330,3 +330,13 @@ def test_one_uid_in_several_files_is_an_issue(tmp_path: Path) -> None:
     for number in range(2):
         files.write_dicom(tmp_path / f"{number}.dcm", phantoms.breast(160, 128, seed=number)[0], SOPInstanceUID="1.2.3")
     assert _ids(_audit(tmp_path, tmp_path / "out"), "SOP Instance UID (0008,0018) in several files") == ["0 = 1"]
+
+
+def test_an_unreadable_file_is_no_patient_and_blanks_of_an_id_are_no_contradiction(tmp_path: Path) -> None:
+    tags = {"PatientID": "A\tB", "ImageLaterality": "L", "ViewPosition": "CC"}
+    files.write_dicom(tmp_path / "1.dcm", phantoms.breast(160, 128)[0], **tags)
+    (tmp_path / "2.dcm").write_bytes(b"")
+    assert _ids(_audit(tmp_path, tmp_path / "out"), "patient without the four standard views") == ["A B"]
+    table = pd.DataFrame({"patient_id": ["A B"], "image_id": ["1"], "laterality": ["L"], "path": ["1.dcm"]})
+    table.to_csv(tmp_path / "train.csv", index=False)
+    assert not _ids(_audit(tmp_path, tmp_path / "out2"), "patient differs from the header")

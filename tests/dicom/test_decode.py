@@ -434,3 +434,20 @@ def test_pixels_that_stand_neither_below_high_bit_nor_in_the_last_bits_are_refus
     for stored in (breast(bits=16), breast(bits=12) << 2 | np.uint16(0x4001)):
         with pytest.raises(CorruptHeader, match=r"\(0028,0102\) High Bit is 15, \(0028,0101\) Bits Stored 12"):
             open_mammogram(dicom_bytes(stored, 12, syntax, precision=16, HighBit=15)).decode()
+
+
+@pytest.mark.parametrize("syntax", ["explicit", "rle", "jpeg_lossless", "jpeg_ls", "jpeg2000", "htj2k"])
+@pytest.mark.parametrize("high_bit", [11, 7, None])
+def test_pixels_that_stand_in_the_first_bits_are_moved_though_high_bit_says_the_last(syntax, high_bit, caplog):
+    stored = breast(60, 50)
+    for shift in (4, 0):
+        mammogram = open_mammogram(dicom_bytes(stored << shift, 12, syntax, precision=16, HighBit=high_bit))
+        np.testing.assert_array_equal(mammogram.decode(), stored)
+        np.testing.assert_array_equal(mammogram.decode(box=(5, 7, 30, 41)), stored[7:41, 5:30])
+    assert "the pixels stand in the first 12 bits" in caplog.text
+
+
+def test_ges_private_syntax_with_a_header_in_explicit_vr_is_refused():
+    """Then its label is wrong, and nobody knows how its pixels are written."""
+    with pytest.raises(UnsupportedSyntax, match="explicit"):
+        open_mammogram(dicom_bytes(breast(), 12, "explicit", label=GE_PRIVATE))

@@ -94,7 +94,7 @@ def test_what_is_no_mammogram_has_its_own_error(elements, kind, message):
 OTHER_TYPES = [
     "LOCALIZER", "STEREO_SCOUT", "STEREO_MINUS", "STEREO_PLUS", "PREFIRE", "PREFIRE_MINUS", "POSTFIRE_PLUS",
     "POSTBIOPSY", "POSTMARKER_MINUS", "TOMO_PROJ", "TOMO_SCOUT", "TOMOSYNTHESIS", "TOMO", "HIGH_ENERGY",
-    "RECOMBINED", "SUBTRACTION",
+    "RECOMBINED", "SUBTRACTION", "SUBTRACTED", "BIOPSY", "SCOUT",
 ]  # fmt: skip
 TOMOSYNTHESIS = pydicom.uid.BreastTomosynthesisImageStorage
 QUALITY = {"QualityControlImage": "YES"}
@@ -102,13 +102,48 @@ QUALITY = {"QualityControlImage": "YES"}
 
 @pytest.mark.parametrize("value", OTHER_TYPES)
 def test_one_frame_that_is_no_mammogram_is_told_by_its_image_type(value):
-    for types in (["ORIGINAL", "PRIMARY", value], ["DERIVED", "PRIMARY", "", value.lower()], ["", "", "", "", value]):
+    plain = ["ORIGINAL", "PRIMARY", value]
+    for types in (
+        plain,
+        ["DERIVED", "PRIMARY", "", value.lower()],
+        ["", "", "", "", value],
+        ["ORIGINAL", value],
+        [value],
+    ):
         with pytest.raises(NotMammogram, match=rf"\(0008,0008\) Image Type .* has {value}"):
             tags_of(ImageType=types)
     if not value.startswith("TOMO"):  # a scout that was generated is a scout
         with pytest.raises(NotMammogram):
             tags_of(ImageType=["DERIVED", "PRIMARY", value, "GENERATED_2D"])
-    assert tags_of(ImageType=[value, value]).kind == "2D"  # value 1 and 2 say something else
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "L CC Tomosynthesis Projection",
+        "R MLO Tomo Slices",
+        "ROUTINE3D_PRJ_",
+        "Stereo biopsy",
+        "Specimen",
+        "ACR phantom",
+    ],
+)
+def test_a_series_that_is_called_as_what_is_no_mammogram_is_said(text):
+    for keyword in ("SeriesDescription", "ProtocolName"):
+        tags = tags_of(**{keyword: text})
+        assert tags.kind == "2D"
+        assert any("read as a mammogram by (0008,0008) Image Type, though" in note for note in tags.notes)
+    for plain in ("L CC", "Customer 3", "Automotomo", "C-View Tomosynthesis"):
+        assert not any("though" in note for note in tags_of(SeriesDescription=plain).notes)
+
+
+def test_an_error_names_the_tag_that_says_it():
+    frame_type = Dataset()
+    frame_type.FrameType = ["DERIVED", "PRIMARY", "TOMOSYNTHESIS", "NONE"]
+    groups = Dataset()
+    groups.XRay3DFrameTypeSequence = [frame_type]
+    with pytest.raises(NotMammogram, match=r"\(0008,9007\) Frame Type is DERIVED/PRIMARY/TOMOSYNTHESIS/NONE, which"):
+        tags_of(SOPClassUID=TOMOSYNTHESIS, PerFrameFunctionalGroupsSequence=[groups])
 
 
 def test_tomosynthesis_test_images_and_specimens_are_told_by_other_tags():

@@ -31,6 +31,7 @@ TEXTS = """
     MAMMOGRAPHY, RCC: R CC; R-MLO 2D: R MLO; left breast: L -; RIGHT: R -; L: L -
     R CC / L CC: - CC; L CC/MLO: L -; LCC RMLO: - -; Mammo R+L: - -; LAT: - -; Routine: - -; bilateral screening: - -
     5 ml contrast at 3 pm: - -; Re: two CC views: - CC; axial: - -; CCL: - -; : - -
+    MLOR: R MLO; MLOL: L MLO; MLOLAT: - -
 """
 
 
@@ -129,3 +130,9 @@ def test_the_headers_own_view_stands_and_what_contradicts_it_is_noted():
     assert agreeing.notes == ()
     # One description may stand in every image of a series.
     assert tags_of(ImageLaterality="R", ViewPosition="CC", SeriesDescription="L MLO").notes == ()
+
+
+def test_a_side_alone_is_no_view():
+    for text in ("LEFT", "L"):
+        tags = tags_of(ViewPosition=text)
+        assert (tags.laterality, tags.view) == ("L", "")

@@ -145,6 +145,7 @@ def test_names_of_nothing_are_names(tmp_path):
         (["10006.0_L", "10006.0_R"], ["10006_L", "10006_R"]),
         (["10006_l", "10006_right"], ["10006_L", "10006_R"]),
         (["P1.0_L", "P1_R"], ["P1.0_L", "P1_R"]),
+        (["10006.0_L", "NA_R"], ["10006_L", "NA_R"]),
         (["010006_L", "10006_L"], ["010006_L", "10006_L"]),
     ],
 )
@@ -156,6 +157,26 @@ def test_ids_of_breasts_lose_what_a_number_or_a_hand_added(tmp_path, ids, expect
 
 def test_ids_of_names_keep_what_looks_like_decimals(tmp_path):
     assert read(tmp_path, "patient_id,age\nP1.0,1\n1.0,2\n")[0]["patient_id"].tolist() == ["P1.0", "1.0"]
+
+
+def test_decimals_of_a_number_go_where_other_ids_stand_for_none(tmp_path):
+    """Of a column with a missing value, tools make numbers with a point."""
+    frame, said = read(tmp_path, "patient_id,age\n10006.0,1\nNA,2\nnan,3\n10007.0,4\n")
+    assert frame["patient_id"].tolist() == ["10006", "NA", "nan", "10007"]
+    assert "patient_id 10006.0 is read as 10006 (in 2 rows alike)" in said
+
+
+def test_ids_that_differ_in_how_an_accent_is_written_are_one(tmp_path):
+    frame, said = read(tmp_path, "patient_id,age\nM\u00fcller,1\nMu\u0308ller,2\n")
+    assert frame["patient_id"].tolist() == ["M\u00fcller"] * 2
+    assert "differ in blanks or accents alone, and are one" in said
+
+
+def test_a_column_beside_one_of_its_name_is_said_where_it_has_other_values(tmp_path):
+    frame, said = read(tmp_path, "patient_id,cancer,Cancer\na,0,1\nb,1,0\n")
+    assert frame["cancer"].tolist() == [0, 1]
+    assert "column 'Cancer' has other values than cancer, which is read" in said
+    assert "other values" not in read(tmp_path, "patient_id,cancer,Cancer\na,0,0\nb,1,1\n")[1]
 
 
 def test_a_decimal_comma_is_read_and_a_thousands_comma_is_not(tmp_path):
@@ -331,7 +352,7 @@ def test_ids_are_not_mended_into_another_rows(tmp_path, ids, said):
 def test_ids_that_differ_in_blanks_alone_are_one_and_it_is_said(tmp_path):
     frame, said = read(tmp_path, "patient_id,cancer\nA  B,0\nA B ,0\nC,1\n")
     assert frame["patient_id"].tolist() == ["A B", "A B", "C"]
-    assert said == "patient_id 'A  B', 'A B' differ in blanks alone, and are one"
+    assert said == "patient_id 'A  B', 'A B' differ in blanks or accents alone, and are one"
 
 
 @settings(deadline=None, max_examples=60)
