@@ -163,10 +163,15 @@ def _explain(error: Exception) -> ConfigError:
 def freeze(composed: Any) -> Config:
     """An OmegaConf composition → the checked, frozen configuration."""
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
+    from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
     try:
         mapping: Any = OmegaConf.to_container(composed, resolve=True)
+    except InterpolationKeyError as error:
+        raise ConfigError(
+            f"{error.full_key}: ${{…}} stands for another key's value, and none is called so ({first_line(error)}); "
+            "where it is text, write \\${…}"
+        ) from error
     except OmegaConfBaseException as error:
         raise _explain(error) from error
     mapping.pop("hydra", None)

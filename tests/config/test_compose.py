@@ -91,6 +91,7 @@ def test_the_documents_hold_overrides():
         ("name=a/b", "name: 'a/b' becomes a folder's name"),
         ("data.name=..", "data.name: '..' is a folder that is there already"),
         ("cache_dir=", "cache_dir: expected text, got ''"),
+        ("cache_dir=a/${b}", r"^cache_dir: \$\{…\} stands for another key's value, and none .*'b'.* write \\\$\{…\}$"),
     ],
 )
 def test_wrong_overrides_are_refused_by_key_value_and_what_is_allowed(override, message):

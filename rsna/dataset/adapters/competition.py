@@ -49,16 +49,20 @@ def table_of(root: Path, split: Split) -> Path:
     """``<split>.csv``, or the one file that is called so but for capitals and compression, such as ``Test.CSV.gz``.
 
     Raises:
-        TableError: Several are, or the folder's own name is no text.
+        TableError: Several are, what is called so is no file, or the folder's own name is no text.
     """
     require_text(root)
     table = root / f"{split}.csv"
     if table.is_file() or not root.is_dir():
         return table
     name = re.compile(rf"{split}\.csv(\.(gz|bz2|xz|zip))?", re.IGNORECASE)
-    found = [path for path in sorted(root.iterdir()) if name.fullmatch(path.name) and path.is_file()]
+    called = [path for path in sorted(root.iterdir()) if name.fullmatch(path.name)]
+    found = [path for path in called if path.is_file()]
     if len(found) > 1:
         raise TableError(f"{root}: holds {' and '.join(path.name for path in found)}; keep one of them")
+    if called and not found:  # without a table the images' headers would be read in its place
+        what = "a link to what is not there" if called[0].is_symlink() and not called[0].exists() else "no file"
+        raise TableError(f"{called[0]}: is {what}; mend or remove it")
     return found[0] if found else table
 
 

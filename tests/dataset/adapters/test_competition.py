@@ -1,5 +1,6 @@
 """The competition's folder is found and read; a table may name its files itself."""
 
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 from rsna.dataset.adapters import competition
 from rsna.dataset.source import load_table
 from rsna.dataset.table import TableError
+from rsna.inference.exam import load_test_set
 from tests import odd_names
 from tests.dataset.sets import make_set, rows
 
@@ -22,6 +24,19 @@ def test_a_folder_is_the_competitions_with_images_or_with_a_column_of_paths(tmp_
     assert competition.matches(root, "train")
     (root / "train.csv").write_bytes(b"")
     assert not competition.matches(root, "train")
+
+
+@pytest.mark.parametrize("what", ["a link to what is not there", "no file"])
+def test_a_table_that_is_no_file_is_not_passed_over(tmp_path, what):
+    """The headers of the images would be read in its place, without a word."""
+    root = make_set(tmp_path, rows(), "test")
+    (root / "test.csv").rename(tmp_path / "elsewhere.csv")
+    if what == "no file":
+        os.mkfifo(root / "Test.CSV")
+    else:
+        (root / "Test.CSV").symlink_to("nowhere.csv")
+    with pytest.raises(TableError, match=f"Test.CSV: is {what}; mend or remove it"):
+        load_test_set(root)
 
 
 def test_rows_without_files_and_files_without_rows_are_listed_not_refused(tmp_path):
