@@ -151,7 +151,7 @@ def make_trainer(
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric|torch\.utils\._pytree")
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    local = ranks.local_world_size()
     return pl.Trainer(
         accelerator="gpu" if hardware.accelerator == "cuda" else hardware.accelerator,
         devices=local,

@@ -12,7 +12,7 @@ from rsna.config.settings import ConfigError
 from rsna.config.training import Precision, TrainerSettings
 from rsna.cores import available_cores
 from rsna.inference.devices import choose_precision as device_precision
-from rsna.training.ranks import world_size
+from rsna.training.ranks import local_world_size, world_size
 
 LOADERS_PER_GPU = 8
 """Loader processes per GPU at most: enough for 100 prepared images a second and process."""
@@ -47,10 +47,11 @@ def choose_hardware(config: Config) -> Hardware:
     trainer = config.trainer
     accelerator = choose_accelerator(trainer)
     devices = choose_devices(trainer, accelerator, config.global_batch_size, config.batch_size_per_device)
+    here = devices
     if "RANK" in os.environ:
-        devices = world_size()
+        devices, here = world_size(), local_world_size()
     # On the CPU training itself uses every core.
-    loaders = 0 if accelerator == "cpu" else max(1, min(LOADERS_PER_GPU, available_cores() // devices))
+    loaders = 0 if accelerator == "cpu" else max(1, min(LOADERS_PER_GPU, available_cores() // here))
     workers = loaders if trainer.workers == "auto" else trainer.workers
     return Hardware(accelerator, devices, choose_precision(trainer, accelerator), workers)
 

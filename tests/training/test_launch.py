@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 
+from rsna.training import hardware
 from rsna.training.experiment import resolve
 from rsna.training.launch import TrainingError, only_one
 from rsna.training.run import prepare, train_fold
@@ -202,3 +203,15 @@ def test_torchrun_over_two_processes_trains_every_fold(tiny):
     assert done.stdout.count("16 examples a step = 2 device(s) × 8 × 1 accumulated") == 2
     oof = pd.read_parquet(tiny / "run" / "cv" / "oof.parquet")
     assert len(oof) == oof["image_id"].nunique() == 48
+
+
+@pytest.mark.parametrize(("ranks", "workers"), [({}, 4), ({"WORLD_SIZE": "16", "LOCAL_WORLD_SIZE": "2"}, 8)])
+def test_the_cores_of_a_machine_are_shared_by_its_own_ranks(prepared, monkeypatch, ranks, workers):
+    """Eight machines with two GPUs and 16 cores each, against one with four GPUs."""
+    for name, value in ({"RANK": "0"} | ranks).items() if ranks else ():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(hardware, "available_cores", lambda: 16)
+    monkeypatch.setattr(hardware, "choose_accelerator", lambda trainer: "cuda")
+    monkeypatch.setattr(hardware, "choose_devices", lambda *given: 2 if ranks else 4)
+    found = hardware.choose_hardware(tiny_config(prepared, trainer__workers="auto", trainer__precision="32"))
+    assert (found.devices, found.workers) == (16 if ranks else 4, workers)
