@@ -149,8 +149,7 @@ def test_the_recipe_of_breasts_is_the_strong_one_by_whole_breasts_at_two_times_e
     assert (breast.unit, plan.devices, plan.per_device, plan.accumulate) == ("breast", 2, 8, 1)
     assert breast.targets == tuple(name for name in strong.targets if name != "view")  # of which a breast has none
     assert breast.fusion.kind == "attention"
-    assert not {"machine_id", "site_id"} & set(breast.table_inputs)
-    own = {"name", "unit", "targets", "table_inputs", "fusion", "model"}
+    own = {"name", "unit", "targets", "fusion", "model"}
     assert {key for key, value in vars(breast).items() if value != vars(strong)[key]} == own
     assert replace(breast.model, gradient_checkpointing=False) == strong.model
 
