@@ -121,7 +121,7 @@ def _ensemble(options: EnsembleOptions) -> None:
     found = ensemble(
         members,
         joined_by(options.method, options.weights),
-        agreed_aggregate(opened, aggregate),
+        agreed_aggregate(opened, aggregate, "say how with aggregate=…"),
         weights=options.weights,
         unit=options.unit,
         ranks=options.ranks,
