@@ -2,18 +2,21 @@
 
 import argparse
 import json
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from rsna.config.compose import compose
 from rsna.files import write_json
 from tests.benchmarks.simulate import simulated, small_options
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 from accuracy import Job, configuration, first_stage, of_this_recipe, read_results, recipe_of, same_recipe
+from accuracy_recipe import changes
 
 
 @pytest.fixture
@@ -80,3 +83,13 @@ def test_results_of_a_recipe_that_has_changed_are_left_out_of_the_report(options
     )
     options.tried = ["more", "optim.lr=7"]
     assert list(of_this_recipe([good[-1], stale[-1]], options)) == [stale[-1]]
+
+
+def test_the_two_commands_of_the_documentation_are_those_of_the_arm_in_two_stages(options):
+    options.epochs = 6
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    commands = [shlex.split(line) for line in page.splitlines() if "data.root=CROPS" in line]
+    job = Job("cbis160", "d", 0)
+    for command, arm in zip(commands, (first_stage(job, options), configuration(job, options)), strict=True):
+        said = changes(recipe_of(arm), recipe_of(compose(command[2:])))
+        assert {line.split()[0] for line in said} <= {"name", "data.name", "model.weights"}
