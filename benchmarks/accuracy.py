@@ -20,7 +20,7 @@ import multiprocessing
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,16 +32,15 @@ from sklearn.linear_model import LogisticRegression
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
+from accuracy_recipe import changes, recipe_of, same_recipe, without_seed  # noqa: E402
 from accuracy_tables import Result, print_choice, write_report  # noqa: E402
 from common import above_zero, at_least  # noqa: E402
 
 from rsna.config.compose import compose  # noqa: E402
 from rsna.config.schema import Config  # noqa: E402
-from rsna.config.settings import flatten, to_mapping  # noqa: E402
 from rsna.dataset.folds import folds_for  # noqa: E402
 from rsna.dataset.source import load_data  # noqa: E402
 from rsna.files import write_json  # noqa: E402
-from rsna.runs.run_directory import FREE  # noqa: E402
 from rsna.training.run import train  # noqa: E402
 
 EPOCHS = 6
@@ -138,7 +137,7 @@ def main() -> None:
     """Trains what is missing, then writes the tables."""
     options = read_options()
     jobs = [
-        Job(name, arm, seed, options.tried[0] if options.tried else "")
+        Job(name, arm, seed if ARMS[arm].overrides else 0, options.tried[0] if options.tried else "")
         for seed in options.seeds
         for name in options.set
         for arm in options.arms
@@ -147,7 +146,7 @@ def main() -> None:
     end = time.monotonic() + 60 * options.minutes
     if not options.report and not all(run_jobs(jobs, options, end)):
         print(f"the {options.minutes:g} minutes are over; the same command goes on from here", flush=True)
-    results = list(read_results(options.out))
+    results = list(of_this_recipe(read_results(options.out), options))
     if options.tried:
         print_choice(results)
         return
@@ -165,11 +164,23 @@ def run_jobs(jobs: Sequence[Job], options: argparse.Namespace, end: float) -> li
 
 
 def whole_command(results: Sequence[Result], epochs: int) -> str:
-    """The one command that gives these results, however many starts and machines it took; no paths of theirs."""
-    parts = [("--set", {result.dataset for result in results}), ("--arms", {result.arm for result in results}),
-             ("--seeds", {result.seed for result in results}), ("--epochs", {epochs})]  # fmt: skip
-    said = " ".join(f"{flag} {' '.join(map(str, sorted(values)))}" for flag, values in parts)
-    return f"python benchmarks/accuracy.py --data FOLDER {said}"
+    """What gives these results, however many starts and machines it took: one command, or one for all arms with the
+    same seeds where some have more. No paths of theirs."""
+    seeds: dict[str, set[int]] = {}
+    for result in results:
+        seeds.setdefault(result.arm, set()).update({result.seed} if result.hardware else ())
+    trained = sorted({tuple(sorted(found)) for found in seeds.values() if found}, key=len) or [(0,)]
+    commands = []
+    for group in trained:
+        # What is not trained has no seed, and goes with those that have most.
+        arms = {
+            arm for arm, found in seeds.items() if tuple(sorted(found)) == group or (not found and group == trained[-1])
+        }
+        parts = [("--set", {result.dataset for result in results if result.arm in arms}), ("--arms", arms),
+                 ("--seeds", group), ("--epochs", {epochs})]  # fmt: skip
+        said = " ".join(f"{flag} {' '.join(map(str, sorted(values)))}" for flag, values in parts)
+        commands.append(f"python benchmarks/accuracy.py --data FOLDER {said}")
+    return " && ".join(commands)
 
 
 def read_options() -> argparse.Namespace:
@@ -191,15 +202,17 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--keep", action="store_true", help="keep the runs, not their predictions alone")
     parser.add_argument("--try", nargs="+", dest="tried", metavar=("NAME", "KEY=VALUE"), help="options to choose among")
     parser.add_argument("--report", action="store_true", help="train nothing")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.tried and not (set(options.tried[0]).isdisjoint("=+/\\") and len(options.tried) > 1):
+        parser.error("--try: a name for what is tried, without = + / \\, and then the options: --try lr optim.lr=1e-3")
+    return options
 
 
 def run_job(job: Job, options: argparse.Namespace, end: float) -> bool:
     """Trains the folds of an arm that are missing; False when the time is over."""
-    config = configuration(job, options)
+    config, first = configuration(job, options), first_stage(job, options)
     folder = options.out / "results" / job.dataset / job.name / f"seed{job.seed}"
-    first = first_stage(job, options)
-    recipe = recipe_of(config) | ({"first": json.dumps(recipe_of(first), sort_keys=True)} if first else {})
+    recipe = recipe_of(config, first)
     n_folds = config.folds.n_folds
     for fold in range(n_folds):
         record = folder / f"fold{fold}.json"
@@ -237,8 +250,14 @@ def first_stage(job: Job, options: argparse.Namespace) -> Config | None:
     return replace(images, run=run, trainer=replace(images.trainer, epochs=epochs))
 
 
-def configuration(job: Job, options: argparse.Namespace) -> Config:
-    """The configuration of an arm, but for the fold."""
+def configuration(job: Job, options: argparse.Namespace, n_folds: int = 0) -> Config:
+    """The configuration of an arm, but for the fold.
+
+    Args:
+        job: Which.
+        options: The command line.
+        n_folds: How many folds the arm's column makes, where that is known; else the set is read.
+    """
     arm, data = ARMS[job.arm], SETS[job.dataset]
     rows, columns = (data.square, data.square) if job.arm == "b" else data.size
     root = (options.data / job.dataset).resolve()
@@ -263,13 +282,12 @@ def configuration(job: Job, options: argparse.Namespace) -> Config:
     if options.workers is not None:
         overrides.append(f"trainer.workers={options.workers}")
     config = compose([*overrides, *(options.tried[1:] if options.tried else ())])
-    return with_parts(config) if arm.split else config
+    return with_parts(config, n_folds) if arm.split else config
 
 
-def with_parts(config: Config) -> Config:
+def with_parts(config: Config, n_folds: int = 0) -> Config:
     """Says how many folds a column makes; as many images are seen as by chance folds."""
-    folds = folds_for(load_data(config.data).frame, config.folds, [])
-    n_folds = int(folds["fold"].nunique())
+    n_folds = n_folds or int(folds_for(load_data(config.data).frame, config.folds, [])["fold"].nunique())
     return replace(config, folds=replace(config.folds, n_folds=n_folds),
                    trainer=replace(config.trainer, epochs=epochs_for(config.trainer.epochs, n_folds)))  # fmt: skip
 
@@ -277,19 +295,6 @@ def with_parts(config: Config) -> Config:
 def epochs_for(epochs: int, n_folds: int) -> int:
     """Passes over the images of all folds but one, so that as many images are seen as in `epochs` with N_FOLDS."""
     return round(epochs * (1 - 1 / N_FOLDS) / (1 - 1 / n_folds))
-
-
-def recipe_of(config: Config) -> dict[str, str]:
-    """Every option that the predictions depend on, and none that says where they are made."""
-    values = flatten(to_mapping(config))
-    kept = {key: value for key, value in values.items() if not any(key == k or key.startswith(f"{k}.") for k in FREE)}
-    return {key: str(value) for key, value in kept.items()} | {"folds.n_folds": str(config.folds.n_folds)}
-
-
-def same_recipe(then: Mapping[str, str], now: Mapping[str, str]) -> bool:
-    """Whether they train the same; an option that did not exist then and stands at its default now changes nothing."""
-    defaults = recipe_of(Config())
-    return all(then.get(key, defaults.get(key)) == now.get(key, defaults.get(key)) for key in {*then, *now})
 
 
 def train_fold(config: Config, fold: int, first: Config | None) -> tuple[pd.DataFrame, dict[str, object]]:
@@ -331,21 +336,49 @@ def predict_age(config: Config, fold: int) -> tuple[pd.DataFrame, dict[str, obje
 def read_results(out: Path) -> Iterator[Result]:
     """What is complete: every fold of one arm with one seed, and of one configuration."""
     for folder in sorted(out.glob("results/*/*/seed*")):
-        records = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("fold*.json"))]
+        found = {int(file.stem.removeprefix("fold")): file for file in folder.glob("fold*.json")}
+        there = {fold: json.loads(file.read_text(encoding="utf-8")) for fold, file in sorted(found.items())}
+        # Folds beyond them are of an arm that once had more.
+        n_folds = there[0]["n_folds"] if 0 in there else 0
+        records = [there[fold] for fold in range(n_folds) if fold in there]
         if (
-            not records
-            or len(records) != records[0]["n_folds"]
-            or not all(same_recipe(records[0]["recipe"], record["recipe"]) for record in records)
+            not n_folds
+            or len(records) < n_folds
+            or any(changes(one["recipe"], records[0]["recipe"]) for one in records)
         ):
             print(f"{folder}: not every fold is there, of one configuration; left out", flush=True)
             continue
-        parts = [pd.read_parquet(folder / f"fold{fold}.parquet") for fold in range(len(records))]
+        parts = [pd.read_parquet(folder / f"fold{fold}.parquet") for fold in range(n_folds)]
         yield Result(
             folder.parents[1].name, folder.parent.name, int(folder.name.removeprefix("seed")),
             pd.concat(parts, ignore_index=True), records[0]["aggregate"],
             {record["hardware"] for record in records if record["hardware"]}, records[0]["weights"],
-            sum(record["seconds"] for record in records),
+            sum(record["seconds"] for record in records), records[0]["recipe"],
         )  # fmt: skip
+
+
+def of_this_recipe(results: Iterable[Result], options: argparse.Namespace) -> Iterator[Result]:
+    """The results that this command would train; others, of a recipe that has changed since, are said and left out.
+
+    Of options that are tried, those of this command are known; under other names all seeds have to be alike.
+    """
+    first_of: dict[tuple[str, str], Result] = {}
+    for result in results:
+        arm, _, tried = result.arm.partition("+")
+        now: Mapping[str, str] = {}
+        if arm in ARMS and result.dataset in SETS and (not tried or (options.tried and options.tried[0] == tried)):
+            job = Job(result.dataset, arm, result.seed, tried)
+            given = options if tried else argparse.Namespace(**vars(options) | {"tried": None})
+            config = configuration(job, given, int(result.recipe.get("folds.n_folds", 0)))
+            now = recipe_of(config, first_stage(job, given))
+        else:
+            now = without_seed(first_of.setdefault((result.dataset, result.arm), result).recipe)
+        then = result.recipe if "seed" in now else without_seed(result.recipe)
+        if found := changes(then, now):
+            name = f"{result.dataset}, arm {result.arm}, seed {result.seed}"
+            print(f"{name}: of another recipe, left out: {'; '.join(found[:3])}", flush=True)
+            continue
+        yield result
 
 
 if __name__ == "__main__":

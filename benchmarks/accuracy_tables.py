@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -70,6 +70,8 @@ class Result:
     hardware: set[str]
     weights: str
     seconds: float
+    recipe: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Option → value that it was trained by."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,8 @@ class Estimate:
     high: float
     spread: float | None
     """Standard deviation over the seeds; None where there is one."""
+    seeds: int = 1
+    """How many; of a difference those that both arms have."""
 
     @property
     def triple(self) -> list[float | None]:
@@ -124,6 +128,11 @@ def score(results: Sequence[Result], choosing: bool = False, resamples: int = RE
     """
     tables = [to_breasts(result.predictions, result.aggregate).set_index("prediction_id") for result in results]
     shared = sorted(set.intersection(*(set(table.index) for table in tables)))
+    for result, table in zip(results, tables, strict=True):
+        if more := len(table) - len(shared):
+            print(
+                f"{result.dataset}, arm {result.arm}, seed {result.seed}: {more} breasts that not all predict left out"
+            )
     patients = tables[0].loc[shared, "patient_id"].astype(str)
     kept = [name for name, patient in zip(shared, patients, strict=True) if chooses(patient) == choosing]
     tables = [table.loc[kept].reset_index() for table in tables]
@@ -189,7 +198,8 @@ def second_view(results: Sequence[Result], choosing: bool = False, resamples: in
 def _differences(by_arm: Mapping[str, Mapping[int, Mapping[str, Resamples]]], key: str) -> dict[str, Estimate]:
     """Paired over patients and over the seeds that both arms have; age alone has no seeds."""
     found = {}
-    for one, other in PAIRS:
+    tried = [(arm, arm.partition("+")[0]) for arm in by_arm if "+" in arm]
+    for one, other in (*PAIRS, *tried):
         if one not in by_arm or other not in by_arm:
             continue
         theirs = by_arm[other] if other != "a" else dict.fromkeys(by_arm[one], next(iter(by_arm["a"].values())))
@@ -208,16 +218,24 @@ def _mean(pairs: Iterable[tuple[Resamples, Resamples | None]], metric: str) -> E
         data.append(first.data[metric] - (second.data[metric] if second else 0))
     interval = percentile_interval(np.mean(values, axis=0))
     spread = float(np.std(data, ddof=1)) if len(data) > 1 else None
-    return Estimate(float(np.mean(data)), interval.low, interval.high, spread)
+    return Estimate(float(np.mean(data)), interval.low, interval.high, spread, len(data))
 
 
 def print_choice(results: Sequence[Result]) -> None:
     """Arms with and without tried options, on the patients for choosing alone."""
     for dataset in sorted({result.dataset for result in results}):
         scores = score([result for result in results if result.dataset == dataset], choosing=True)
+        gaps = scores.differences["breast_auroc"]
         print(f"\n{dataset}: {scores.breasts} breasts, {scores.positives} with cancer, of the patients for choosing")
         for arm, row in scores.rows.items():
-            print(f"  {arm:16s} AUROC {row['breast_auroc'].text()}")
+            gap = gaps.get(f"{arm}-{arm.partition('+')[0]}")
+            paired = "" if gap is None else f"; {gap.text(sign=True)} with it, {of_seeds(gap.seeds)} of both"
+            print(f"  {arm:16s} AUROC {row['breast_auroc'].text()}, {of_seeds(row['breast_auroc'].seeds)}{paired}")
+
+
+def of_seeds(number: int) -> str:
+    """`1 seed`, `3 seeds`."""
+    return f"{number} seed{'s' if number > 1 else ''}"
 
 
 def write_report(
@@ -269,7 +287,8 @@ def _to_json(scores: Scores) -> dict[str, Any]:
     rows = []
     for arm, row in scores.rows.items():
         spread = {key: round(one.spread, 4) for key, one in row.items() if one.spread is not None}
-        rows.append({"arm": arm, **{key: one.triple for key, one in row.items()}, "spread_of_seeds": spread})
+        values = {key: one.triple for key, one in row.items()}
+        rows.append({"arm": arm, **values, "spread_of_seeds": spread, "n_seeds": row["breast_auroc"].seeds})
     counts = {"breasts": scores.breasts, "positives": scores.positives, "patients": scores.patients}
     auroc, raw = (scores.differences[key] for key in DIFFERENCES)
     spreads = {name: round(one.spread, 4) for name, one in auroc.items() if one.spread is not None}
@@ -279,6 +298,7 @@ def _to_json(scores: Scores) -> dict[str, Any]:
         "rows": rows,
         "differences": {name: one.triple for name, one in auroc.items()},
         "differences_spread_of_seeds": spreads,
+        "differences_n_seeds": {name: one.seeds for name, one in auroc.items()},
         "differences_of_pf1_raw": {name: one.triple for name, one in raw.items()},
         "views": views,
     }
@@ -293,9 +313,10 @@ def _table(name: str, scores: Scores, arms: Mapping[str, Titled], seeds: Mapping
         lines.append(f"| {arm}: {title} | {seeds[arm]} | {' | '.join(row[key].text() for key in COLUMNS)} |")
     auroc, raw = (scores.differences[key] for key in DIFFERENCES)
     if auroc:
-        lines += ["", "| difference | of AUROC | of pF1 raw |", "|---|---|---|"]
+        lines += ["", "| difference | seeds of both | of AUROC | of pF1 raw |", "|---|---|---|---|"]
     for pair, one in auroc.items():
-        lines.append(f"| {pair.replace('-', ' − ')} | {one.text(sign=True)} | {raw[pair].text(sign=True)} |")
+        gaps = " | ".join(gap.text(sign=True) for gap in (one, raw[pair]))
+        lines.append(f"| {pair.replace('-', ' − ')} | {one.seeds} | {gaps} |")
     if scores.views:
         one, both, second = (scores.views[name] for name in ("one", "both", "second"))
         lines += [

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from accuracy_recipe import same_recipe
 from accuracy_tables import chooses
 from common import at_least, write_result
 
@@ -64,13 +65,17 @@ def read_folds(folder: Path) -> tuple[pd.DataFrame, Any, int]:
     """Out-of-fold predictions of the folds that are finished, how breasts are made of them, and of how many folds.
 
     Raises:
-        SystemExit: There are fewer than two, of which each needs the other's line.
+        SystemExit: There are fewer than two, of which each needs the other's line; or they are of several recipes.
     """
     records = sorted(folder.glob("fold*.json"))
     if len(records) < 2:
         raise SystemExit(f"{folder} holds {len(records)} finished folds, and two are needed: benchmarks/accuracy.py")
+    about, *others = (json.loads(record.read_text(encoding="utf-8")) for record in records)
+    if not all(same_recipe(other.get("recipe", {}), about.get("recipe", {})) for other in others):
+        raise SystemExit(
+            f"{folder}: its folds are of several recipes; benchmarks/accuracy.py trains the old ones again"
+        )
     parts = [pd.read_parquet(record.with_suffix(".parquet")) for record in records]
-    about = json.loads(records[0].read_text(encoding="utf-8"))
     return pd.concat(parts, ignore_index=True), about["aggregate"], about["n_folds"]
 
 

@@ -98,6 +98,7 @@ def _ensemble(options: EnsembleOptions) -> None:
     rsna ensemble run=[runs/a,runs/b] weights=[0.6,0.4] oof=joint.csv
     rsna ensemble run=[runs/a,other.csv] labels=train.csv method=weights
     """
+    from rsna.dataset.exams import with_exams
     from rsna.evaluation.ensemble import ensemble
     from rsna.evaluation.predictions import read_predictions
     from rsna.files import write_json
@@ -121,7 +122,7 @@ def _ensemble(options: EnsembleOptions) -> None:
     found = ensemble(
         members,
         joined_by(options.method, options.weights),
-        agreed_aggregate(opened, aggregate),
+        agreed_aggregate(opened, aggregate, "say how with aggregate=…"),
         weights=options.weights,
         unit=options.unit,
         ranks=options.ranks,
@@ -135,8 +136,9 @@ def _ensemble(options: EnsembleOptions) -> None:
     if options.out:
         write_json(options.out, found.to_dict())
     if options.oof:
-        breasts = found.joint.breasts.drop(columns=["weight", "part", "threshold", "recalled"])
-        write_frame(breasts, options.oof)
+        joint = found.joint.breasts.drop(columns=["weight", "part", "threshold", "recalled"])
+        # Whoever scores them by exam later tells exams apart as here.
+        write_frame(with_exams(joint, next(iter(members.values()))) if options.unit == "breast" else joint, options.oof)
 
 
 class _Predictions(NamedTuple):

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeFloat, PositiveFloat
 
@@ -124,7 +124,7 @@ WeightsKey = Annotated[
 def joined_by(method: JoinMethod | Auto, weights: Sequence[float]) -> JoinMethod:
     """The method, where it is auto the one that goes with the weights or without them."""
     if method == "auto":
-        return "weights" if weights else "logit_mean"
+        return "weights" if len(weights) else "logit_mean"
     return method
 
 
@@ -137,6 +137,21 @@ def require_submittable(method: JoinMethod | Auto) -> None:
     )
 
 
+def check_joining(run: Sequence[str], method: JoinMethod | Auto, weights: Sequence[float]) -> None:
+    """Refuses weights that are not those of the runs, and what joins nothing."""
+    require(len(run) > 0, "run: is required: name a run folder")
+    several, known = len(run) > 1, get_args(JoinMethod)
+    require(several or not len(weights), "weights: there is one run; they join several, run=[a,b]")
+    require(several or method == "auto", "method: there is one run; it joins several, run=[a,b]")
+    require(method in ("auto", *known), f"method: {method} is none of auto, {', '.join(known)}")
+    require(joined_by(method, weights) == "weights" or not len(weights), "weights: they go with method=weights")
+    fits = not len(weights) or len(weights) == len(run)
+    require(fits, f"weights: {len(weights)} for {len(run)} runs; give one for each, in their order")
+    odd = [one for one in weights if not 0 <= one < float("inf")]
+    require(not odd, f"weights: {odd and odd[0]} is no finite number ≥ 0")
+    require(not len(weights) or any(weights), "weights: none is above 0")
+
+
 class Several:
     """Options with the keys run, method and weights."""
 
@@ -146,15 +161,7 @@ class Several:
 
     def check_joining(self) -> None:
         """Refuses weights that are not those of the runs, and what joins nothing."""
-        require(bool(self.run), "run: is required: name a run folder")
-        several = len(self.run) > 1
-        require(several or not self.weights, "weights: there is one run; they join several, run=[a,b]")
-        require(several or self.method == "auto", "method: there is one run; it joins several, run=[a,b]")
-        goes = joined_by(self.method, self.weights) == "weights"
-        require(goes or not self.weights, "weights: they go with method=weights")
-        fits = not self.weights or len(self.weights) == len(self.run)
-        require(fits, f"weights: {len(self.weights)} for {len(self.run)} runs; give one for each, in their order")
-        require(not self.weights or any(self.weights), "weights: none is above 0")
+        check_joining(self.run, self.method, self.weights)
 
     def check_submittable(self) -> None:
         """Refuses, beside what :meth:`check_joining` does, what has no meaning for a new image."""

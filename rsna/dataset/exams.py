@@ -1,5 +1,7 @@
 """Exams of a patient: the one name of a breast, and the order of exams in time."""
 
+from functools import reduce
+
 import pandas as pd
 
 EXAM = ("exam_id", "exam_number", "exam_date")
@@ -16,17 +18,37 @@ def name_breasts(images: pd.DataFrame) -> pd.Series:
         images: patient_id, laterality (text), and a column of ``EXAM`` where there is one; "" is an exam, too.
     """
     patient, side = images["patient_id"], images["laterality"]
-    if not names_exams(images):
-        return patient + "_" + side
-    exam = exams_of(images)
+    exam = exams_of(images) if names_exams(images) else pd.Series("", index=images.index, dtype=object)
+    return _unlike_names(patient, exam, side)
+
+
+def name_exams(patient: pd.Series, exam: pd.Series) -> pd.Series:
+    """The name of every row's exam: ``{patient_id}``, with ``_{exam_id}`` behind it where a patient has several.
+
+    As with :func:`name_breasts` no two have one name.
+
+    Args:
+        patient: patient_id (text) of each row.
+        exam: Its exam, "" where it is not known.
+    """
+    return _unlike_names(patient, exam)
+
+
+def _unlike_names(patient: pd.Series, exam: pd.Series, *behind: pd.Series) -> pd.Series:
     several = exam.groupby(patient).transform("nunique") > 1
-    names = patient + "_" + side
+    names = reduce(_joined, behind, patient)
     if several.any():
-        breasts = pd.DataFrame({"patient": patient, "exam": exam.where(several, ""), "side": side}).drop_duplicates()
-        names = names.mask(several, patient + "_" + exam + "_" + side)
-        if names.nunique(dropna=False) < len(breasts):
-            names = names.mask(several, patient.map(repr) + "_" + exam.map(repr) + "_" + side)
+        parts = [patient, exam.where(several, ""), *behind]
+        things = pd.concat(parts, axis=1, keys=range(len(parts))).drop_duplicates()
+        names = names.mask(several, reduce(_joined, (exam, *behind), patient))
+        if names.nunique(dropna=False) < len(things):
+            quoted = reduce(_joined, (exam.map(repr), *behind), patient.map(repr))
+            names = names.mask(several, quoted)
     return names
+
+
+def _joined(one: pd.Series, other: pd.Series) -> pd.Series:
+    return one + "_" + other
 
 
 def names_exams(images: pd.DataFrame) -> bool:

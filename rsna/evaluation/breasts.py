@@ -7,10 +7,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from rsna.config.data import Aggregate, Sampling
+from rsna.config.data import Aggregate, Sampling, ScoredUnit
 from rsna.config.settings import ConfigError, require
-from rsna.dataset.exams import exams_of
-from rsna.evaluation.checks import Floats, PredictionError, as_labels, copies_labels, offenders, shown
+from rsna.dataset.exams import exams_of, name_exams
+from rsna.evaluation.checks import (
+    Floats,
+    PredictionError,
+    as_labels,
+    copies_labels,
+    doubts_of_decisions,
+    offenders,
+    shown,
+)
 
 ATTRIBUTES = ("site_id", "machine_id", "age", "density", "implant", "BIRADS", "difficult_negative_case")
 """Columns of the competition's table that travel along where they are there (first value given within a breast)."""
@@ -60,15 +68,14 @@ def to_exams(breasts: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         The columns of `breasts`, but for those that judge one breast: prediction_id is `{patient_id}`, or
-        `{patient_id}_{exam}` where a patient has several; probability and cancer are the maximum over the breasts,
-        views their sum, the rest the first that is given. Of breasts that were judged, recalled is whether any is, and
-        calibrated the probability that either has cancer: 1 less the product of what each promises to be without.
-        exam_id is added, so that exams of exams are the same.
+        `{patient_id}_{exam}` where a patient has several (quoted, where two would be called the same); probability and
+        cancer are the maximum over the breasts, views their sum, the rest the first that is given. Of breasts that were
+        judged, recalled is whether any is, and calibrated the probability that either has cancer: 1 less the product of
+        what each promises to be without. exam_id is added, so that exams of exams are the same.
     """
     exams = exams_of(images).set_axis(images["prediction_id"]).groupby(level=0).first()
-    patient, exam = breasts["patient_id"], breasts["prediction_id"].map(exams)
-    several = exam.groupby(patient).transform("nunique") > 1
-    names = patient.astype(str).mask(several, patient.astype(str) + "_" + exam)
+    exam = breasts["prediction_id"].map(exams)
+    names = name_exams(breasts["patient_id"].astype(str).astype(object), exam)
     breasts = breasts.drop(columns=["BIRADS", "difficult_negative_case"], errors="ignore")
     joined: dict[str, str | Callable[[pd.Series], float]] = dict.fromkeys(("probability", "cancer", "recalled"), "max")
     joined |= {"views": "sum", "calibrated": _either}
@@ -78,6 +85,34 @@ def to_exams(breasts: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
     )
     exams_frame.attrs |= breasts.attrs
     return exams_frame
+
+
+def doubts_of(images: pd.DataFrame, unit: ScoredUnit) -> tuple[str, ...]:
+    """What is odd about rows that are scored by breast or by exam; none on others."""
+    decisions = doubts_of_decisions(images["cancer"], images["probability"])
+    return (*decisions, *(doubts_of_exams(images) if unit == "exam" else ()))
+
+
+def doubts_of_exams(images: pd.DataFrame) -> list[str]:
+    """Lines on patients whose breasts may be joined to other exams than there were; none on others.
+
+    Args:
+        images: what `to_exams` takes.
+    """
+    rows = images[["patient_id", "prediction_id"]].assign(exam=exams_of(images)).drop_duplicates()
+    unnamed = rows["exam"].eq("")
+    crowded = unnamed & (rows.groupby(["patient_id", "exam"])["prediction_id"].transform("size") > 2)
+    half = unnamed & rows["exam"].ne("").groupby(rows["patient_id"]).transform("any")
+    what = {
+        "more than two breasts and no exam_id, exam_number or exam_date: all of them are taken for one exam": crowded,
+        "breasts of an exam that is named and others of none: these are taken for an exam of their own": half,
+    }
+    patients = rows["patient_id"]
+    return [
+        f"{offenders(patients[at].unique(), patients.nunique())} patients have {line}"
+        for line, at in what.items()
+        if at.any()
+    ]
 
 
 def _either(probabilities: pd.Series) -> float:

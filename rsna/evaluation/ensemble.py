@@ -11,12 +11,13 @@ from numpy.typing import ArrayLike
 
 from rsna.config.data import ORDERS, Aggregate, JoinMethod, Sampling, ScoredUnit
 from rsna.evaluation.bootstrap import RESAMPLES
-from rsna.evaluation.breasts import same_folds, to_breasts, to_exams
+from rsna.evaluation.breasts import doubts_of, same_folds, to_breasts, to_exams
 from rsna.evaluation.calibration import logit, sigmoid
-from rsna.evaluation.checks import Bools, Floats, PredictionError, doubts_of_decisions
+from rsna.evaluation.checks import Bools, Floats, PredictionError
 from rsna.evaluation.compare import Comparison, compare, same_breasts
 from rsna.evaluation.counts import OperatingPoints
 from rsna.evaluation.evaluate import Evaluation, evaluate, no_probabilities
+from rsna.evaluation.metrics import ROUNDING
 from rsna.evaluation.tables import Plain, Rows, Tables, interval_text, number
 from rsna.parallel.progress import Progress
 
@@ -44,6 +45,8 @@ class Ensemble(Plain, Tables):
     unless the method is `weights`."""
     any_recalls: Comparison | None = field(default=None, repr=False)
     """`any` less `mean`: sensitivity where both recall the same low share. None where no resamples were asked for."""
+    any_recalled: tuple[int, int] | None = None
+    """Breasts, or exams, that `any` and `mean` recall there: a cut of `any` takes several at once, may fall short."""
 
     def parts(self) -> list[Rows | str]:
         """Members and what they are together, what joining gained, correlations and weights."""
@@ -76,6 +79,7 @@ class Ensemble(Plain, Tables):
             head = f"{self.joint.title(LOW_RATE)}: recalled by any member, less by their mean"
             cells = [number(gain.value, sign=True), interval_text(gain.interval), number(gain.p)]
             parts.append([[head, "difference", "interval", "p"], ["", *cells]])
+            parts.append(_shortfall(self.any_recalled, self.joint))
         parts.append(_rows("rank correlation", self.correlation))
         if self.weights is not None:
             fitted = "weights, fitted on the other folds (all: for new cases)"
@@ -174,7 +178,8 @@ def ensemble(
     """
     if len(members) < 2:
         raise ValueError(f"an ensemble needs two members or more, not {len(members)}")
-    if weights and (method != "weights" or len(weights) != len(members) or min(weights) < 0 or not any(weights)):
+    fits = method == "weights" and len(weights) == len(members) and all(0 <= one < np.inf for one in weights)
+    if len(weights) and not (fits and any(weights)):
         raise ValueError(f"weights: {list(weights)} are not those of {len(members)} members joined by weights")
     unknown = [name for name in ranks if name not in members]
     if unknown:
@@ -188,15 +193,15 @@ def ensemble(
     with Progress("score members", len(breasts), "members") as progress:
         single = {name: score(frame, probabilities=name not in ranks) for name, frame in progress.over(breasts.items())}
     for name, images in members.items():  # breasts of images cut at a threshold hold their means, too
-        doubts = doubts_of_decisions(images["cancer"], images["probability"])
-        single[name] = replace(single[name], doubts=tuple(doubts))
+        single[name] = replace(single[name], doubts=doubts_of(images, unit))
     first, *others = single.values()
     for other in others:
         same_breasts(first, other)
     scores = np.stack([member.breasts["probability"].to_numpy() for member in single.values()])  # (m, n)
     used: pd.DataFrame | None = None
-    if weights:
-        used = pd.DataFrame([np.divide(weights, sum(weights))], index=["all"], columns=list(members))
+    if len(weights):
+        given = list(weights) if np.isfinite(sum(weights)) else np.divide(weights, max(weights))
+        used = pd.DataFrame([np.divide(given, sum(given))], index=["all"], columns=list(members))
         joint_scores = combine(scores, method, used.loc["all"])
     elif method == "weights":
         joint_scores, used = _nested_weights(first.breasts, scores, list(members))
@@ -206,15 +211,33 @@ def ensemble(
     frame.attrs["scored"] = f"{len(members)} members joined by {method}"
     joint = score(frame, probabilities=method not in ORDERS and not ranks)
     correlation = pd.DataFrame(scores.T, columns=list(members)).corr(method="spearman")
-    either = None
+    either = recalled = None
     if resamples:
         alone = partial(shared, probabilities=False, resamples=0)
         at_once, averaged = (alone(frame.assign(probability=combine(scores, how))) for how in ("any", "mean"))
         either = compare(at_once, averaged, resamples, seed, [LOW_RATE])
+        recalled = recalled_at_low_rate(at_once), recalled_at_low_rate(averaged)
     with Progress("compare members", len(single), "members") as progress:
         compared = single.items() if resamples else ()
         gains = {name: compare(joint, member, resamples, seed) for name, member in progress.over(compared)}
-    return Ensemble(method, joint, single, correlation, gains, used, either)
+    return Ensemble(method, joint, single, correlation, gains, used, either, recalled)
+
+
+def recalled_at_low_rate(evaluation: Evaluation) -> int:
+    """How many the lowest cut recalls that recalls no more than the low share of them."""
+    breasts = evaluation.breasts
+    by_score = breasts.groupby("probability")["weight"].agg(["sum", "size"]).sort_index(ascending=False).cumsum()
+    allowed = by_score["sum"] <= (evaluation.points.low_recall_rate + ROUNDING) * breasts["weight"].sum()
+    return int(by_score["size"][allowed].max()) if allowed.any() else 0
+
+
+def _shortfall(recalled: tuple[int, int] | None, joint: Evaluation) -> str:
+    """The line that says how many either recalls."""
+    by_any, by_mean = recalled or (0, 0)
+    line = (
+        f"recalled there of {len(joint.breasts):,} {joint.unit}s: {by_any:,} by any member, {by_mean:,} by their mean"
+    )
+    return line + ("; not as many, so the difference is not one at equal recall" if by_any != by_mean else "")
 
 
 def _nested_weights(breasts: pd.DataFrame, scores: Floats, names: list[str]) -> tuple[Floats, pd.DataFrame]:

@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike
 
 from rsna.config.data import Aggregate, Sampling, ScoredUnit
 from rsna.evaluation.bootstrap import LEVEL, RESAMPLES, Interval, Resamples, score_breasts
-from rsna.evaluation.breasts import check_prevalence, prevalence_weights, to_breasts, to_exams
-from rsna.evaluation.checks import FEW, Ints, PredictionError, doubts_of_decisions
+from rsna.evaluation.breasts import check_prevalence, doubts_of, prevalence_weights, to_breasts, to_exams
+from rsna.evaluation.checks import FEW, Ints, PredictionError
 from rsna.evaluation.counts import Counts, OperatingPoints, SortedBreasts
 from rsna.evaluation.metrics import METRICS, calibration_floor, pf1_of_ones
 from rsna.evaluation.tables import Plain, Rows, Tables, interval_text, number, plain_json
@@ -90,7 +90,7 @@ class Evaluation(Plain, Tables):
     """`to_breasts`, or `to_exams`, with weight, part (fold, or part of the first deal), threshold (nested; of several
     deals the median; NaN where the other folds hold no positive) and recalled (at or above it)."""
     doubts: tuple[str, ...] = field(repr=False)
-    """What is odd about the scored rows: two values alone, nearly the labels."""
+    """What is odd about the scored rows: two values alone, nearly the labels, exams that are not told apart."""
     made: str = field(repr=False)
     """What a breast's probability is: `the mean of its images`, or `predicted as a whole`."""
     splits: Ints = field(repr=False)
@@ -160,6 +160,10 @@ class Evaluation(Plain, Tables):
                 f"calibration error: probabilities that mean what they say would still show "
                 f"{number(self.calibration_floor)} here"
             )
+        w, rates = self.breasts["weight"], (self.points.recall_rate, self.points.low_recall_rate)
+        if small := [f"{rate:g}" for rate in rates if rate * w.sum() < w.min()]:
+            what = f"less than one of {len(w):,} {self.unit}s, and sensitivity at it 0 whatever was predicted"
+            lines.append(f"a recall rate of {' or '.join(small)} is {what}")
         if not self.probabilities:
             lines.append(no_probabilities("these predictions", self.unit))
         if self.prevalence is not None:
@@ -257,7 +261,7 @@ def evaluate(
         redrawn=found.redrawn,
         calibration_floor=calibration_floor(whole) if resamples and probabilities else float("nan"),
         breasts=breasts,
-        doubts=tuple(doubts_of_decisions(images["cancer"], images["probability"])),
+        doubts=doubts_of(images, unit),
         made="predicted as a whole" if _of_breasts(images) else f"the {aggregate} of its images",
         splits=splits,
     )

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from rsna.dataset.exams import exams_of, name_breasts
+from rsna.dataset.exams import EXAM, exams_of, name_breasts
 from rsna.evaluation.breasts import ATTRIBUTES, must_agree, same_folds
 from rsna.evaluation.checks import PredictionError, copies_labels, offenders, shown
 from rsna.evaluation.columns import choose_column
@@ -96,7 +96,8 @@ def _joined(
     # A patient that `_labels` cut out of a prediction_id is a guess, and contradicts nothing.
     shared = [column for column in of_both if column != "patient_id" or column in table]
     _refuse_contradictions(given, known.set_index(key).loc[given[key], shared], key, predictions, labels)
-    columns = [key, "probability", *(["fold"] if "fold" in given else [])]
+    own = [column for column in ("fold", *EXAM) if column in given and (column == "fold" or column not in known)]
+    columns = [key, "probability", *own]
     joined = known.merge(given[columns], on=key, validate="one_to_one", suffixes=("_of_labels", ""))
     if "fold_of_labels" in joined:
         by_patient = joined.set_index("patient_id")
@@ -177,7 +178,7 @@ def _labels(table: pd.DataFrame, key: Key, where: Path) -> pd.DataFrame:
     constant = [column for column in ("patient_id", "laterality", "exam_id", "cancer", "fold") if column in table]
     must_agree(table.assign(exam=exams_of(table)), key, ["exam", *constant])
     groups = table.groupby(key, sort=True)
-    attributes = [column for column in ATTRIBUTES if column in table]
+    attributes = [column for column in (*EXAM, *ATTRIBUTES) if column in table and column not in constant]
     return groups[constant + attributes].first().assign(views=groups.size()).reset_index()
 
 

@@ -16,6 +16,7 @@ from rsna.inference.backends.parity import check_images, largest_difference
 from rsna.inference.batch import Batch
 from rsna.parallel.progress import Progress
 from rsna.runs.errors import RunError
+from rsna.runs.joining import open_members
 from rsna.runs.record_file import write_record
 from rsna.runs.schema import ExportedFold, ExportRecord
 from rsna.runs.trained_ensemble import load_ensemble
@@ -56,13 +57,19 @@ def export(options: ExportOptions) -> tuple[list[Export], list[str]]:
 
     Raises:
         InUseError: Another process exports it.
-        RunError: An archive, nothing to export, no image to check with, probabilities that differ by too much.
+        RunError: An archive, nothing to export, no image to check with, probabilities that differ by too much; folds of
+            several runs that are not all runs, or of which one lacks a fold.
+        PredictionError: Folds of several runs that split the patients otherwise.
     """
     found, notes = list[Export](), dict[str, None]()
+    if archives := [run for run in options.run if Path(run).expanduser().is_file()]:
+        raise RunError(f"run={archives[0]}: is an archive; unpack it, so that there is a folder to write onnx/ into")
+    folds = dict.fromkeys(options.run, options.folds)
+    if options.folds and len(options.run) > 1:  # as what joins them means them
+        opened = open_members(options.run, options.folds)
+        folds = {run: tuple(numbers.values()) for run, (_, numbers) in opened.items()}
     for run in options.run:
-        if Path(run).expanduser().is_file():
-            raise RunError(f"run={run}: is an archive; unpack it, so that there is a folder to write onnx/ into")
-        trained = load_ensemble(run, options.folds)
+        trained = load_ensemble(run, folds[run])
         found += [_export(member, options) for member in trained.members]
         notes |= dict.fromkeys(trained.notes(()))
     return found, list(notes)

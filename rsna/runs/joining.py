@@ -9,6 +9,8 @@ from rsna.evaluation.ensemble import Ensemble, ensemble
 from rsna.runs.errors import RunError
 from rsna.runs.run import Run, open_run
 
+_TRAINED = "what is submitted makes them in one way: train these with one evaluation.aggregate"
+
 
 def agreed_sampling(runs: Mapping[str, Run], asked: Sampling | None = None) -> Sampling:
     """How the sets of all runs were sampled; where there is none, as asked, or else population.
@@ -25,8 +27,13 @@ def agreed_sampling(runs: Mapping[str, Run], asked: Sampling | None = None) -> S
     return own
 
 
-def agreed_aggregate(runs: Mapping[str, Run], asked: Aggregate | None = None) -> Aggregate:
+def agreed_aggregate(runs: Mapping[str, Run], asked: Aggregate | None = None, mend: str = _TRAINED) -> Aggregate:
     """How breasts are made of images: as asked, or else as every run does; mean where there is none.
+
+    Args:
+        runs: Name → run.
+        asked: See above.
+        mend: What the message says to do.
 
     Raises:
         ConfigError: Nothing is asked for, and they differ.
@@ -34,7 +41,7 @@ def agreed_aggregate(runs: Mapping[str, Run], asked: Aggregate | None = None) ->
     own = {run.config.evaluation.aggregate for run in runs.values()} or {"mean"}
     if asked is None and len(own) > 1:
         said = ", ".join(f"{name}: {run.config.evaluation.aggregate}" for name, run in runs.items())
-        raise ConfigError(f"run: these make breasts of images differently ({said}); say how with aggregate=…")
+        raise ConfigError(f"run: these make breasts of images differently ({said}); {mend}")
     return asked or own.pop()
 
 

@@ -10,14 +10,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from rsna.config.data import Aggregate, JoinMethod
-from rsna.config.keys import joined_by, require_submittable
+from rsna.config.keys import check_joining, joined_by, require_distinct, require_submittable
 from rsna.config.settings import Auto
 from rsna.evaluation.breasts import to_breasts
 from rsna.evaluation.calibration import Platt, fit_platt
 from rsna.evaluation.ensemble import combine
 from rsna.runs.bundle import Bundle
 from rsna.runs.joining import agreed_aggregate, join_runs, open_members
-from rsna.runs.run import Run
+from rsna.runs.run import SELECTED, Run
 from rsna.runs.schema import BreastMetrics
 from rsna.runs.set_schema import LabelOrigin, proxies
 from rsna.runs.trained_model import TrainedModel, model_of_run, models_of_bundle, open_any
@@ -95,6 +95,7 @@ class TrainedEnsemble:
         nothing = self.metrics.pooled.learned_nothing
         notes = [f"this {what} {nothing}"] if nothing else []
         notes += [f"what this {what} learnt: {line}" for line in proxies(self._labels)]
+        notes += [f"{member.name}: {SELECTED}" for member in self.members if member.selected]
         notes += [f"{name} weighs nothing in this ensemble, and nothing is predicted with it" for name in self.left_out]
         files = list(judged) if self.simulated else []
         if self.simulated and not (files and all(map(is_simulated, files))):
@@ -121,12 +122,16 @@ def load_ensemble(
     Raises:
         RunError: See :func:`rsna.runs.trained_model.load_trained`; several runs have other folds finished.
         PredictionError: Several runs hold other breasts, labels or folds, or no positive breast.
-        ConfigError: They were sampled, or make breasts of images, differently; a method that only orders breasts.
+        ConfigError: They were sampled, or make breasts of images, differently; a method that only orders breasts;
+            weights that are not theirs; a method or weights of one run or a bundle, which has its own; one run twice.
     """
     require_submittable(method)
+    names = [str(one) for one in source] if isinstance(source, Sequence) and not isinstance(source, str) else [""]
+    check_joining(names, method, weights)
+    if len(names) > 1:
+        require_distinct("run", names, "run")
+        return _of_runs(names, folds, joined_by(method, weights), weights, resamples)
     if isinstance(source, Sequence) and not isinstance(source, str):
-        if len(source) > 1:
-            return _of_runs([str(one) for one in source], folds, joined_by(method, weights), weights, resamples)
         source = source[0]
     opened = source if isinstance(source, (Run, Bundle)) else open_any(source, folds)
     return _of_run(opened, folds) if isinstance(opened, Run) else _of_bundle(opened, folds)

@@ -69,6 +69,8 @@ class TrainedModel:
     are no test. A bundle does not carry them."""
     labels: tuple[LabelOrigin, ...]
     """Where the labels that it learnt came from."""
+    selected: bool = False
+    """Whether its epochs were chosen on the folds that threshold, calibration and metrics are of."""
     extra_sets: tuple[Path, ...] = ()
     """Folders of further sets that every fold was trained on, or every one but the fold that is the set itself, here or
     in the runs that it started from."""
@@ -184,6 +186,7 @@ def model_of_run(run: Run, folds: tuple[int, ...], numbers: Mapping[int, int] | 
         weights=tuple(Weights(fold, k, run.weights[k], run.fold_metrics[k].weights) for fold, k in numbers.items()),
         trained_on=frozenset[str]().union(*(one.patients() for one in trained)),
         labels=run.record.data.labels,
+        selected=run.selected,
         extra_sets=tuple(Path(root).expanduser().resolve() for one in trained for root in one.config.data.extra),
     )
 
@@ -240,6 +243,7 @@ def _member(bundle: Bundle, record: MemberRecord, folds: tuple[int, ...]) -> Tra
         ),
         trained_on=frozenset(),
         labels=record.labels,
+        selected=record.config.get("checkpoint") == "best",
     )
 
 

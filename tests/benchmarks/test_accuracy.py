@@ -1,7 +1,7 @@
 """The statistics of the accuracy benchmark, on predictions whose truth is known, and the configurations of its arms."""
 
-import argparse
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from accuracy import (  # noqa: E402
     epochs_for,
     first_stage,
     predict_age,
+    read_options,
     read_results,
     recipe_of,
     run_job,
@@ -31,27 +32,12 @@ from accuracy import (  # noqa: E402
     train_fold,
     whole_command,
 )
-from accuracy_tables import Result, chooses, score, second_view, write_report  # noqa: E402
+from accuracy_tables import Result, chooses, print_choice, score, second_view, write_report  # noqa: E402
 
 from rsna.dataset.folds import folds_for  # noqa: E402
 from rsna.dataset.source import load_data  # noqa: E402
-from rsna.files import write_json  # noqa: E402
 from rsna.training.run import train  # noqa: E402
-from tests.training.tiny import write_set  # noqa: E402
-
-
-def simulated(arm, seed, effect, patients=600, noise=0.3, share=0.2):
-    """One arm's predictions: breasts are as hard for every arm; seeds differ by training noise."""
-    rng = np.random.default_rng(0)  # the patients are the same for all
-    cancer = (rng.random(patients) < share).astype(int)
-    common = rng.normal(0, 1, patients)
-    own = np.random.default_rng([seed, sum(arm.encode())]).normal(0, noise, patients)
-    logit = effect * cancer + common + own
-    ids = [f"p{i}" for i in range(patients)]
-    frame = pd.DataFrame({"image_id": ids, "patient_id": ids, "prediction_id": [f"{i}_L" for i in ids],
-                          "cancer": cancer, "probability": 1 / (1 + np.exp(1.5 - logit)),
-                          "fold": np.arange(patients) % 4})  # fmt: skip
-    return Result("cbis160", arm, seed, frame, "mean", {"a machine"}, "some weights", 60.0)
+from tests.benchmarks.simulate import simulated, small_options  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -207,14 +193,48 @@ def test_the_command_is_the_one_that_gives_all_of_it(results):
     )
 
 
+def test_arms_of_other_seeds_have_commands_of_their_own(results):
+    some = [one for one in results if one.arm == "c" or one.seed == 0]
+    age = replace(simulated("a", 0, 0.5), hardware=set())
+    assert whole_command([*some, age], 6) == (
+        "python benchmarks/accuracy.py --data FOLDER --set cbis160 --arms b f --seeds 0 --epochs 6 && "
+        "python benchmarks/accuracy.py --data FOLDER --set cbis160 --arms a c --seeds 0 1 2 --epochs 6"
+    )
+    assert whole_command([age], 6).endswith("--arms a --seeds 0 --epochs 6")
+
+
+def test_a_difference_is_over_the_seeds_that_both_arms_have(results, tmp_path):
+    some = [one for one in results if one.arm == "c" or (one.arm, one.seed) == ("b", 1)]
+    gap = score(some, resamples=50).differences["breast_auroc"]["c-b"]
+    second = score([one for one in some if one.seed == 1], resamples=50)
+    assert gap.value == pytest.approx(second.differences["breast_auroc"]["c-b"].value)
+    assert (gap.seeds, gap.spread) == (1, None)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "accuracy.md").write_text("<!-- tables: begin -->\n<!-- tables: end -->\n")
+    write_report(some, ARMS, tmp_path, lambda results: "")
+    assert "| c − b | 1 | +0." in (tmp_path / "accuracy.md").read_text()
+    content = json.loads((tmp_path / "results" / "accuracy.json").read_text())["cbis160"]
+    assert {row["arm"]: row["n_seeds"] for row in content["rows"]} == {"c": 3, "b": 1}
+    assert content["differences_n_seeds"] == {"c-b": 1}
+
+
+def test_breasts_that_not_all_predict_are_said(results, capsys):
+    short = replace(results[0], predictions=results[0].predictions.iloc[10:])
+    score([short, results[1]], resamples=10)
+    assert capsys.readouterr().out == "cbis160, arm b, seed 1: 10 breasts that not all predict left out\n"
+
+
+def test_what_is_tried_is_held_against_the_arm_on_the_seeds_of_both(results, capsys):
+    tried = replace(simulated("c", 0, 2.2), arm="c+more")
+    print_choice([*[one for one in results if one.arm == "c"], tried])
+    arm, with_it = capsys.readouterr().out.splitlines()[-2:]
+    assert arm.endswith("3 seeds")
+    assert re.search(r"c\+more .* 1 seed; \+0\.\d+ \(.*\) with it, 1 seed of both", with_it)
+
+
 @pytest.fixture
 def options(tmp_path):
-    write_set(tmp_path / "rsna256")
-    file = tmp_path / "rsna256" / "train.csv"
-    table = pd.read_csv(file)
-    table.assign(age=40 + 2 * table["patient_id"]).to_csv(file, index=False)
-    return argparse.Namespace(data=tmp_path, out=tmp_path / "out", cache=tmp_path / "cache", device="cpu", workers=0,
-                              epochs=8, tried=None, keep=False, at_once=1)  # fmt: skip
+    return small_options(tmp_path)
 
 
 def test_arms_differ_in_what_they_are_about_and_in_nothing_else(options):
@@ -263,18 +283,14 @@ def test_age_is_fitted_on_the_other_folds(options):
     assert together["probability"].corr(together["cancer"]) > 0.5
 
 
-def test_only_what_is_complete_and_of_one_configuration_is_read(tmp_path, results, capsys):
-    for seed, stamps in ((0, "aaaa"), (1, "aab"), (2, "aaab")):
-        folder = tmp_path / "results" / "cbis160" / "c" / f"seed{seed}"
-        folder.mkdir(parents=True)
-        for fold, stamp in enumerate(stamps):
-            part = results[seed].predictions.query("fold == @fold")
-            part.to_parquet(folder / f"fold{fold}.parquet")
-            about = {"n_folds": 4, "aggregate": "mean", "weights": "", "hardware": "h", "seconds": 1}
-            write_json(folder / f"fold{fold}.json", {"recipe": {"seed": stamp}} | about)
-    found = list(read_results(tmp_path))
-    assert [(result.seed, len(result.predictions), result.seconds) for result in found] == [(0, 600, 4)]
-    assert capsys.readouterr().out.count("left out") == 2
+@pytest.mark.parametrize("tried", [["optim.lr=1e-3"], ["lr"], ["a/b", "optim.lr=1e-3"], ["c+d", "optim.lr=1e-3"]])
+def test_options_without_a_name_are_not_tried_under_one(tried, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["accuracy.py", "--try", *tried])
+    with pytest.raises(SystemExit):
+        read_options()
+    assert "--try: a name for what is tried" in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", ["accuracy.py", "--try", "lr", "optim.lr=1e-3"])
+    assert read_options().tried == ["lr", "optim.lr=1e-3"]
 
 
 @pytest.mark.slow

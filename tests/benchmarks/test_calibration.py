@@ -67,3 +67,12 @@ def test_one_fold_alone_has_no_line_of_another(tmp_path):
     (tmp_path / "seed0" / "fold1.json").unlink()
     with pytest.raises(SystemExit, match="holds 1 finished folds, and two are needed"):
         benchmark.read_folds(tmp_path / "seed0")
+
+
+def test_folds_of_several_recipes_are_refused(tmp_path):
+    write_folds(tmp_path / "seed0", patients=60)
+    for fold, rate in ((0, "0.1"), (1, "0.2")):
+        about = {"aggregate": "mean", "n_folds": 3, "recipe": {"optim.lr": rate}}
+        write_json(tmp_path / "seed0" / f"fold{fold}.json", about)
+    with pytest.raises(SystemExit, match="its folds are of several recipes"):
+        benchmark.read_folds(tmp_path / "seed0")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -264,3 +265,16 @@ def test_slices_have_no_more_resamples_than_are_asked_for(tmp_path, capsys):
         assert main(["evaluate", f"run={run}", "slices=true", resamples]) == 0
         line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("site 1"))
         assert (" to " in line) is ends
+
+
+def test_joint_predictions_keep_the_exams_that_their_members_tell_apart(tmp_path):
+    oof = drawn(40)
+    patient, exam = oof["patient_id"].str[1:].astype(int) // 4, oof["patient_id"].str[1:].astype(int) % 4 // 2
+    oof = oof.assign(patient_id="q" + patient.astype(str), exam_date=exam.map({0: "2018-03-05", 1: "2020-03-05"}))
+    names = [str(tmp_path / name) for name in ("one.csv", "two.csv", "joint.csv", "exams.json")]
+    oof.drop(columns="fold").to_csv(names[0], index=False)
+    oof.drop(columns="fold").assign(probability=oof["probability"] ** 2).to_csv(names[1], index=False)
+    assert main(["ensemble", f"run=[{names[0]},{names[1]}]", f"oof={names[2]}", "resamples=0"]) == 0
+    assert main(["evaluate", f"predictions={names[2]}", "unit=exam", f"out={names[3]}", "resamples=0"]) == 0
+    assert json.loads(Path(names[3]).read_text())["pooled"]["exams"] == 20
+    assert oof["patient_id"].nunique() == 10

@@ -5,7 +5,7 @@ import itertools
 import pandas as pd
 import pytest
 
-from rsna.dataset.exams import count_exams, iso_dates, name_breasts, order_exams
+from rsna.dataset.exams import count_exams, iso_dates, name_breasts, name_exams, order_exams
 
 
 def breasts(*rows: tuple[str, str, str]) -> list[str]:
@@ -43,6 +43,14 @@ def test_underscores_in_ids_make_no_two_breasts_one():
         names = breasts(*sorted(rows))
         assert len(set(names)) == len(rows)
         assert all(name.endswith(f"_{side}") for name, (_, _, side) in zip(names, sorted(rows), strict=True))
+
+
+@pytest.mark.parametrize(
+    "rows", [[("1", "2_3"), ("1", "x"), ("1_2", "3"), ("1_2", "y")], [("1", "a"), ("1", "b"), ("1_a", ""), ("2", "")]]
+)
+def test_underscores_in_ids_make_no_two_exams_one(rows):
+    patient, exam = (pd.Series(ids, dtype=object) for ids in zip(*rows, strict=True))
+    assert name_exams(patient, exam).is_unique
 
 
 def test_a_name_depends_on_its_own_row_and_patient_and_not_on_the_order():

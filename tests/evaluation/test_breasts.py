@@ -6,6 +6,7 @@ from rsna.config.settings import ConfigError
 from rsna.evaluation.breasts import (
     breast_probabilities,
     check_prevalence,
+    doubts_of,
     negative_weight,
     prevalence_weights,
     to_breasts,
@@ -66,6 +67,33 @@ def test_a_patient_is_recalled_by_each_of_several_exams():
     assert found["patient_id"].tolist() == ["1", "1", "2"]
     assert found["views"].tolist() == [4, 4, 2]
     assert to_exams(to_breasts(found), found).equals(found)
+
+
+def test_exams_of_two_patients_are_two_whatever_their_ids():
+    rows = pd.DataFrame(
+        {
+            "prediction_id": ["A", "B", "C", "D"],
+            "patient_id": ["1", "1", "1_2", "1_2"],
+            "exam_id": ["2_3", "x", "3", "y"],
+            "cancer": [1, 0, 0, 0],
+            "probability": [0.9, 0.2, 0.3, 0.1],
+        }
+    )
+    found = to_exams(to_breasts(rows), rows)
+    assert sorted(found["probability"]) == [0.1, 0.2, 0.3, 0.9]
+    assert found.groupby("patient_id")["cancer"].sum().to_dict() == {"1": 1, "1_2": 0}
+
+
+def test_exams_that_nothing_tells_apart_are_said():
+    two_exams = images().replace({"prediction_id": {"2_L": "1_x_L"}, "patient_id": {"2": "1"}})
+    (said,) = doubts_of(two_exams, "exam")
+    assert said.startswith("1 of 1 (1) patients have more than two breasts and no exam_id")
+    assert doubts_of(two_exams, "breast") == ()
+    assert doubts_of(two_exams.assign(exam_id=list("yywwww")), "exam") == ()
+    half = images().assign(exam_id=[None, None, "a", "a", "a", None])
+    (said,) = doubts_of(half, "exam")
+    assert said.startswith("1 of 2 (1) patients have breasts of an exam that is named and others of none")
+    assert doubts_of(images(), "exam") == ()
 
 
 def test_folds_and_the_competitions_columns_travel_along():

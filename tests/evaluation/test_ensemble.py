@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from rsna.evaluation.calibration import logit, sigmoid
@@ -50,8 +51,45 @@ def test_any_member_is_held_against_the_mean_at_equal_recall():
         sensitivities.append(max(((joined >= cut)[positive].mean() for cut in cuts), default=0.0))
     assert gain.value == pytest.approx(sensitivities[0] - sensitivities[1])
     assert "recalled by any member, less by their mean" in found.table()
+    positions = len(positive) * 0.015
+    assert found.any_recalled[0] <= found.any_recalled[1] == int(positions)
+    assert f"{found.any_recalled[0]} by any member, {found.any_recalled[1]} by their mean" in found.table()
+    assert found.to_dict()["any_recalled"] == list(found.any_recalled)
     assert found.joint.unit == "exam"
     assert found.joint.pooled.breasts == members()["one"]["patient_id"].nunique()
+
+
+def test_that_any_member_recalls_fewer_than_the_mean_is_said():
+    numbers = np.arange(200)
+    ids = [f"p{number}" for number in numbers]
+    shared = {"prediction_id": ids, "patient_id": ids, "cancer": (numbers % 5 == 0).astype(int), "fold": numbers % 4}
+    given = {"one": numbers / 200, "two": ((numbers + 100) % 200 / 200) ** 2}
+    runs = {name: pd.DataFrame(shared | {"probability": probability}) for name, probability in given.items()}
+    found = ensemble(runs, resamples=20)
+    assert found.any_recalled == (2, 3)  # of 200; the first of either, and then the second of both at once
+    assert "not as many, so the difference is not one at equal recall" in found.table()
+
+
+def test_a_recall_rate_below_one_breast_is_said():
+    found = ensemble(members(patients=20), resamples=0)
+    line = "a recall rate of 0.015 is less than one of 40 breasts, and sensitivity at it 0 whatever was predicted"
+    assert line in found.joint.table()
+    assert found.joint.pooled.values["sensitivity_at_low_recall_rate"] == 0
+    assert "is less than one of" not in ensemble(members(patients=200), resamples=0).joint.table()
+
+
+@pytest.mark.parametrize(
+    "weights", [[np.nan, 1, 1], [1, 1, np.nan], [np.inf, 1, 1], [-1, 1, 1], [0, 0, 0], [1, 1], np.array([1, -1, 1])]
+)
+def test_weights_that_are_none_are_refused(weights):
+    with pytest.raises(ValueError, match="are not those of 3 members joined by weights"):
+        ensemble(members(patients=20), "weights", weights=weights, resamples=0)
+
+
+@pytest.mark.parametrize("weights", [[1e308, 1e308, 0], np.array([2.0, 2.0, 0.0])])
+def test_weights_are_divided_by_their_sum_whatever_it_is(weights):
+    found = ensemble(members(patients=20), "weights", weights=weights, resamples=0)
+    assert found.weights.loc["all"].tolist() == [0.5, 0.5, 0.0]
 
 
 def test_tied_rows_share_their_rank():

@@ -333,6 +333,18 @@ def exams(images):
     return images.drop(columns="fold").assign(patient_id=patient, exam_id=exam, prediction_id=names)
 
 
+@pytest.mark.parametrize("column", ["exam_id", "exam_number", "exam_date"])
+@pytest.mark.parametrize("key", ["image_id", "prediction_id"])
+@pytest.mark.parametrize("of_labels", [True, False])
+def test_exams_are_told_apart_whichever_file_and_column_says_so(exams, tmp_path, column, key, of_labels):
+    named = exams.rename(columns={"exam_id": column})
+    labels = named.drop(columns=["probability"] if of_labels else ["probability", column])
+    given = named.groupby(key)[["probability", *([] if of_labels else [column])]].first().reset_index()
+    read = read_predictions(write(given, tmp_path / "p.csv"), write(labels, tmp_path / "l.csv"))
+    found = evaluate(read, unit="exam", resamples=0)
+    assert found.pooled.breasts == exams.groupby(["patient_id", "exam_id"]).ngroups > exams["patient_id"].nunique()
+
+
 @pytest.mark.parametrize("key", ["image_id", "prediction_id"])
 def test_a_breast_is_of_one_exam(exams, tmp_path, key):
     labels = write(exams.drop(columns=["prediction_id", "probability"]), tmp_path / "l.csv")

@@ -17,9 +17,11 @@ from rsna.inference.export import export
 from rsna.inference.networks import TorchNetworks
 from rsna.inference.pass_plan import PassPlan
 from rsna.runs.errors import RunError
+from rsna.runs.trained_ensemble import load_ensemble
 from rsna.runs.trained_model import load_trained
 from rsna.runs.weights import read_weights
-from tests.board.runs import put_weights
+from tests.board.runs import drawn, put_weights
+from tests.board.runs import write_run as write_drawn
 from tests.inference.runs import SIZE, write_exams, write_run
 from tests.prepare import phantoms
 
@@ -112,3 +114,17 @@ def test_exports_of_other_weights_are_passed_over_and_changed_ones_refused(expor
 def test_the_verb_says_how_to_mend(tmp_path, capsys):
     assert main(["export", f"run={tmp_path}"]) == 1
     assert "holds neither config.yaml" in capsys.readouterr().err
+
+
+def test_folds_of_several_runs_are_the_numbers_of_the_first(tmp_path, monkeypatch):
+    oof = drawn(20)
+    runs = [write_drawn(tmp_path / "a", oof, networks=True)]
+    runs.append(write_drawn(tmp_path / "b", oof.assign(fold=1 - oof["fold"]), networks=True))
+    exported = []
+    monkeypatch.setattr("rsna.inference.export._export", lambda member, options: exported.append(member))
+    export(ExportOptions(run=tuple(map(str, runs)), folds=(0,)))
+    assert [[weights.own for weights in member.weights] for member in exported] == [[0], [1]]
+    joint = load_ensemble([str(run) for run in runs], (0,))
+    assert [[one.file for one in member.weights] for member in joint.members] == [
+        [one.file for one in member.weights] for member in exported
+    ]

@@ -53,6 +53,39 @@ def test_an_order_cannot_be_submitted(pair, method):
         load_ensemble(pair, method=method)
 
 
+@pytest.mark.parametrize(
+    ("names", "options", "message"),
+    [
+        ("a", {"weights": (1.0,)}, "weights: there is one run"),
+        ("a", {"method": "mean"}, "method: there is one run"),
+        ("ab", {"weights": (1.0,)}, "weights: 1 for 2 runs"),
+        ("ab", {"weights": (0.0, 0)}, "weights: none is above 0"),
+        ("ab", {"weights": (-1, 2)}, "weights: -1 is no finite number"),
+        ("ab", {"weights": (float("nan"), 2)}, "weights: nan is no finite number"),
+        ("ab", {"weights": (1, float("inf"))}, "weights: inf is no finite number"),
+        ("ab", {"weights": (1, 1), "method": "mean"}, "weights: they go with method=weights"),
+        ("ab", {"method": "median"}, "method: median is none of auto, mean"),
+        ("aa", {}, "a is there twice"),
+        ("aba", {"weights": (1, 1, 1)}, "a is there twice"),
+        ("", {}, "run: is required"),
+    ],
+)
+def test_what_joins_nothing_is_refused_and_not_passed_over(pair, names, options, message):
+    given = [pair["ab".index(name)] for name in names]
+    with pytest.raises(ConfigError, match=message):
+        load_ensemble(given, **options)
+    if len(given) == 1:
+        with pytest.raises(ConfigError, match=message):
+            load_ensemble(given[0], **options)
+
+
+def test_an_epoch_that_was_chosen_on_the_reported_fold_is_said(pair, tmp_path):
+    best = written(tmp_path, "best", 1, checkpoint="best")
+    (said,) = [note for note in load_ensemble([pair[0], best]).notes(()) if "checkpoint" in note]
+    assert said.startswith("best: checkpoint=best chose the epoch on the very fold")
+    assert not any("checkpoint" in note for note in load_ensemble(pair).notes(()))
+
+
 def test_folds_of_other_numbers_are_translated(pair, tmp_path):
     oof = drawn(60, seed=2)
     other = str(write_run(tmp_path / "c", oof.assign(fold=1 - oof["fold"]), networks=True))
@@ -78,7 +111,7 @@ def test_runs_that_cannot_be_joined_say_why(pair, tmp_path):
     relabelled = oof.assign(cancer=oof["cancer"].mask(oof["patient_id"].eq("p0"), 0))
     with pytest.raises(PredictionError, match="breasts differ in cancer between the runs"):
         load_ensemble([pair[0], str(write_run(tmp_path / "labels", relabelled, networks=True))])
-    with pytest.raises(ConfigError, match=r"make breasts of images differently \(.*mean, .*max\)"):
+    with pytest.raises(ConfigError, match=r"make breasts of images differently \(.*mean, .*max\); what is submitted"):
         load_ensemble([pair[0], written(tmp_path, "max", 1, evaluation={"aggregate": "max"})])
     data = {"root": "nowhere", "name": "demo", "sampling": "population"}
     with pytest.raises(ConfigError, match=r"sampled differently \(enriched, population\)"):
