@@ -18,8 +18,9 @@ def name_breasts(images: pd.DataFrame) -> pd.Series:
         images: patient_id, laterality (text), and a column of ``EXAM`` where there is one; "" is an exam, too.
     """
     patient, side = images["patient_id"], images["laterality"]
-    exam = exams_of(images) if names_exams(images) else pd.Series("", index=images.index, dtype=object)
-    return _unlike_names(patient, exam, side)
+    if not names_exams(images):
+        return _joined(patient, side)
+    return _unlike_names(patient, exams_of(images), side)
 
 
 def name_exams(patient: pd.Series, exam: pd.Series) -> pd.Series:
