@@ -147,6 +147,8 @@ def _check_padding(file: Path, found: Found, backbone: Any) -> None:
 
 def _check_values(file: Path, fitted: Mapping[str, Tensor], own: Mapping[str, Tensor], found: Found) -> None:
     """Refuses what loads and means nothing: the run would end in NaN, or start from less than random numbers."""
+    if empty := [key for key, value in fitted.items() if value.is_meta]:
+        raise _no_start(file, f"{len(empty)} tensors without any (first: {found.keys.get(empty[0], empty[0])})")
     numbers = {key: value for key, value in fitted.items() if own[key].is_floating_point()}
     whole = [key for key, value in numbers.items() if not value.is_floating_point()]
     # As the network holds them: doubles may be too large for it.
