@@ -26,14 +26,17 @@ def agreed_sampling(runs: Mapping[str, Run], asked: Sampling | None = None) -> S
 
 
 def agreed_aggregate(runs: Mapping[str, Run], asked: Aggregate | None = None) -> Aggregate:
-    """How breasts are made of images: as asked, or else as every run does; mean where there is none.
+    """How breasts are made of images: as asked, or else as every run of images does; mean where there is none.
+
+    Runs of whole breasts make none of images: what stands in their configuration is not heard.
 
     Raises:
         ConfigError: Nothing is asked for, and they differ.
     """
-    own = {run.config.evaluation.aggregate for run in runs.values()} or {"mean"}
+    of_images = {name: run for name, run in runs.items() if run.config.unit == "image"}
+    own = {run.config.evaluation.aggregate for run in of_images.values()} or {"mean"}
     if asked is None and len(own) > 1:
-        said = ", ".join(f"{name}: {run.config.evaluation.aggregate}" for name, run in runs.items())
+        said = ", ".join(f"{name}: {run.config.evaluation.aggregate}" for name, run in of_images.items())
         raise ConfigError(f"run: these make breasts of images differently ({said}); say how with aggregate=…")
     return asked or own.pop()
 
