@@ -145,7 +145,8 @@ def _parts(breasts: pd.DataFrame, column: str) -> Iterator[tuple[str, "pd.Series
 
 def _truth(values: pd.Series) -> pd.Series:
     """0.0, 1.0 or NaN, from whichever of bool, number or text a table holds."""
-    known = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
+    known = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0, "yes": 1.0, "no": 0.0}
+    known |= {"y": 1.0, "n": 0.0}
     return values.astype(str).str.lower().map(known)
 
 
