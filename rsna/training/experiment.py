@@ -124,11 +124,7 @@ def resolve(config: Config) -> Experiment:
     notes = [*table.notes]
     folds = folds_for(table.frame, config.folds, notes)
     table = replace(table, notes=tuple(notes))
-    kept = kept_targets(config.targets, table)
-    targets = learnable(config.unit, kept)
-    if left_out := [target.name for target in kept if target not in targets]:
-        notes.append(f"targets: {', '.join(left_out)} is left out, as a {config.unit} has none")
-        table = replace(table, notes=tuple(notes))
+    targets = learnable(config.unit, kept_targets(config.targets, table))
     spec = _spec_of(config, table)
     _check_folds(config, table, folds)
     if (spread := SPREAD.get(config.sampler.spread)) and spread not in table.images:

@@ -230,14 +230,6 @@ def test_what_does_not_go_together_is_refused_before_any_work(cached, options, e
         resolve(tiny_config(cached, **plain | options))
 
 
-def test_a_target_that_a_breast_has_not_is_left_out_and_said(cached):
-    options = {"run": str(cached / "of-no-one"), "targets": ["cancer", "view"]}
-    experiment = resolve(tiny_config(cached, unit="breast", **options))
-    assert [target.name for target in experiment.targets] == ["cancer"]
-    assert "targets: view is left out, as a breast has none" in experiment.table.notes
-    assert len(resolve(tiny_config(cached, **options)).targets) == 2
-
-
 def test_a_table_that_lacks_what_is_wanted_is_refused(tmp_path):
     write_breasts(tmp_path / "set", patients=8)
     table = pd.read_csv(tmp_path / "set" / "train.csv")
