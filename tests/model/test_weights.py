@@ -1,6 +1,7 @@
 """Weights in anybody's key names load, as the originals compute; what does not fit is named."""
 
 import argparse
+import json
 import re
 
 import numpy as np
@@ -343,3 +344,16 @@ def test_advprop_is_known_by_timms_names(tmp_path, name):
     network = timm_backbone("tf_efficientnet_b1")
     torch.save(network.state_dict(), tmp_path / name)
     assert "mean 0.500 and deviation 0.500" in load_backbone_weights(network, tmp_path / name).line()
+
+
+def test_a_repository_on_the_hub_tells_the_pixels_of_its_weights_by_its_config_or_its_name(tmp_path):
+    network = timm_backbone("tf_efficientnet_b1")
+    folder = tmp_path / "models--timm--tf_efficientnet_b1.ap_in1k" / "snapshots" / "1f"
+    folder.mkdir(parents=True)
+    save_file(network.state_dict(), folder / "model.safetensors")
+    said = load_backbone_weights(network, folder / "model.safetensors").line()
+    assert "mean 0.500 and deviation 0.500 taken off, as AdvProp does, by the file's name or its folder's" in said
+    for mean, told in (([0.25] * 3, "mean 0.250 and deviation 0.125 taken off, as config.json"), ("no", "as AdvProp")):
+        config = {"architecture": "tf_efficientnet_b1", "pretrained_cfg": {"mean": mean, "std": [0.125] * 3}}
+        (folder / "config.json").write_text(json.dumps(config))
+        assert told in load_backbone_weights(network, folder / "model.safetensors").line()
