@@ -15,6 +15,7 @@ from rsna.dataset.source import load_table
 from rsna.dataset.table import TableError
 from rsna.dicom.errors import DicomError
 from rsna.evaluation.checks import shown
+from rsna.files import first_line
 from rsna.inference.heat import Inside, breast_on_file, breast_on_prepared, grey_original
 from rsna.pictures.heat import Grey, Heat
 from rsna.prepare.cache import CacheError
@@ -67,13 +68,22 @@ class Pixels:
         self._run = run
         self._data = data or run.config.data.root
 
-    @cached_property
+    @property
     def table(self) -> pd.DataFrame:
         """The set, a row an image; without any where it is not at hand."""
+        return self._loaded[0]
+
+    @property
+    def absent(self) -> str:
+        """Why the set is not at hand; empty where it is."""
+        return self._loaded[1]
+
+    @cached_property
+    def _loaded(self) -> tuple[pd.DataFrame, str]:
         try:
-            return load_table(Path(self._data)).frame
-        except (TableError, OSError):
-            return pd.DataFrame({"image_id": [], "patient_id": [], "path": []}, dtype=str)
+            return load_table(Path(self._data)).frame, ""
+        except (TableError, OSError) as error:
+            return pd.DataFrame({"image_id": [], "patient_id": [], "path": []}, dtype=str), first_line(error)
 
     @cached_property
     def originals(self) -> dict[str, Path]:
@@ -174,7 +184,10 @@ def find_image(run: Run | None, image: str, data: str = "") -> tuple[Path, tuple
             raise RunError(f"image={image}: {pixels.stranger}")
         found = pixels.originals.get(image) if pixels else None
         if found is None:
-            raise RunError(f"image={image}: neither a file nor an id of the run's set; data=FOLDER says where that is")
+            why = f" ({pixels.absent})" if pixels and pixels.absent else ""
+            raise RunError(
+                f"image={image}: neither a file nor an id of the run's set; data=FOLDER says where that is{why}"
+            )
         file = found
     rows = run.folds.loc[run.folds["image_id"] == file.stem, "fold"].tolist() if run else []
     return file, tuple(rows[:1])

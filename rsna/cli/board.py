@@ -181,7 +181,10 @@ def _explain(options: ExplainOptions) -> None:
             print(
                 f"note: {one.outside:.0%} of the heat on {one.file.stem} lies outside of the breast, and is not shown"
             )
-    print(f"Grad-CAM of the cancer logit, {seen}; probability {found[0].probability:.4f}")
+    asked = next(one for one in found if one.file == file)  # a member of images has seen this one alone
+    print(f"Grad-CAM of the cancer logit, {seen}; probability {asked.probability:.4f}")
+    for line in dict.fromkeys(line for one in found for line in one.lost):
+        print(f"note: without what could not be read: {line}")
     if own and (seen_by := [str(fold) for fold in trained.folds if fold not in own]):
         print(f"note: the networks of fold {', '.join(seen_by)} were trained on this very patient")
     if any(member.spec.unit == "breast" for member in trained.members) and len(images) == 1:

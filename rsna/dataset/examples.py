@@ -153,7 +153,10 @@ def examples_of(unit: Unit, *frames: pd.DataFrame, compare: bool = False) -> Exa
 
 
 def _other_breasts(images: pd.DataFrame, number_of_set: Indices, rows: Rows) -> Rows:
-    """For every breast the rows of its exam's other one, in the table's order."""
+    """For every breast the rows of its exam's other one, in the table's order.
+
+    A breast of the same side, which a table of exams without a name has under a prediction_id of its own, is none.
+    """
     keys = pd.DataFrame({"set": number_of_set, "patient": images["patient_id"], "exam": exams_of(images)})
     exam_of_image = keys.groupby(["set", "patient", "exam"], sort=False).ngroup().to_numpy()
     exam = exam_of_image[rows.values[rows.starts[:-1]]]  # (breasts,)
@@ -163,6 +166,9 @@ def _other_breasts(images: pd.DataFrame, number_of_set: Indices, rows: Rows) -> 
     both = breasts.take(exam)  # of each breast those of its exam, itself among them
     owner = np.repeat(np.arange(len(rows)), both.lengths)
     apart = both.values != owner
+    if "laterality" in images:
+        side = pd.factorize(images["laterality"].mask(images["laterality"].eq("")))[0][rows.values[rows.starts[:-1]]]
+        apart &= (side[both.values] != side[owner]) | (side[owner] < 0)
     owner, beside = owner[apart], both.values[apart]
     lengths = np.zeros(len(rows), dtype=np.int64)
     np.add.at(lengths, owner, rows.lengths[beside])

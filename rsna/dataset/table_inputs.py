@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _MOST = 256
 """Values that a column may have to be one of categories: of more, it names people or images."""
 
+_ANSWERS = {"yes": "1", "y": "1", "true": "1", "no": "0", "n": "0", "false": "0"}
+"""Words for 1 and 0, as which headers and the competition's table say whether there is an implant."""
+
 AGES = (1.0, 120.0)
 """Years that are believed; what is outside is a placeholder, as 000Y is."""
 
@@ -52,14 +55,14 @@ class TableInput:
             number = map_distinct(table[self.name], _years).astype(float)
             return number.where(number.between(*AGES)).to_numpy(dtype=np.float32, na_value=np.nan)
         place = {value: float(i) for i, value in enumerate(self.values)}
-        places = map_distinct(table[self.name], lambda value: place.get(as_class(value) or "", np.nan))
+        places = map_distinct(table[self.name], lambda value: place.get(_kind(self.name, value), np.nan))
         return places.to_numpy(dtype=np.float32, na_value=np.nan)
 
     def is_said(self, table: pd.DataFrame) -> npt.NDArray[np.bool_]:
         """(N,) whether the table has a value, be it one that training has not seen; an age that is none is no value."""
         if self.is_number or self.name not in table.columns:
             return ~np.isnan(self.read(table))
-        said = map_distinct(table[self.name], lambda value: as_class(value) not in (None, ""))
+        said = map_distinct(table[self.name], lambda value: _kind(self.name, value) != "")
         return said.to_numpy(np.bool_)
 
 
@@ -98,6 +101,12 @@ def header_values(tags: "Tags") -> dict[str, Any]:
     }
 
 
+def _kind(name: str, value: Any) -> str:
+    """A value as all tables and headers have it; "" where there is none."""
+    kind = as_class(value) or ""
+    return _ANSWERS.get(kind.lower(), kind) if name == "implant" else kind
+
+
 def _years(value: Any) -> float:
     """61, 61.0, "61" and a header's "061Y" → years; NaN for anything else."""
     if isinstance(value, str):
@@ -117,7 +126,7 @@ def _learn(name: str, images: pd.DataFrame) -> TableInput:
         if np.isnan(age.read(images)).all():
             raise TableError(f"table_inputs: no image has an age from {AGES[0]:g} to {AGES[1]:g} years; leave age out")
         return age
-    values = sorted(set(images[name].drop_duplicates().map(as_class).dropna()) - {""})
+    values = sorted({_kind(name, value) for value in images[name].drop_duplicates()} - {""})
     if not values:
         raise TableError(f"table_inputs: column {name} is empty; leave it out")
     if len(values) > _MOST:

@@ -127,14 +127,14 @@ def _parts(breasts: pd.DataFrame, column: str) -> Iterator[tuple[str, "pd.Series
     values = breasts[column]
     if column == "difficult_negative_case":
         positive = breasts["cancer"] == 1
-        difficult = _truth(values)
+        difficult = truth(values)
         yield "difficult", positive | (difficult == 1)
         yield "other", positive | (difficult == 0)
         return
     if column == "age":
         labels = _age_bands(values, breasts["prediction_id"])
     elif column == "implant":
-        labels = _truth(values).map({0.0: "no", 1.0: "yes"})
+        labels = truth(values).map({0.0: "no", 1.0: "yes"})
     else:
         labels = values.map(_name, na_action="ignore")
     for value in sorted(labels.dropna().unique(), key=_order):
@@ -143,9 +143,10 @@ def _parts(breasts: pd.DataFrame, column: str) -> Iterator[tuple[str, "pd.Series
         yield "not given", labels.isna()
 
 
-def _truth(values: pd.Series) -> pd.Series:
-    """0.0, 1.0 or NaN, from whichever of bool, number or text a table holds."""
-    known = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
+def truth(values: pd.Series) -> pd.Series:
+    """0.0, 1.0 or NaN, from whichever of bool, number or text a table holds; what is no answer is NaN."""
+    known = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0, "yes": 1.0, "no": 0.0}
+    known |= {"y": 1.0, "n": 0.0}
     return values.astype(str).str.lower().map(known)
 
 

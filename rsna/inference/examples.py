@@ -32,7 +32,8 @@ def table_examples(trained: TrainedEnsemble, table: pd.DataFrame, usable: npt.ND
 
     Args:
         trained: Its members say what an example is.
-        table: image_id, prediction_id, path, patient_id, columns of exams and table inputs; a row an image and breast.
+        table: image_id, prediction_id, path, patient_id, columns of sides, exams and table inputs; a row an image and
+            breast.
         usable: (n,) rows that have a file.
     """
     members = ((place, member.spec) for place, member in enumerate(trained.members))
@@ -48,7 +49,8 @@ def _of_member(
         same = images.groupby("image_id").indices  # one that stands under two breasts is predicted once
         images = images.drop_duplicates("image_id")
         rows = [places[same[image_id]].tolist() for image_id in images["image_id"]]
-    asked = dict.fromkeys(("image_id", "prediction_id", "path", "patient_id", *EXAM, *(o.name for o in spec.inputs)))
+    names = ("image_id", "prediction_id", "path", "patient_id", "laterality", *EXAM, *(o.name for o in spec.inputs))
+    asked = dict.fromkeys(names)
     found = examples_of(spec.unit, images[[c for c in asked if c in images]], compare=spec.compare)
     facts = ImageFacts.of(spec, found)
     files = found.images["path"].tolist()

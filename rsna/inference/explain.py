@@ -22,7 +22,9 @@ from torch import nn
 from rsna.config.settings import ConfigError
 from rsna.dataset.examples import examples_of
 from rsna.dicom.box import Box
+from rsna.dicom.errors import DicomError
 from rsna.dicom.file import Mammogram
+from rsna.files import first_line
 from rsna.inference.batch import ImageFacts, stack_batch
 from rsna.inference.heat import breast_on_file, grey_original, heat_on_original
 from rsna.inference.networks import TorchNetworks
@@ -34,7 +36,7 @@ from rsna.pictures.heat import Grey, Heat, Panel, heat_figure, overlay
 from rsna.pictures.words import Pixels
 from rsna.prepare.geometry import Geometry
 from rsna.prepare.image import Prepared, prepare_image
-from rsna.prepare.source import SourceImage, open_image
+from rsna.prepare.source import PictureError, SourceImage, open_image
 from rsna.runs.trained_ensemble import TrainedEnsemble
 from rsna.runs.trained_model import TrainedModel
 
@@ -74,6 +76,9 @@ class Explanation:
     """Folds whose heat is averaged."""
     networks: int
     """How many networks that are."""
+    lost: tuple[str, ...] = ()
+    """Files of its breast, and of the other one where that is compared, that could not be read, and why: the networks
+    see the rest, as in prediction."""
 
     def picture(self) -> Pixels:
         """(h, w, 3) uint8 red, green, blue: heat on the original."""
@@ -129,7 +134,7 @@ def explain(trained: TrainedEnsemble, images: pd.DataFrame, file: Path, height: 
 
     Raises:
         ConfigError: captum is missing, or the model needs boxes that a single file does not have.
-        DicomError, PictureError, OSError: A file cannot become pixels.
+        DicomError, PictureError, OSError: The file cannot become pixels; one beside it is left out.
     """
     if any(member.preprocess.crop == "boxes" for member in trained.members):
         raise ConfigError("preprocess.crop: boxes are known for the training images alone; train with crop=breast")
@@ -162,7 +167,8 @@ def _mean_of(parts: list[tuple[Explanation, float]]) -> Explanation:
     mean = sum(own * weight for own, weight in whole) / sum(weight for _, weight in whole) if whole else None
     outside = sum(one.outside * weight for one, weight in parts) / total
     networks = sum(one.networks for one, _ in parts)
-    return replace(parts[0][0], heat=heat, spread=spread, outside=outside, weight=mean, networks=networks)
+    lost = tuple(dict.fromkeys(line for one, _ in parts for line in one.lost))
+    return replace(parts[0][0], heat=heat, spread=spread, outside=outside, weight=mean, networks=networks, lost=lost)
 
 
 def _explain_member(trained: TrainedModel, images: pd.DataFrame, file: Path, height: int) -> list[Explanation]:
@@ -170,30 +176,41 @@ def _explain_member(trained: TrainedModel, images: pd.DataFrame, file: Path, hei
     paths = [Path(path) for path in found.images["path"]]
     e = next(e for e, rows in enumerate(found.rows) if file in [paths[row] for row in rows])
     every = found.with_others()[0][e]
-    facts, files = ImageFacts.of(trained.spec, found), [paths[row] for row in every]
-    opened = [open_image(path) for path in files]
-    prepared: list[tuple[Prepared, Geometry]] = []
-    with Progress("prepare the images", len(files)) as progress:
-        for image in progress.over(opened):
-            prepared.append(prepare_image(image, trained.preprocess))
+    facts = ImageFacts.of(trained.spec, found)
+    read: list[tuple[int, SourceImage, Prepared, Geometry]] = []  # place in the example
+    lost: list[str] = []
+    with Progress("prepare the images", len(every)) as progress:
+        for place, row in progress.over(list(enumerate(every.tolist()))):
+            try:
+                image = open_image(paths[row])
+                read.append((place, image, *prepare_image(image, trained.preprocess)))
+            except (DicomError, PictureError, OSError) as error:
+                if paths[row] == file:
+                    raise
+                why = first_line(error)
+                lost.append(why if str(paths[row]) in why else f"{paths[row]}: {why}")
+    own = [place for place, *_ in read if place < len(found.rows[e])]  # ahead of images of the other breast
     with Progress("load the networks"):
         networks = trained.networks()
-    tags = [image.tags if isinstance(image, Mammogram) else None for image in opened]
-    known = facts[e].with_headers(tags, Counter()) if facts else None
-    pixels = [one for one, _ in prepared]
+    tags = {place: image.tags for place, image, *_ in read if isinstance(image, Mammogram)}
+    known = None
+    if facts:
+        kept = np.isin(np.arange(len(every)), [place for place, *_ in read])
+        known = facts[e].with_headers([tags.get(place) for place in range(len(every))], Counter()).kept(kept)
+    pixels = [one for _, _, one, _ in read]
     with Progress("draw heat"), contextlib.ExitStack() as stack:
         probability = _probability(trained, networks, pixels, known)
         heard = [stack.enter_context(listening(network)) for network in networks]
         heats = grad_cam_each(networks, pixels, trained.cancer_column, known)  # (networks, images, H, W)
         shown = [
-            _on_file(opened[place], prepared[place][1], heats[:, place], trained, height)
-            for place in range(len(found.rows[e]))
+            _on_file(image, geometry, heats[:, number], trained, height)
+            for number, (_, image, _, geometry) in enumerate(read[: len(own)])
         ]
     whole = trained.spec.unit == "breast"
     top = max(float(one.heat.max()) for one in shown)
     return [
         Explanation(
-            file=files[place],
+            file=paths[every[place]],
             side=_said(found.images, every[place], "laterality") or (header.laterality if header else ""),
             view=_said(found.images, every[place], "view") or (header.view if header else ""),
             original=one.original,
@@ -202,13 +219,14 @@ def _explain_member(trained: TrainedModel, images: pd.DataFrame, file: Path, hei
             spread=one.spread,
             top=top,
             outside=one.outside,
-            breast_found=prepared[place][1].breast_found,
+            breast_found=read[number][3].breast_found,
             probability=probability,
-            weight=float(torch.stack([weights[0][place] for weights in heard]).detach().mean()) if whole else None,
+            weight=float(torch.stack([weights[0][number] for weights in heard]).detach().mean()) if whole else None,
             folds=trained.folds,
             networks=len(networks),
+            lost=tuple(lost),
         )
-        for place, (one, header) in enumerate(zip(shown, tags, strict=False))  # images of the other breast come last
+        for number, (place, one, header) in enumerate(zip(own, shown, map(tags.get, own), strict=True))
     ]
 
 

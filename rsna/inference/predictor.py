@@ -265,7 +265,7 @@ def _of_folder(folder: Path, place: int) -> tuple[list[_Item], list[str]]:
     tests = load_test_set(folder)
     frame = tests.images.assign(view=tests.images["view"].fillna("") if "view" in tests.images else "")
     keys = ["path", "image_id", "prediction_id", "view", "failure"]
-    told = [name for name in ("patient_id", *EXAM, *get_args(TableInputName)) if name in frame]
+    told = [name for name in ("patient_id", "laterality", *EXAM, *get_args(TableInputName)) if name in frame]
     items = [
         _Item(
             ImageResult(path or image_id, image_id, prediction_id, view, None, failure),

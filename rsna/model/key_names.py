@@ -86,7 +86,9 @@ def find_backbone(state: Mapping[str, Tensor], backbone: Any) -> Found | None:
             inside = [k.removeprefix(prefix) for k in state if k.startswith(prefix)]
             renamed = names.rename(inside, backbone)
             tensors = {renamed[k]: state[prefix + k] for k in inside}
-            fitting = sum(k in own and _fits(own[k].shape, v.shape) for k, v in tensors.items())
+            # Counts of batches, which averages are often kept without, make no network the better one.
+            weighty = ((k, v) for k, v in tensors.items() if k in own and not k.endswith(COUNTER))
+            fitting = sum(_fits(own[k].shape, v.shape) for k, v in weighty)
             beside = [k for k in state if not k.startswith(prefix)]
             average = bool(_AVERAGED.search(prefix))
             keys = {renamed[k]: prefix + k for k in inside}

@@ -10,12 +10,15 @@ from rsna.dataset.table_inputs import TableInput
 _MIDDLE, _SPREAD = 58.0, 10.0
 """Mean and deviation of a number: of the age of women in screening, years."""
 
+_FARTHEST = 3.8
+"""Deviations from the middle, 20 and 96 years: nobody learns from women beyond, where z² would decide alone."""
+
 
 class TableEmbedding(nn.Module):
     """A vector for every value of every input, one for "unknown", all added up; they start at zero.
 
     Of a number the vectors of z and z² - 1, for z its distance from the middle in deviations: the first two Hermite
-    polynomials, which are uncorrelated where the number is normal.
+    polynomials, which are uncorrelated where the number is normal. Beyond 20 and 96 years z stays as it is there.
     """
 
     def __init__(self, inputs: Sequence[TableInput], channels: int) -> None:
@@ -47,7 +50,7 @@ class TableEmbedding(nn.Module):
             known = ~table[:, place].isnan()
             value = torch.where(known, table[:, place], 0)
             if one.is_number:
-                z = torch.where(known, (value - _MIDDLE) / _SPREAD, 0)
+                z = torch.where(known, ((value - _MIDDLE) / _SPREAD).clamp(-_FARTHEST, _FARTHEST), 0)
                 basis = torch.stack([(~known).float(), z, torch.where(known, z**2 - 1, 0)], dim=1)  # (N, 3)
                 parts.append(basis @ vectors)
             else:

@@ -1,9 +1,11 @@
 """Where weights to start from lie, and what tensors a file of them holds; nothing that is read here runs code."""
 
 import argparse
+import collections
 import csv
 import pathlib
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -25,9 +27,27 @@ PACKAGE = "package:"
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".tar")
 """Of files that hold weights, in a package."""
 
+
+class _Inert:
+    """Stands in for a class of OmegaConf, in which frameworks keep options: nothing of it is imported or run."""
+
+    def __init__(self, *values: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+_OMEGACONF = (
+    "dictconfig.DictConfig", "listconfig.ListConfig", "base.ContainerMetadata", "base.Metadata", "nodes.AnyNode",
+    "nodes.StringNode", "nodes.IntegerNode", "nodes.FloatNode", "nodes.BooleanNode", "nodes.BytesNode",
+    "nodes.PathNode", "nodes.EnumNode",
+)  # fmt: skip
+
 _HARMLESS = (
     argparse.Namespace, pathlib.PosixPath, np.dtype, np._core.multiarray.scalar,  # type: ignore[attr-defined]
     np.dtypes.Float32DType, np.dtypes.Float64DType, np.dtypes.Int64DType,
+    dict, list, int, float, str, bool, collections.defaultdict, Any, *((_Inert, f"omegaconf.{n}") for n in _OMEGACONF),
 )  # fmt: skip
 """What training frameworks write beside the tensors: options and metrics. To make one of them runs nothing."""
 
@@ -99,20 +119,34 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         ConfigError: It cannot be read, holds more than tensors and plain values, or no tensor.
     """
     try:
-        if file.suffix == ".safetensors":
-            loaded = load_file(file)
-        else:
-            # weights_only: a checkpoint from anywhere must not run code.
-            with safe_globals(list(_HARMLESS)):
-                loaded = torch.load(file, "cpu", weights_only=True)
+        loaded = _load(file)
     except (SafetensorError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        if "TorchScript" in str(error):
+            raise ConfigError(
+                f"model.weights: {file} is a program of TorchScript, which would be run. Where you trust it, save its "
+                "tensors alone: torch.save(torch.jit.load(FILE, 'cpu').state_dict(), 'weights.pth')"
+            ) from error
         raise ConfigError(f"model.weights: {file} cannot be read: {first_line(error)}") from error
     except Exception as error:  # pickle.UnpicklingError and its relatives
         raise ConfigError(f"model.weights: {file} {_explain_refusal(file)}") from error
-    tensors = dict(_flatten(loaded))
+    tensors = dict(_flatten(loaded)) if isinstance(loaded, Mapping) else {}
     if not tensors:
         raise ConfigError(f"model.weights: {file} holds no state dict")
     return tensors
+
+
+def _load(file: Path) -> Any:
+    with file.open("rb") as opened:
+        start = opened.read(9)
+        if not start:
+            raise EOFError("it is empty; copy or fetch it again")
+        if start[8:] == b"{":  # by what it holds: hubs call files of safetensors .bin, too, and the other way round
+            return load_file(file)
+        opened.seek(0)
+        # weights_only: a checkpoint from anywhere must not run code.
+        with safe_globals(list(_HARMLESS)), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # on kinds of files, of which errors speak
+            return torch.load(opened, "cpu", weights_only=True)
 
 
 def _explain_refusal(file: Path) -> str:
@@ -125,13 +159,14 @@ def _explain_refusal(file: Path) -> str:
         return "is no checkpoint of torch; name a file that torch.save or safetensors wrote"
     return (
         f"holds more than tensors ({first_few(sorted(names), 3)}), which could run code. Where you trust it, save its "
-        "tensors alone: torch.save(torch.load(FILE, weights_only=False)['state_dict'], 'weights.pth')"
+        "tensors alone: torch.save(torch.load(FILE, weights_only=False)['state_dict'], 'weights.pth'), with "
+        ".state_dict() in place of ['state_dict'] where it holds a network as a whole"
     )
 
 
 def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
     if isinstance(value, Tensor):
-        yield prefix.removesuffix("."), value
+        yield prefix.removesuffix("."), value.to_dense() if value.layout != torch.strided else value
     elif isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _flatten(inner, f"{prefix}{key}.")

@@ -1,12 +1,14 @@
 """Weights that a backbone starts from: timm's own, or those of any file that holds them."""
 
+import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import timm
+import torch
 from timm.layers import Conv2dSame
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
@@ -18,6 +20,8 @@ from rsna.model.weight_files import PACKAGE, find_file, read_tensors
 
 _ADVPROP = re.compile(r"(^|[-_])adv(prop)?[-_]|efficientnet_\w+[._]ap[-_]")
 """In the names of published files whose network was trained on values from -1 to 1."""
+_TIMMS_ADVPROP = re.compile(r"efficientnet_\w+[._]ap[-_]")
+"""In those of timm's, which are names of folders, too: model.safetensors lies in one."""
 _ENDLESS = "tensors with NaN or infinite values"
 _FAMILY = "(?:efficientnet(?:v2)?|mixnet|mobilenetv3)"
 _PADDED = re.compile(rf"(?<![a-z0-9])(?:(tf)[-_]{_FAMILY}[-_]|{_FAMILY}_)", re.IGNORECASE)
@@ -121,7 +125,7 @@ def load_backbone_weights(backbone: Any, source: str | Path) -> Loaded:
         raise ConfigError(f"model.weights: {file} does not fit model.backbone: {'; '.join(wrong)}")
     _check_values(file, fitted, own, found)
     backbone.load_state_dict(fitted)
-    pixels, taken = _take_normalisation(backbone, state, found, file)
+    pixels, taken = _take_normalisation(backbone, state, found, file, _names(source, file))
     beside = [key for key in [*found.beside, *(found.keys[key] for key in left_out)] if key not in taken]
     pixels += _guess_padding(source, file, found, backbone)
     return Loaded(file, state, tuple(beside), found.prefix, _tell(found, stem), pixels)
@@ -147,6 +151,8 @@ def _check_padding(file: Path, found: Found, backbone: Any) -> None:
 
 def _check_values(file: Path, fitted: Mapping[str, Tensor], own: Mapping[str, Tensor], found: Found) -> None:
     """Refuses what loads and means nothing: the run would end in NaN, or start from less than random numbers."""
+    if empty := [key for key, value in fitted.items() if value.is_meta]:
+        raise _no_start(file, f"{len(empty)} tensors without any (first: {found.keys.get(empty[0], empty[0])})")
     numbers = {key: value for key, value in fitted.items() if own[key].is_floating_point()}
     whole = [key for key, value in numbers.items() if not value.is_floating_point()]
     # As the network holds them: doubles may be too large for it.
@@ -176,9 +182,8 @@ def _no_start(file: Path, wrong: str) -> ConfigError:
 
 def _guess_padding(source: str | Path, file: Path, found: Found, backbone: Any) -> str:
     """What is to be said where a name speaks of the other padding: in timm's key names nothing else tells."""
-    # A file model.safetensors lies in the folder of a repository of that name, in the hub's cache three deep.
-    parts = [str(source), *file.parts[:-5:-1]] if str(source).startswith(PACKAGE) else file.parts[:-5:-1]
-    part, match = next(((part, match) for part in parts if (match := _PADDED.search(part))), ("", None))
+    named = ((part, match) for part in _names(source, file) if (match := _PADDED.search(part)))
+    part, match = next(named, ("", None))
     ours = _pads_as_tensorflow(backbone)
     if match is None or found.names.toolbox != "timm" or bool(match[1]) == ours:
         return ""
@@ -194,6 +199,14 @@ def _guess_padding(source: str | Path, file: Path, found: Found, backbone: Any) 
         f"model.backbone={other} would compute their features, with mean {mean:.3f} and deviation {std:.3f} unless the "
         "file tells others"
     )
+
+
+def _names(source: str | Path, file: Path) -> list[str]:
+    """What may name the network of a file, the file's own name first or behind its package's.
+
+    A file model.safetensors lies in the folder of a repository of that name, in the hub's cache three deep.
+    """
+    return [str(source)] * str(source).startswith(PACKAGE) + list(file.parts[:-5:-1])
 
 
 def _pads_as_tensorflow(backbone: Any) -> bool:
@@ -215,7 +228,7 @@ def _fit_stem(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> str:
 
 
 def _take_normalisation(
-    backbone: Any, state: Mapping[str, Tensor], found: Found, file: Path
+    backbone: Any, state: Mapping[str, Tensor], found: Found, file: Path, names: Sequence[str]
 ) -> tuple[str, tuple[str, ...]]:
     """Sets the mean and deviation of ``backbone.pretrained_cfg``; says which they are, why, and of which keys."""
     cfg = dict(backbone.pretrained_cfg)
@@ -227,12 +240,27 @@ def _take_normalisation(
         for name, value in stored.items():
             cfg[name] = tuple(value.float().flatten().expand(3).tolist())  # type: ignore[union-attr]
         why, taken = "as in the file", (f"{around}mean", f"{around}std")
-    elif _ADVPROP.search(file.name):
+    elif beside := _timms_config(file):
+        cfg |= beside
+        why = "as config.json beside the file says"
+    elif _ADVPROP.search(file.name) or any(map(_TIMMS_ADVPROP.search, names)):
         cfg |= {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
-        why = "as AdvProp does, by the file's name"
+        why = "as AdvProp does, by the file's name" + ("" if _ADVPROP.search(file.name) else " or its folder's")
     backbone.pretrained_cfg = cfg
     mean, std = (sum(cfg[name]) / len(cfg[name]) for name in ("mean", "std"))
     return f"pixels enter with mean {mean:.3f} and deviation {std:.3f} taken off, {why}", taken
+
+
+def _timms_config(file: Path) -> dict[str, tuple[float, ...]]:
+    """Mean and deviation in the config.json that timm's repositories on the hub have beside their weights."""
+    try:
+        said = json.loads((file.parent / "config.json").read_text(encoding="utf-8"))["pretrained_cfg"]
+        found = {name: torch.tensor(said[name], dtype=torch.float32) for name in ("mean", "std")}
+    except (OSError, ValueError, TypeError, KeyError):  # none, or another's
+        return {}
+    if not all(map(_is_normalisation, found.values())):
+        return {}
+    return {name: tuple(value.flatten().expand(3).tolist()) for name, value in found.items()}
 
 
 def _is_normalisation(value: Tensor | None) -> bool:

@@ -170,7 +170,9 @@ def _open_picture(path: Path, content: bytes) -> Pgm | Image.Image:
         return Image.open(io.BytesIO(content), formats=("PNG", "JPEG"))
     except CorruptPixels as error:
         raise PictureError(f"{path}: {error.what}. Copy or convert the file again") from error
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+    except UnidentifiedImageError as error:  # which would name an object in memory
+        raise PictureError(f"{path}: not a PNG, JPEG or PGM image. Convert it again") from error
+    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise PictureError(f"{path}: not a PNG, JPEG or PGM image ({error}). Convert it again") from error
 
 

@@ -28,7 +28,9 @@ def agreed_sampling(runs: Mapping[str, Run], asked: Sampling | None = None) -> S
 
 
 def agreed_aggregate(runs: Mapping[str, Run], asked: Aggregate | None = None, mend: str = _TRAINED) -> Aggregate:
-    """How breasts are made of images: as asked, or else as every run does; mean where there is none.
+    """How breasts are made of images: as asked, or else as every run of images does; mean where there is none.
+
+    Runs of whole breasts make none of images: what stands in their configuration is not heard.
 
     Args:
         runs: Name → run.
@@ -38,10 +40,11 @@ def agreed_aggregate(runs: Mapping[str, Run], asked: Aggregate | None = None, me
     Raises:
         ConfigError: Nothing is asked for, and they differ.
     """
-    own = {run.config.evaluation.aggregate for run in runs.values()} or {"mean"}
+    of_images = {name: run for name, run in runs.items() if run.config.unit == "image"}
+    own = {run.config.evaluation.aggregate for run in of_images.values()} or {"mean"}
     if asked is None and len(own) > 1:
         said = ", ".join(f"{name}: {run.config.evaluation.aggregate}" for name, run in runs.items())
-        raise ConfigError(f"run: these make breasts of images differently ({said}); {mend}")
+        raise ConfigError(f"run: these make breasts of images differently ({said}); say how with aggregate=…")
     return asked or own.pop()
 
 

@@ -3,9 +3,10 @@ import shutil
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
-from rsna.board.gallery import gallery
+from rsna.board.gallery import _label, gallery
 from rsna.board.pixels import Pixels
 from rsna.runs.run import open_run
 
@@ -73,3 +74,11 @@ def test_without_networks_or_images_the_reason_is_shown(pictured, tmp_path):
     assert "neither files nor prepared images" in gone.misses[0].views[0].missing
     assert str(tmp_path) not in gone.missing
     assert (gone.pictured, gone.heated, gone.unpictured) == (False, False, 2)
+
+
+@pytest.mark.parametrize("value", [1, 1.0, True, "True", "1", "yes", np.float64(1)])
+def test_a_label_of_yes_is_one_however_the_table_writes_it(value):
+    assert _label("biopsy", pd.Series([None, value])) == "yes"
+    assert _label("biopsy", pd.Series([0, value])) == "no"
+    assert _label("biopsy", pd.Series(["perhaps", value])) == "perhaps"
+    assert _label("biopsy", pd.Series([None])) == ""

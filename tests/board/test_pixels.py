@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -76,6 +77,8 @@ def test_an_image_is_found_by_id_and_by_path_with_the_fold_that_has_not_seen_it(
     assert len(by_id[1]) == 1
     with pytest.raises(RunError, match="neither a file nor an id"):
         find_image(run, "nobody")
+    with pytest.raises(RunError, match=r"where that is \(.*nowhere.*there is no such folder"):
+        find_image(run, image["image_id"], str(Path(image["path"]).parent / "nowhere"))
 
 
 def test_a_set_in_which_the_ids_are_other_womens_is_not_shown(pictured):

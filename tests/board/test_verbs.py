@@ -6,8 +6,13 @@ import re
 import cv2
 import pytest
 
+from rsna.board.pixels import images_beside
 from rsna.cli import main
 from rsna.dataset.source import load_table
+from rsna.runs.run import open_run
+from rsna.runs.trained_ensemble import load_ensemble
+from tests.inference.runs import write_run
+from tests.training.breasts import write_breasts
 
 
 def test_the_leaderboard_speaks_three_formats(ranked, capsys):
@@ -126,6 +131,23 @@ def test_explain_writes_original_and_heat(pictured, tmp_path, capsys):
     assert (heat[:10] == 255).all()  # a figure on paper
     assert main(["explain", f"run={pictured}", "image=nobody"]) == 1
     assert "neither a file nor an id" in capsys.readouterr().err
+
+
+def test_explain_says_the_probability_of_the_image_that_is_asked_for(tmp_path, capsys):
+    pytest.importorskip("captum", reason="heat maps need captum")
+    from rsna.inference.explain import explain
+
+    model = {"backbone": "test_efficientnet", "pretrained": False}
+    runs = [str(write_run(tmp_path / unit, unit=unit, model=model)) for unit in ("breast", "image")]
+    write_breasts(tmp_path / "set", patients=4)
+    file = tmp_path / "set" / "train_images" / "3" / "3L2.png"
+    trained = load_ensemble(runs)
+    found = explain(trained, images_beside(open_run(runs[0]), file, str(tmp_path / "set")), file, 40)
+    said = {one.file: f"probability {one.probability:.4f}" for one in found}
+    assert len(set(said.values())) == 2  # the other images of the breast, which one member alone looks at, have one
+    arguments = [f"run=[{','.join(runs)}]", f"image={file}", f"data={tmp_path / 'set'}", f"out={tmp_path}", "height=40"]
+    assert main(["explain", *arguments]) == 0
+    assert said[file] in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

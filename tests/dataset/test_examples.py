@@ -65,6 +65,13 @@ def test_the_other_breast_is_of_the_same_exam_of_the_same_set():
     assert all(len(part) == 0 for part in examples_of("breast", TABLE).others)
 
 
+def test_a_breast_of_the_same_side_is_not_the_other_one():
+    exams = TABLE.assign(laterality=["L", None, "L", "", "R"], prediction_id=["b_1_L", "a_1", "b_2_L", "a_2", "b_R"])
+    found = examples_of("breast", exams, compare=True)
+    beside = dict(zip(found.ids, (part.tolist() for part in found.others), strict=True))
+    assert beside == {"b_1_L": [4], "b_2_L": [4], "b_R": [0, 2], "a_1": [3], "a_2": [1]}  # a's sides are not known
+
+
 def test_breasts_that_are_compared_follow_each_other_with_their_labels():
     lefts_first = TABLE.iloc[[1, 0, 2, 3, 4]].assign(prediction_id=["a_L", "b_L", "b_L", "a_R", "b_R"])
     found = examples_of("breast", lefts_first, compare=True)

@@ -57,6 +57,14 @@ def test_a_value_that_training_has_not_seen_is_said_and_an_age_that_is_none_is_n
     assert inputs["machine_id"].is_said(given[["age"]]).tolist() == [False] * 3
 
 
+def test_an_implant_is_the_same_in_whatever_words_a_table_has_it():
+    (implant,) = learn_inputs(("implant",), pd.DataFrame({"implant": ["Yes", "no", None, "NO"]}))
+    assert implant.values == ("0", "1")
+    words = pd.DataFrame({"implant": ["1", 0.0, True, "False", "y", "maybe", "", None]})
+    np.testing.assert_array_equal(implant.read(words), [1, 0, 1, 0, 1, np.nan, np.nan, np.nan])
+    assert implant.is_said(words).tolist() == [True] * 6 + [False] * 2
+
+
 def test_headers_are_read_by_the_same_values(tmp_path):
     file = write_dicom(
         tmp_path / "a.dcm", np.full((64, 64), 0.5), PatientAge="063Y", ViewPosition="MLO", Manufacturer="Acme",

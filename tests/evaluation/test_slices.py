@@ -94,7 +94,7 @@ def test_columns_that_did_not_come_make_no_slices():
     assert found[0].intervals == {}
 
 
-@pytest.mark.parametrize("values", [[True, False], ["True", "False"], [1, 0], ["1", "0"], [1.0, 0.0]])
+@pytest.mark.parametrize("values", [[True, False], ["True", "False"], [1, 0], ["1", "0"], [1.0, 0.0], ["Yes", "no"]])
 def test_yes_and_no_are_read_however_a_table_writes_them(values):
     images = simulate_images(patients=60)
     odd = images["patient_id"].astype(int) % 2 == 1

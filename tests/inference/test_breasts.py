@@ -116,6 +116,17 @@ def test_breasts_that_the_table_names_in_its_own_way_are_compared_by_exam(run, e
         assert found[own] == pytest.approx(expected[name], abs=TOLERANCE)
 
 
+def test_exams_without_a_name_leave_two_breasts_of_one_side_that_are_not_compared(run, exams, tmp_path):
+    table = table_of(exams)
+    table = table[table["prediction_id"] == "p0_L"].assign(prediction_id=["p0_first_L", "p0_second_L"])
+    table.to_csv(exams / "test.csv", index=False)
+    together, (found, _) = by_breast(predict(run, exams, tmp_path)), predictors(run, exams)
+    table[:1].to_csv(exams / "test.csv", index=False)
+    alone = by_breast(predict(run, exams, tmp_path))["p0_first_L"]
+    assert together["p0_first_L"] == pytest.approx(alone, abs=TOLERANCE)
+    assert found["p0_first_L"] == pytest.approx(alone, abs=TOLERANCE)
+
+
 def test_a_copy_among_the_files_is_of_no_breast_and_beside_none(run, exams):
     files = sorted((exams / "test_images" / "p0").iterdir())
     expected, _ = predictors(run, files)

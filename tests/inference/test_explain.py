@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,6 +13,9 @@ from rsna.config.data import PreprocessSettings
 from rsna.config.model import ModelSettings
 from rsna.config.settings import ConfigError
 from rsna.dataset.examples import ExampleSpec
+from rsna.dataset.table_inputs import TableInput
+from rsna.dicom.errors import DicomError
+from rsna.inference.exam import load_test_set
 from rsna.inference.explain import explain, grad_cam
 from rsna.inference.heat import grey_original, heat_on_original
 from rsna.inference.predictor import Predictor
@@ -19,7 +23,7 @@ from rsna.model.backbone import Features
 from rsna.model.network import MammogramNet, build_model
 from rsna.prepare.geometry import Geometry
 from rsna.runs.trained_ensemble import load_ensemble
-from tests.inference.runs import write_run
+from tests.inference.runs import write_exams, write_run
 from tests.prepare import phantoms
 from tests.prepare.files import write_dicom
 
@@ -209,3 +213,23 @@ def test_without_captum_the_error_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "captum.attr", None)
     with pytest.raises(ConfigError, match="pip install"):
         grad_cam([brightness_network()], spot(), 0)
+
+
+def test_a_breast_with_a_damaged_file_is_explained_by_the_rest_which_is_said(tmp_path):
+    options = {"unit": "breast", "compare": True, "fusion": {"kind": "attention", "width": 8}}
+    options["model"] = {"backbone": "test_efficientnet", "pretrained": False}
+    trained = load_ensemble(write_run(tmp_path / "run", inputs=(TableInput("view", ("CC", "MLO")),), **options))
+    write_exams(tmp_path / "exams", 1)
+    images = load_test_set(tmp_path / "exams").images
+    files = dict(zip(images["image_id"], images["path"], strict=True))
+    for image_id in ("10", "11"):  # of the left breast's two images, and of the right breast's
+        Path(files[image_id]).write_bytes(b"no dicom")
+    (found,) = explain(trained, images, Path(files["12"]), 40)
+    assert found.file == Path(files["12"])
+    assert found.weight == pytest.approx(1)
+    assert [line.partition(": ")[0] for line in found.lost] == [files["10"], files["11"]]
+    with Predictor(tmp_path / "run", backend="torch", workers=1) as predictor:
+        said = {image.image_id: image.probability for image in predictor.predict(tmp_path / "exams").images}
+    assert found.probability == pytest.approx(said["12"], abs=1e-5)
+    with pytest.raises(DicomError):
+        explain(trained, images, Path(files["10"]), 40)

@@ -29,6 +29,13 @@ def test_every_value_has_a_vector_and_so_has_unknown():
     torch.testing.assert_close(found[2], age[0] + machine[0])
 
 
+def test_an_age_beyond_all_that_are_screened_counts_as_the_outermost():
+    ages = torch.tensor([[20.0, 0.0], [2.0, 0.0], [21.0, 0.0], [96.0, 0.0], [119.0, 0.0], [95.0, 0.0]])
+    found = embedding()(ages)
+    torch.testing.assert_close(found[[0, 3]], found[[1, 4]])
+    assert not torch.isclose(found[[0, 3]], found[[2, 5]]).any()
+
+
 def test_a_value_that_training_has_not_seen_is_unknown():
     made = embedding()
     made.mark_seen(torch.tensor([[50.0, 0.0], [60.0, torch.nan]]))

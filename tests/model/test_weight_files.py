@@ -4,6 +4,8 @@ import sys
 
 import pytest
 import torch
+from omegaconf import OmegaConf
+from safetensors.torch import save_file
 
 from rsna.config.settings import ConfigError
 from rsna.model.weight_files import find_file, read_tensors
@@ -75,3 +77,38 @@ def test_a_file_that_could_run_code_names_what_it_would_make(tmp_path):
     torch.save({"state_dict": {"a": torch.ones(1)}, "model": torch.nn.Linear(1, 1)}, tmp_path / "whole.pth")
     with pytest.raises(ConfigError, match=r"more than tensors \(.*torch\.nn\.modules.* save its tensors alone"):
         read_tensors(tmp_path / "whole.pth")
+
+
+def test_a_network_that_was_saved_whole_or_as_a_program_says_how_to_save_its_tensors(tmp_path):
+    torch.save(torch.nn.Linear(1, 1), tmp_path / "whole.pth")
+    with pytest.raises(ConfigError, match=r"more than tensors .* \.state_dict\(\) in place of \['state_dict'\] where"):
+        read_tensors(tmp_path / "whole.pth")
+    example = (torch.ones(1, 1),)
+    torch.jit.trace(torch.nn.Linear(1, 1), example, check_trace=False).save(tmp_path / "program.pt")
+    with pytest.raises(ConfigError, match=r"program of TorchScript.*\(torch\.jit\.load\(FILE, 'cpu'\)\.state_dict\(\)"):
+        read_tensors(tmp_path / "program.pt")
+
+
+def test_a_file_is_known_by_what_it_holds_whatever_it_is_called(tmp_path):
+    state = {"a.weight": torch.arange(3.0)}
+    save_file(state, tmp_path / "pytorch_model.bin")
+    torch.save(state, tmp_path / "weights.safetensors")
+    for name in ("pytorch_model.bin", "weights.safetensors"):
+        assert torch.equal(read_tensors(tmp_path / name)["a.weight"], state["a.weight"])
+    (tmp_path / "empty.pth").touch()
+    with pytest.raises(ConfigError, match=r"empty\.pth cannot be read: it is empty; copy or fetch it again"):
+        read_tensors(tmp_path / "empty.pth")
+    torch.save(torch.ones(3), tmp_path / "tensor.pth")
+    with pytest.raises(ConfigError, match="holds no state dict"):
+        read_tensors(tmp_path / "tensor.pth")
+
+
+def test_options_that_hydra_leaves_in_a_checkpoint_are_no_code_and_are_not_made(tmp_path):
+    options = OmegaConf.create({"lr": 0.1, "net": {"name": "b0", "sizes": [1, None, True]}, "run": "${net.name}"})
+    torch.save({"state_dict": {"a": torch.ones(1)}, "hyper_parameters": {"cfg": options}}, tmp_path / "last.ckpt")
+    assert list(read_tensors(tmp_path / "last.ckpt")) == ["state_dict.a"]
+
+
+def test_sparse_tensors_are_read_as_what_they_stand_for(tmp_path):
+    torch.save({"a": torch.eye(3).to_sparse()}, tmp_path / "sparse.pth")
+    assert torch.equal(read_tensors(tmp_path / "sparse.pth")["a"], torch.eye(3))

@@ -1,6 +1,7 @@
 """Weights in anybody's key names load, as the originals compute; what does not fit is named."""
 
 import argparse
+import json
 import re
 
 import numpy as np
@@ -215,6 +216,16 @@ def test_of_several_networks_in_a_file_the_moving_average_is_taken_and_said(tmp_
     torch.testing.assert_close(backbone.conv_stem.weight, average.conv_stem.weight)
 
 
+def test_a_moving_average_without_counts_of_batches_is_one(tmp_path):
+    plain, average = (timm_backbone("test_efficientnet").state_dict() for _ in range(2))
+    average = {key: value for key, value in average.items() if not key.endswith("num_batches_tracked")}
+    torch.save({"state_dict": plain, "state_dict_ema": average}, tmp_path / "model_best.pth.tar")
+    backbone = timm_backbone("test_efficientnet")
+    said = load_backbone_weights(backbone, tmp_path / "model_best.pth.tar").line()
+    assert "under state_dict_ema (the one of 2 networks that was chosen)" in said
+    torch.testing.assert_close(backbone.conv_stem.weight, average["conv_stem.weight"])
+
+
 @pytest.mark.parametrize(("theirs", "ours"), [(1, 3), (3, 1), (3, 3)])
 def test_a_network_of_this_project_starts_another_one_on_the_pixels_that_it_knows(tmp_path, theirs, ours):
     """Its own means go with it, whatever is usual for the backbone; one grey channel is as good as three equal ones."""
@@ -256,6 +267,8 @@ def spoilt(how):
         state = {key: (value * 100).to(torch.int8) for key, value in state.items()}
     elif how == "variance":
         state["bn1.running_var"][0] = -1e-3
+    elif how == "meta":
+        state["bn2.bias"] = state["bn2.bias"].to("meta")
     elif how == "zero":
         state = {key: torch.zeros_like(value) if value.ndim == 4 else value for key, value in state.items()}
     return {f"model.{key}": value for key, value in state.items()}
@@ -268,6 +281,7 @@ def spoilt(how):
         ("inf", r"2 tensors with NaN or infinite values \(first: model\.conv_head\.weight\)"),
         ("double", r"1 tensors with NaN or infinite values \(first: model\.bn2\.bias\)"),
         ("integer", r"\d\d tensors of a type .* \(first: model\.conv_stem\.weight, torch\.int8\)"),
+        ("meta", r"1 tensors without any \(first: model\.bn2\.bias\)"),
         ("variance", r"1 variances below 0 \(first: model\.bn1\.running_var\)"),
         ("zero", r"\d\d tensors of weights, all of them zero \(first: model\.conv_stem\.weight\)"),
     ],
@@ -330,3 +344,16 @@ def test_advprop_is_known_by_timms_names(tmp_path, name):
     network = timm_backbone("tf_efficientnet_b1")
     torch.save(network.state_dict(), tmp_path / name)
     assert "mean 0.500 and deviation 0.500" in load_backbone_weights(network, tmp_path / name).line()
+
+
+def test_a_repository_on_the_hub_tells_the_pixels_of_its_weights_by_its_config_or_its_name(tmp_path):
+    network = timm_backbone("tf_efficientnet_b1")
+    folder = tmp_path / "models--timm--tf_efficientnet_b1.ap_in1k" / "snapshots" / "1f"
+    folder.mkdir(parents=True)
+    save_file(network.state_dict(), folder / "model.safetensors")
+    said = load_backbone_weights(network, folder / "model.safetensors").line()
+    assert "mean 0.500 and deviation 0.500 taken off, as AdvProp does, by the file's name or its folder's" in said
+    for mean, told in (([0.25] * 3, "mean 0.250 and deviation 0.125 taken off, as config.json"), ("no", "as AdvProp")):
+        config = {"architecture": "tf_efficientnet_b1", "pretrained_cfg": {"mean": mean, "std": [0.125] * 3}}
+        (folder / "config.json").write_text(json.dumps(config))
+        assert told in load_backbone_weights(network, folder / "model.safetensors").line()

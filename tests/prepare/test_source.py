@@ -233,11 +233,11 @@ def test_a_damaged_pgm_is_refused_by_name_as_it_is_opened(tmp_path: Path) -> Non
 
 def test_what_is_no_picture_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"not a picture")
-    with pytest.raises(PictureError, match=r"a\.png: not a PNG, JPEG or PGM"):
+    with pytest.raises(PictureError, match=r"a\.png: not a PNG, JPEG or PGM image\. Convert it again"):
         open_image(tmp_path / "a.png")
     Image.new("L", (4, 4)).save(tmp_path / "b.bmp")
     (tmp_path / "b.bmp").rename(tmp_path / "b.png")
-    with pytest.raises(PictureError, match=r"b\.png: not a PNG, JPEG or PGM"):
+    with pytest.raises(PictureError, match=r"b\.png: not a PNG, JPEG or PGM image\. Convert it again"):
         open_image(tmp_path / "b.png")
 
 

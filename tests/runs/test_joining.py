@@ -122,3 +122,11 @@ def test_runs_that_cannot_be_joined_say_why(pair, tmp_path):
     (edited / "fold0" / "oof.parquet").write_bytes((tmp_path / "half" / "fold0" / "oof.parquet").read_bytes())
     with pytest.raises(RunError, match=r"oof.parquet: is not the file that metrics.json was made of"):
         load_ensemble([pair[0], str(edited)])
+
+
+def test_a_run_of_breasts_has_no_say_in_how_images_are_joined(pair, tmp_path):
+    images = written(tmp_path, "images", 0, evaluation={"aggregate": "max"})
+    breasts = written(tmp_path, "breasts", 1, unit="breast")  # mean, which it never asked for
+    assert load_ensemble([breasts, images]).aggregate == "max"
+    with pytest.raises(ConfigError, match=r"make breasts of images differently \(.*a: mean, .*images: max\)"):
+        load_ensemble([pair[0], breasts, images])
