@@ -43,8 +43,8 @@ def agreed_aggregate(runs: Mapping[str, Run], asked: Aggregate | None = None, me
     of_images = {name: run for name, run in runs.items() if run.config.unit == "image"}
     own = {run.config.evaluation.aggregate for run in of_images.values()} or {"mean"}
     if asked is None and len(own) > 1:
-        said = ", ".join(f"{name}: {run.config.evaluation.aggregate}" for name, run in runs.items())
-        raise ConfigError(f"run: these make breasts of images differently ({said}); say how with aggregate=…")
+        said = ", ".join(f"{name}: {run.config.evaluation.aggregate}" for name, run in of_images.items())
+        raise ConfigError(f"run: these make breasts of images differently ({said}); {mend}")
     return asked or own.pop()
 
 
