@@ -272,6 +272,17 @@ def test_names_and_titles_are_unique_and_metrics_say_what_they_need():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("name", [name for name in METRICS if name != "optimism_gap"])
+def test_the_truth_is_better_than_its_reverse_by_every_metric(name):
+    positive, patients = np.arange(400) % 4 == 0, np.arange(400)
+    place = (np.argsort(np.argsort(positive + patients / 1000)) + 0.5) / 400  # every positive above every negative
+    truth, reverse = (
+        metrics_of_data(SortedBreasts(positive, scores, patients, patients // 4 % 5), [name])[name]
+        for scores in (place, 1 - place)
+    )
+    assert (truth < reverse) if METRICS[name].low_is_best else (truth > reverse)
+
+
 @pytest.mark.parametrize("name", list(METRICS))
 def test_what_needs_no_probabilities_is_the_same_of_ranks(name):
     rng = np.random.default_rng(0)
