@@ -137,13 +137,14 @@ def _augmentation(config: Config) -> str:
     """What is on, with its probability."""
     a, area, aspect = config.augment, config.augment.crop_area, config.augment.crop_aspect
     shares = {
-        f"crops of {_percent(area[0])} to {_percent(area[1])} of the image, {aspect[0]:.2f} to {aspect[1]:.2f} times as "
-        f"wide as high, at {a.crop} pixels square": float(bool(a.crop)),
+        f"crops of {_percent(area[0])} to {_percent(area[1])} of the image, {aspect[0]:.2f} to {aspect[1]:.2f} times "
+        f"as wide as high, at {a.crop} pixels square": float(bool(a.crop)),
         "mirroring left and right": a.horizontal_flip,
         "mirroring top and bottom": a.vertical_flip,
         f"shift by {_percent(a.shift)}, scale by {_percent(a.scale)}, rotation by {a.rotate:g}° and shear by "
         f"{a.shear:g}° at most": a.affine,
-        f"brightness by {_percent(a.brightness)} and contrast by {_percent(a.contrast)} at most": a.brightness_contrast,
+        f"brightness by {_percent(a.brightness)} and contrast by {_percent(a.contrast)} at most":
+            a.brightness_contrast,
         "gamma": a.gamma,
         f"noise of {_percent(a.noise_std)} at most": a.noise,
         "blur": a.blur,

@@ -1,16 +1,23 @@
 """One grammar for every verb; help teaches; what is wrong is said in a line with an exit code."""
 
 import os
+import re
 import subprocess
 import sys
-from importlib.metadata import version
+import tomllib
+from importlib import import_module
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
+from pkgutil import iter_modules
 
 import pandas as pd
 import pytest
 import yaml
+from packaging.utils import canonicalize_name
 
+import rsna.cli
 from rsna.cli.main import VERBS, main
+from rsna.cli.verb import TRAIN_EXTRA, Verb
 from rsna.config.settings import fields_of
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +41,30 @@ def test_every_verb_explains_its_keys_and_shows_examples(name, capsys):
         for key, field in fields_of(options).items():
             assert f"  {key}=" in said
             assert field.description, f"{name} {key} has no line of help"
+
+
+def test_every_function_that_is_marked_a_verb_is_one():
+    """A module of rsna/cli that main.py does not import holds verbs that nobody finds."""
+    modules = [import_module(f"rsna.cli.{found.name}") for found in iter_modules(rsna.cli.__path__)
+               if found.name != "__main__"]  # fmt: skip
+    marked = {one.name: module.__name__ for module in modules for one in vars(module).values() if isinstance(one, Verb)}
+    lost = {name: module for name, module in marked.items() if name not in VERBS}
+    assert not lost, f"import their module in rsna/cli/main.py: {lost}"
+
+
+def test_the_readme_has_a_row_for_every_verb():
+    table = (ROOT / "README.md").read_text(encoding="utf-8").split("## Every verb")[1].split("\n## ")[0]
+    assert set(re.findall(r"`rsna ([a-z ]+)`", table)) == set(VERBS)
+
+
+def test_every_package_of_training_is_missed_by_its_name():
+    """Where one is not installed, the message says which extra brings it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = {re.split("[<>=~\\[]", one)[0] for one in project["optional-dependencies"]["train"]}
+    imported = {name: {canonicalize_name(one) for one in of} for name, of in packages_distributions().items()}
+    for distribution in wanted - {"rich"}:  # without it tables have no colours
+        names = {name for name, of in imported.items() if distribution in of}
+        assert names & TRAIN_EXTRA, f"add one of {sorted(names)} to TRAIN_EXTRA in rsna/cli/verb.py"
 
 
 def test_help_may_stand_ahead_of_the_verb(capsys):
