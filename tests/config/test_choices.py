@@ -20,6 +20,7 @@ from rsna.model.pooling import POOLINGS
 from rsna.runs.run_directory import FREE
 from rsna.training.data.batch import SPREAD
 from rsna.training.run import OBJECTIVES
+from rsna.training.tracking import TRACKERS
 from tests.dicom_files import breast, dicom_bytes
 
 
@@ -35,8 +36,9 @@ def choices(cls, key):
         (get_args(TargetName), TARGETS),
         (choices(SamplerSettings, "spread"), {"none", *SPREAD}),
         (choices(Config, "objective"), OBJECTIVES),
+        (choices(Config, "tracking"), {"none", *TRACKERS}),
     ],
-    ids=["model.pooling", "fusion.kind", "targets", "sampler.spread", "objective"],
+    ids=["model.pooling", "fusion.kind", "targets", "sampler.spread", "objective", "tracking"],
 )
 def test_what_is_allowed_is_what_there_is(allowed, there):
     assert {*allowed} == {*there}
