@@ -5,13 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
+from rsna.config.settings import allowed, fields_of
 from rsna.config.training import AugmentSettings
 from rsna.training.data.augment import Augmentation
 
 OFF = AugmentSettings(horizontal_flip=0, affine=0, brightness_contrast=0, gamma=0)
-CHANGES = (
-    "horizontal_flip", "vertical_flip", "affine", "brightness_contrast", "gamma", "noise", "blur", "cutout",
-)  # fmt: skip
+CHANGES = [name for name, field in fields_of(AugmentSettings).items() if allowed(field).endswith("in [0, 1]")]
+"""Keys that are probabilities."""
 
 
 @pytest.fixture(params=[np.uint8, np.float32])
