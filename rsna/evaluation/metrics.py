@@ -121,7 +121,9 @@ class Metric:
     on_logits: bool = False
     """Whether its interval is symmetric on the logit; see `rsna.evaluation.bootstrap`."""
     low: float = 0.0
-    """Least value that it can have; the greatest is 1."""
+    """Least value that it can have."""
+    high: float = 1.0
+    """Greatest value that it can have; no interval goes beyond."""
     point: str = ""
     """Operating point that it is read at, which its title then ends on."""
 

@@ -277,7 +277,8 @@ def test_the_truth_is_better_than_its_reverse_by_every_metric(name):
         metrics_of_data(SortedBreasts(positive, scores, patients, patients // 4 % 5), [name])[name]
         for scores in (place, 1 - place)
     )
-    assert (truth < reverse) if METRICS[name].low_is_best else (truth > reverse)
+    said = f"{name}: {truth} of the truth and {reverse} of its reverse: low_is_best of its row in METRICS is wrong"
+    assert (truth < reverse) if METRICS[name].low_is_best else (truth > reverse), said
 
 
 @pytest.mark.parametrize("name", list(METRICS))
