@@ -56,8 +56,8 @@ class Plot:
         self._parts: list[str] = []
 
     def line(self, x: ArrayLike, y: ArrayLike, style: str = "a") -> None:
-        """A polyline through (n,) x and y; points that fall on the same half pixel, or between their neighbours, are drawn once, and those
-        that are undefined not at all."""
+        """A polyline through (n,) x and y; points that fall on the same half pixel, or between their neighbours, are
+        drawn once, and those that are undefined not at all."""
         there = np.stack([self._across(x), self._down(y)], axis=1)
         there = there[np.isfinite(there).all(axis=1)]
         if not len(there):

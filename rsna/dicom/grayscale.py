@@ -123,8 +123,8 @@ class Grayscale:
         return display.astype(np.float32)
 
     def padding_distance(self, dtype: np.dtype[Any]) -> NDArray[np.uint16] | None:
-        """(256,) or (65536,): how far each number of `dtype`, in the order of its bits, lies from the padding values; None
-        where there are none."""
+        """(256,) or (65536,): how far each number of `dtype`, in the order of its bits, lies from the padding values;
+        None where there are none."""
         if self.padding is None:
             return None
         stored = _every(dtype).astype(np.int64)
