@@ -90,7 +90,7 @@ def precision_recall_curve_of(evaluation: Evaluation) -> tuple[Floats, Floats]:
 
 
 def until(x: Floats, y: Floats, end: float) -> tuple[Floats, Floats]:
-    """A rising curve as far as ``end``, where it is cut."""
+    """A curve of (n,) rising x and (n,) y as far as x = ``end``, where it is cut: (m,) and (m,), m ≤ n + 1."""
     if not x.size:
         return x, y
     inside = x <= end

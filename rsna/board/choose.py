@@ -11,12 +11,13 @@ from typing import Any
 from rsna.board.leaderboard import Group, Member, Place
 from rsna.board.ranking import row
 from rsna.config.settings import ConfigError, flatten, to_mapping
+from rsna.evaluation.metrics import METRICS
 from rsna.runs.errors import RunError
 from rsna.runs.run import Run
 
 _CONDITION = re.compile(r"\s*([\w.]+)\s*(!=|>=|<=|=|>|<)\s*(?![=<>])(.*?)\s*")
-_BIG_IS_BEST = re.compile(r"pf1|auroc|auprc|public|private|folds_done|n_folds")
-"""Values that the best run has most of."""
+_BIG_IS_BEST = ("public", "private", "folds_done", "n_folds")
+"""Values beside metrics that the best run has most of."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class Choice:
         if self.sort == "rank":
             return tuple(chosen)
         name = self.sort.removeprefix("-")
-        falling = bool(_BIG_IS_BEST.search(name)) != self.sort.startswith("-")
+        falling = most_is_best(name) != self.sort.startswith("-")
         there = [place for place in chosen if values[id(place)].get(name) is not None]
         there.sort(key=lambda place: _order(values[id(place)][name]), reverse=falling)
         return (*there, *(place for place in chosen if values[id(place)].get(name) is None))
@@ -165,6 +166,12 @@ def _of_members(group: Group, place: Place) -> Iterator[dict[str, Any]]:
     yield own
     for run in place.runs[1:]:
         yield own | flatten(to_mapping(run.config)) | {"run": str(run.path), "name": run.name}
+
+
+def most_is_best(name: str) -> bool:
+    """Whether the best run has most of it; the ends of a metric's interval are in the order of the metric."""
+    metric = METRICS.get(re.sub("_(low|high)$", "", name))
+    return not metric.low_is_best if metric else name.rpartition(".")[2] in _BIG_IS_BEST
 
 
 def _number(value: Any) -> float | None:

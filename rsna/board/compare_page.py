@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rsna.board import compare_charts as charts
 from rsna.board.charts import Chart
 from rsna.board.compare import Against, RunComparison
-from rsna.board.compare_text import LESS, LOW_IS_BEST
+from rsna.board.compare_text import title_of
 from rsna.board.run_page import environment
 from rsna.config.board import CompareOptions
 from rsna.evaluation.bootstrap import Difference
@@ -126,7 +126,7 @@ def _pair(
     rows = [
         (
             name,
-            METRICS[name].title_at(points) + LESS * (name in LOW_IS_BEST),
+            title_of(name, points),
             [number(side.value(name)) for side in (found.first, one.side)],
         )
         for name in one.comparison.differences
@@ -181,7 +181,7 @@ def _scale(gaps: Any) -> float:
 def _better(name: str, gap: Difference) -> str:
     if gap.interval.low <= 0 <= gap.interval.high or gap.interval.low != gap.interval.low:
         return ""
-    return "better" if (gap.value > 0) != (name in LOW_IS_BEST) else "worse"
+    return "better" if (gap.value > 0) != METRICS[name].low_is_best else "worse"
 
 
 def _case(row: dict[Any, Any], names: Sequence[str], views: Callable[[str], tuple[View, ...]] | None) -> Case:

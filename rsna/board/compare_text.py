@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 from rsna.board.compare import Against, RunComparison, Side
 from rsna.board.terminal import WIDTH, Column, fill, layout, p_text, signed, signed_ends
+from rsna.evaluation.counts import OperatingPoints
 from rsna.evaluation.metrics import METRICS
 from rsna.evaluation.slices import FEWEST
 from rsna.evaluation.tables import number
 from rsna.parallel.progress import place_of
 
-LOW_IS_BEST = {"brier", "calibration_error", "optimism_gap"}
-"""Metrics of which less is better."""
-LESS = " (less is better)"
+_LESS = " (less is better)"
 
 
 def comparison_text(found: RunComparison, width: int = WIDTH) -> str:
@@ -47,10 +46,16 @@ def show_comparison(found: RunComparison) -> None:
     print(comparison_text(found, max(width, 40)))
 
 
+def title_of(name: str, points: OperatingPoints) -> str:
+    """What a metric is called in a comparison, and whether less of it is better."""
+    metric = METRICS[name]
+    return metric.title_at(points) + _LESS * metric.low_is_best
+
+
 def _metrics(letter: str, found: RunComparison, one: Against, width: int) -> list[str]:
     rows = []
     for name, gap in one.comparison.differences.items():
-        title = METRICS[name].title_at(one.comparison.points) + LESS * (name in LOW_IS_BEST)
+        title = title_of(name, one.comparison.points)
         values = [number(side.value(name)) for side in (found.first, one.side)]
         ends = signed_ends(gap.interval.low, gap.interval.high, 4)
         rows.append([title, *values, signed(gap.value, 4), ends, p_text(gap.p)])

@@ -144,7 +144,7 @@ def gallery(run: Run, evaluation: Evaluation, pixels: Pixels, most: int) -> Gall
 
 
 def data_uri(pixels: npt.NDArray[np.uint8], suffix: Literal[".jpg", ".png"]) -> str:
-    """Grey, or red-green-blue-opacity, as an image that stands within the page."""
+    """(H, W) grey, or (H, W, 4) red-green-blue-opacity, as an image that stands within the page."""
     turned = cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGRA) if pixels.ndim == 3 else pixels
     options = [cv2.IMWRITE_JPEG_QUALITY, 82] if suffix == ".jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 9]
     content = base64.b64encode(cv2.imencode(suffix, turned, options)[1].tobytes()).decode()

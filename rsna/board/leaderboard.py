@@ -297,6 +297,8 @@ def _differs(run: Run, scored: Callable[[], Resampled]) -> str:
     except (PredictionError, RunError, ValueError, OSError):  # is said where it is compared
         return ""
     for name, metric in METRICS.items():
+        if run.metrics and not run.metrics.has(name):  # which is newer than the run
+            continue
         recorded, value = run.metric(name), found[name]
         if recorded is None and value is None:
             continue

@@ -10,6 +10,9 @@ from rsna.board.leaderboard import Group, Place
 from rsna.evaluation.tables import plain_json
 from rsna.runs.set_schema import proxies
 
+METRIC_COLUMNS = {"auroc": "AUROC", "auprc": "AUPRC", "pf1_raw": "raw pF1"}
+"""Metrics beside the one that is ranked by → their title: columns of every table, of CSV and of JSON."""
+
 
 def to_json(rows: Sequence[dict[str, Any]]) -> str:
     """A list of rows, see :func:`row`."""
@@ -49,9 +52,7 @@ def row(group: Group, place: Place) -> dict[str, Any]:
         "pf1_nested_low": low,
         "pf1_nested_high": high,
         "pf1_nested_sd_of_seeds": nested.sd if nested and nested.n > 1 else None,
-        "pf1_raw": place.value("pf1_raw"),
-        "auroc": place.value("auroc"),
-        "auprc": place.value("auprc"),
+        **{name: place.value(name) for name in METRIC_COLUMNS},
         "public": place.lb("public"),
         "private": place.lb("private"),
         "against_leader": place.against,

@@ -10,7 +10,7 @@ from typing import Any
 from rsna.board import charts
 from rsna.board.leaderboard import Group, Member, Place, leaderboard
 from rsna.board.paper import write_paper
-from rsna.board.ranking import ends, not_told
+from rsna.board.ranking import METRIC_COLUMNS, ends, not_told
 from rsna.board.run_page import RunPage, environment, run_page
 from rsna.config.board import ReportOptions
 from rsna.evaluation.checks import PredictionError
@@ -53,9 +53,7 @@ COLUMNS = (
     Column("run", lambda place: place.run.name, "t"),
     _metric("pf1_nested", "nested pF1"),
     Column("from leader", lambda place: -place.difference.value if place.difference else None),
-    _metric("pf1_raw", "raw pF1"),
-    _metric("auroc", "AUROC"),
-    _metric("auprc", "AUPRC"),
+    *(_metric(name, title) for name, title in METRIC_COLUMNS.items()),
     Column("seeds", lambda place: len(place.seeds) if len(place.seeds) > 1 else None),
     Column("public", lambda place: place.lb("public"), written="{:.2f}".format),
     Column("private", lambda place: place.lb("private"), written="{:.2f}".format),

@@ -16,7 +16,8 @@ from rsna.config.settings import ConfigError
 from rsna.evaluation.checks import PredictionError
 from rsna.evaluation.decisions import OperatingPoint, operating_points
 from rsna.evaluation.evaluate import Evaluation
-from rsna.evaluation.slices import Slice
+from rsna.evaluation.metrics import METRICS
+from rsna.evaluation.slices import SLICE_METRICS, Slice
 from rsna.evaluation.tables import number, percent
 from rsna.parallel.progress import duration
 from rsna.pictures.style import DASHES, GRID, INK, SERIES, SOFT
@@ -148,6 +149,8 @@ def environment() -> "Environment":
         "p": p_text, "chance": chance,
     }  # fmt: skip
     made.globals |= {"series": SERIES, "dashes": DASHES, "ink": INK, "soft": SOFT, "grid": GRID}
+    # AUROC, the one to compare slices by, is the last in a text and the first on a page.
+    made.globals["slice_metrics"] = [(name, METRICS[name].title) for name in reversed(SLICE_METRICS)]
     return made
 
 

@@ -56,8 +56,8 @@ class Plot:
         self._parts: list[str] = []
 
     def line(self, x: ArrayLike, y: ArrayLike, style: str = "a") -> None:
-        """A polyline; points that fall on the same half pixel, or between their neighbours, are drawn once, and those
-        that are undefined not at all."""
+        """A polyline through (n,) x and y; points that fall on the same half pixel, or between their neighbours, are
+        drawn once, and those that are undefined not at all."""
         there = np.stack([self._across(x), self._down(y)], axis=1)
         there = there[np.isfinite(there).all(axis=1)]
         if not len(there):
@@ -66,7 +66,7 @@ class Plot:
         self._parts.append(f'<polyline class="line {style}" points="{points}"/>')
 
     def area(self, x: ArrayLike, low: ArrayLike, high: ArrayLike, style: str = "a") -> None:
-        """What lies between two curves over the same x, as a band around a third."""
+        """What lies between two curves over the same (n,) x, as a band around a third."""
         across, above, below = self._across(x), self._down(high), self._down(low)
         known = np.isfinite(above + below)
         if not known.any():
@@ -77,7 +77,7 @@ class Plot:
         self._parts.append(f'<polygon class="area {style}" points="{points}"/>')
 
     def bars(self, edges: ArrayLike, heights: ArrayLike, style: str = "a") -> None:
-        """Bars that stand on the x axis between successive edges, heights as shares of the plot's."""
+        """Bars that stand on the x axis between (n + 1,) successive edges, (n,) heights as shares of the plot's."""
         across = self._across(edges)
         room, floor = self.height - _TOP - self.bottom, self.height - self.bottom
         for left, right, share in zip(across, across[1:], np.asarray(heights, dtype=np.float64), strict=False):
@@ -103,7 +103,7 @@ class Plot:
         )
 
     def dots(self, x: ArrayLike, y: ArrayLike, style: str = "a", radius: float = 4, names: Sequence[str] = ()) -> None:
-        """Circles; ``names`` are shown under the pointer."""
+        """Circles at (n,) x and y; ``names``, n or none, are shown under the pointer."""
         for i, (across, down) in enumerate(zip(self._across(x), self._down(y), strict=True)):
             name = f"<title>{escape(names[i])}</title>" if names else ""
             self._parts.append(

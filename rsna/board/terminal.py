@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from rsna.board.choose import Choice, setting
 from rsna.board.leaderboard import Group, Place
-from rsna.board.ranking import ends, remarks
+from rsna.board.ranking import METRIC_COLUMNS, ends, remarks
 from rsna.evaluation.tables import number
 from rsna.parallel.progress import duration
 
@@ -285,9 +285,7 @@ _COLUMNS: tuple[tuple[str, bool, Cell, bool], ...] = (
     ("seeds", False, _seeds, True),
     ("from leader", False, _gap, False),
     ("p", False, _p, False),
-    ("AUROC", False, _metric("auroc"), False),
-    ("AUPRC", False, _metric("auprc"), False),
-    ("raw pF1", False, _metric("pf1_raw"), False),
+    *((title, False, _metric(name), False) for name, title in METRIC_COLUMNS.items()),
     ("public", False, _of_run(lambda place: _score(place.lb("public"))), False),
     ("private", False, _of_run(lambda place: _score(place.lb("private"))), False),
     ("backbone", True, _of_run(lambda place: place.run.backbone), True),

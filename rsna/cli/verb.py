@@ -10,10 +10,11 @@ from rsna.cli.announce import tell
 from rsna.config.settings import fields_of, from_mapping, parse_assignments
 from rsna.parallel.progress import Start
 
-_TRAIN_EXTRA = {
+TRAIN_EXTRA = {
     "albumentations", "captum", "hydra", "jinja2", "matplotlib", "mlflow", "omegaconf",
     "pytorch_lightning",
 }  # fmt: skip
+"""Packages that `.[train]` brings, as they are imported."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def verb(
 
 def speaks_for_itself(error: BaseException) -> bool:
     """The project's own errors say what, where and how to mend; anything else is a defect and shows its traceback."""
-    if isinstance(error, ModuleNotFoundError) and error.name in _TRAIN_EXTRA:
+    if isinstance(error, ModuleNotFoundError) and error.name in TRAIN_EXTRA:
         error.msg = f"{error.name} is not installed; pip install 'rsna-mammography[train]'"
         return True
     return type(error).__module__.startswith("rsna.") or isinstance(error, OSError)

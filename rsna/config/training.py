@@ -115,6 +115,10 @@ class OptimSettings:
     clip_norm: NonNegativeFloat = 5.0
     """Largest norm of the gradient; 0 does not clip."""
 
+    def peak_lr(self, global_batch_size: int) -> float:
+        """Learning rate at the end of the warm-up, for ``global_batch_size`` examples a step."""
+        return self.lr * global_batch_size / self.base_batch_size if self.scale_lr == "linear" else self.lr
+
 
 @settings
 class TrainerSettings:

@@ -1,6 +1,8 @@
-"""The options of every verb: `PredictOptions` are the keys of `rsna predict`, and so on.
+"""The options of most verbs: `PredictOptions` are the keys of `rsna predict`, and so on.
 
-Nothing heavy is imported here: options are read and checked first, and printed by --help.
+Those of a family of verbs have a file of their own beside this one: board.py, external.py, pack.py, slurm.py,
+tables.py; what several verbs have stands in keys.py. Nothing heavy is imported here: options are read and checked
+first, and printed by --help.
 """
 
 import re

@@ -123,7 +123,8 @@ class Grayscale:
         return display.astype(np.float32)
 
     def padding_distance(self, dtype: np.dtype[Any]) -> NDArray[np.uint16] | None:
-        """How far each number of `dtype` lies from the padding values, in the same order; None where there are none."""
+        """(256,) or (65536,): how far each number of `dtype`, in the order of its bits, lies from the padding values;
+        None where there are none."""
         if self.padding is None:
             return None
         stored = _every(dtype).astype(np.int64)
@@ -183,7 +184,7 @@ def _every(dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def apply_window(values: NDArray[np.float64], window: Window, function: Function) -> NDArray[np.float64]:
-    """PS3.3 C.11.2.1.2 and C.11.2.1.3, scaled to [0, 1]."""
+    """PS3.3 C.11.2.1.2 and C.11.2.1.3: values in modality units, of any shape → the same shape in [0, 1]."""
     center, width = window.center, window.width
     if function == "SIGMOID":
         with np.errstate(over="ignore"):

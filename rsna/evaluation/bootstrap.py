@@ -231,8 +231,9 @@ def recentred(drawn: Mapping[str, Floats], data: dict[str, float], redrawn: int 
     values = dict(drawn)
     for name, of_metric in drawn.items():
         defined = of_metric[~np.isnan(of_metric)]
-        if METRICS[name].recentred and defined.size and not np.isnan(data[name]):
-            values[name] = np.clip(of_metric + data[name] - np.median(defined), METRICS[name].low, 1.0)
+        metric = METRICS[name]
+        if metric.recentred and defined.size and not np.isnan(data[name]):
+            values[name] = np.clip(of_metric + data[name] - np.median(defined), metric.low, metric.high)
     return Resamples(values, data, redrawn, positives)
 
 

@@ -176,7 +176,13 @@ def with_temperature(probabilities: ArrayLike, temperature: float) -> Floats:
 
 
 def fit_temperature(labels: ArrayLike, probabilities: ArrayLike, weights: ArrayLike | None = None) -> float:
-    """The temperature with the least log loss, between 1 / HOTTEST and HOTTEST; 1 where every probability is ½."""
+    """The temperature with the least log loss, between 1 / HOTTEST and HOTTEST; 1 where every probability is ½.
+
+    Args:
+        labels: (n,) of 0 and 1.
+        probabilities: (n,) in [0, 1].
+        weights: (n,) ≥ 0; None where all rows weigh alike.
+    """
     from scipy.optimize import brentq
 
     positive = as_labels(labels)

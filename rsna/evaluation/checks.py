@@ -40,7 +40,7 @@ def shown(value: object) -> str:
 
 
 def copies_labels(labels: ArrayLike, scores: ArrayLike) -> bool:
-    """Whether scores hold one value for every positive and another for every negative.
+    """Whether (n,) scores hold one value for every positive and another for every negative of (n,) labels.
 
     0 and 1 do in any number; of other values, which may be chance among few rows, each must come twice.
     """
@@ -54,7 +54,11 @@ def copies_labels(labels: ArrayLike, scores: ArrayLike) -> bool:
 
 
 def doubts_of_decisions(labels: ArrayLike, scores: ArrayLike) -> list[str]:
-    """Lines on scores that are two values: decisions, or labels in which a few rows were changed; none on others."""
+    """Lines on (n,) scores that are two values: decisions, or labels in which a few rows were changed; none on others.
+
+    Raises:
+        ValueError: See :func:`as_labels`.
+    """
     values, positive = np.asarray(scores, dtype=np.float64), as_labels(labels)
     both = np.unique(values)
     if both.size != 2:

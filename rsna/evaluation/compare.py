@@ -171,12 +171,12 @@ def against_leader(configurations: Sequence[Sequence[Resamples]], name: str, see
     for k, (value, gap, error) in enumerate(zip(values, gaps, errors, strict=True)):
         if noise.degrees and k:
             of_gap = gap + error * pairs.t(0, np.array([k]))[0]
-            most = 1.0 - METRICS[name].low
+            most = METRICS[name].high - METRICS[name].low
             alone = Difference(float(gap), percentile_interval(np.clip(of_gap, -most, most)), two_sided(of_gap))
         else:  # patients alone: the paired comparison of the two runs
             alone = difference(name, configurations[0][0], configurations[k][0])
         # Few seeds make wide errors, and no metric leaves its range.
-        interval = percentile_interval(np.clip(value + pairs.alone(k), METRICS[name].low, 1.0))
+        interval = percentile_interval(np.clip(value + pairs.alone(k), METRICS[name].low, METRICS[name].high))
         rows.append(Standing(float(value), interval, alone, float(np.maximum(p[k], alone.p))))
     others = errors[1:][errors[1:] > 0]  # copies of the leader have none
     told = float(np.quantile(largest, LEVEL) * np.median(others)) if others.size and largest.size else float("nan")

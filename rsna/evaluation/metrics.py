@@ -116,10 +116,14 @@ class Metric:
     """Whether it means nothing of ranks, which only order breasts. All others read the order, or cuts of it, alone."""
     recentred: bool = False
     """Whether it chooses a cut, or takes absolute values, within each resample, which shifts all of them one way."""
+    low_is_best: bool = False
+    """Whether less of it is better."""
     on_logits: bool = False
     """Whether its interval is symmetric on the logit; see `rsna.evaluation.bootstrap`."""
     low: float = 0.0
-    """Least value that it can have; the greatest is 1."""
+    """Least value that it can have."""
+    high: float = 1.0
+    """Greatest value that it can have; no interval goes beyond."""
     point: str = ""
     """Operating point that it is read at, which its title then ends on."""
 
@@ -134,7 +138,7 @@ METRICS = {
         Metric("pf1_raw", "pF1 raw", pf1_raw, needs_probabilities=True),
         Metric("pf1_nested", "pF1 nested", pf1_nested, recentred=True),
         Metric("pf1_optimistic", "pF1 optimistic", pf1_optimistic, recentred=True),
-        Metric("optimism_gap", "optimism gap", optimism_gap, recentred=True, low=-1.0),
+        Metric("optimism_gap", "optimism gap", optimism_gap, recentred=True, low_is_best=True, low=-1.0),
         Metric("auroc", "AUROC", auroc, on_logits=True),
         Metric("auprc", "AUPRC", auprc, on_logits=True),
         Metric(
@@ -149,8 +153,15 @@ METRICS = {
             sensitivity_at_low_recall_rate,
             point="low_recall_rate",
         ),
-        Metric("brier", "Brier score", brier, needs_probabilities=True),
-        Metric("calibration_error", "calibration error", calibration_error, needs_probabilities=True, recentred=True),
+        Metric("brier", "Brier score", brier, needs_probabilities=True, low_is_best=True),
+        Metric(
+            "calibration_error",
+            "calibration error",
+            calibration_error,
+            needs_probabilities=True,
+            recentred=True,
+            low_is_best=True,
+        ),
     )
 }
 """Name → metric, in the order in which tables show them."""

@@ -67,7 +67,11 @@ def recalled(probabilities: ArrayLike, threshold: ArrayLike) -> Bools:
 def threshold_curve(
     labels: ArrayLike, probabilities: ArrayLike, beta: float = 1.0, weights: ArrayLike | None = None
 ) -> Curve:
-    """pF1 at every cut. Arguments as in `best_threshold`, which takes the highest point of this curve."""
+    """pF1 at every cut. Arguments as in `best_threshold`, which takes the highest point of this curve.
+
+    Raises:
+        ValueError: no positive label of a weight above 0, or arrays that are not as there.
+    """
     positive = as_labels(labels)
     scores = as_scores(probabilities, positive.size)
     w = as_weights(weights, positive.size)

@@ -222,7 +222,8 @@ def _quantity(name: str, title: str, summary: TrainingSet, looks: Sequence[Appea
 
 
 def ks_distance(of_quantiles: Floats, values: Floats) -> float:
-    """Kolmogorov and Smirnov's distance of two distributions: one by equally spaced quantiles, one by its values."""
+    """Kolmogorov and Smirnov's distance of two distributions, in [0, 1]: one by (q,) equally spaced quantiles, q ≥ 2,
+    one by its (n,) finite values, n ≥ 1."""
     from scipy.stats import ks_2samp
 
     steps = len(of_quantiles)

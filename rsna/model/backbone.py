@@ -37,8 +37,9 @@ def resolve_name(name: str) -> str:
     if other and not (other[2] or "").startswith("pruned"):
         return _from_mmpretrain(f"tf_efficientnet_{other[1]}", other[2] or "")
     known = [*timm.list_models(), *timm.list_pretrained("*efficientnet*")]
-    near = ", ".join(difflib.get_close_matches(name.replace("-", "_"), known, n=5)) or "nothing"
-    raise ConfigError(f"model.backbone: timm has no {name!r}; near it: {near}")
+    near = ", ".join(difflib.get_close_matches(name.replace("-", "_"), known, n=5))
+    own = "one of your own is registered with timm by the program that is started: docs/training.md, Code of your own"
+    raise ConfigError(f"model.backbone: timm has no {name!r}; {f'near it: {near}' if near else own}")
 
 
 def weight_tags(stem: str) -> list[str]:

@@ -113,15 +113,20 @@ class TransformerFusion(nn.Module):
         return torch.where(present, mean + self.widen(seen), 0).to(features.dtype), weights
 
 
+FUSIONS: dict[str, Callable[[FusionSettings, int], nn.Module]] = {
+    "mean": lambda settings, channels: MeanFusion(),
+    "max": lambda settings, channels: MaxFusion(),
+    "attention": lambda settings, channels: AttentionFusion(channels, settings.width),
+    "transformer": lambda settings, channels: TransformerFusion(
+        channels, settings.width, settings.heads, settings.layers
+    ),
+}
+"""``fusion.kind`` → the module, over features of so many channels."""
+
+
 def build_fusion(settings: FusionSettings, channels: int) -> nn.Module:
     """The fusion that ``settings`` ask for, over features of ``channels``."""
-    kinds: dict[str, Callable[[], nn.Module]] = {
-        "mean": MeanFusion,
-        "max": MaxFusion,
-        "attention": lambda: AttentionFusion(channels, settings.width),
-        "transformer": lambda: TransformerFusion(channels, settings.width, settings.heads, settings.layers),
-    }
-    return kinds[settings.kind]()
+    return FUSIONS[settings.kind](settings, channels)
 
 
 class BreastDifference(nn.Module):

@@ -35,7 +35,7 @@ def data(subject: Subject) -> Section:
         ("country, ethnicity, years of acquisition, readers", "unknown"),
     ]  # fmt: skip
     blocks: list[Words | Table] = [Table(("", ""), tuple(rows), "The set")]
-    if any(label.cancer_from.startswith("birads") for label in labels):
+    if any(label.is_proxy for label in labels):
         blocks.append(Words("BI-RADS stands in for pathology here: it is no diagnosis.", remark=True))
     blocks.append(Words(" ".join(dict.fromkeys(map(_split, subject.runs)))))
     if subject.metrics.folds:

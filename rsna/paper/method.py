@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from rsna.config.model import FusionSettings
 from rsna.config.schema import Config
 from rsna.paper.blocks import Section, Words
 from rsna.paper.subject import Subject
@@ -39,10 +40,11 @@ def started_from(run: Run) -> str:
 def _preprocessing(config: Config) -> str:
     settings = config.preprocess
     crop = {
-        "breast": f"cropped to the breast with {settings.margin:.0%} of its longer side as margin, all else blackened",
+        "breast": f"cropped to the breast with {_percent(settings.margin)} of its longer side as margin, all else "
+                  "blackened",
         "boxes": "cropped to given boxes",
         "none": "not cropped",
-    }[settings.crop]
+    }[settings.crop]  # fmt: skip
     window = "to its full stored range" if settings.window is None else f"by window {settings.window} of its header"
     if settings.value_range != "auto":
         window += ", or where it has none from {} to {}".format(*settings.value_range)
@@ -65,29 +67,49 @@ def _network(run: Run) -> str:
         + (f", stochastic depth {model.drop_path_rate:g}" if model.drop_path_rate else "")
         + f", and one linear layer that predicts {_list(run.record.targets)}."
     ]
+    if model.norm != "batch":
+        over = "has the statistics it starts with" if model.norm == "frozen" else "is over the batches of all GPUs"
+        parts.append(f"Batch normalisation {over}.")
     if config.unit == "breast":
-        parts.append(f"All images of a breast are looked at at once and joined by {config.fusion.kind}.")
+        parts.append(
+            f"All images of a breast are looked at at once, in training {config.fusion.max_images} at most, and joined "
+            f"by {_fusion(config.fusion)}."
+        )
     if config.compare:
         parts.append("The exam's other breast is looked at as well, and enters as a difference.")
     if run.record.table_inputs:
-        parts.append(f"Beside its pixels it is told of each image: {_list(tuple(run.record.table_inputs))}.")
+        told = _list(tuple(run.record.table_inputs))
+        parts.append(
+            f"Beside its pixels it is told of each image: {told}; in training each is hidden at a rate of "
+            f"{config.unknown_rate:g}."
+        )
+    if model.resize:
+        parts.append(f"Outside of training the short edge of an image is {model.resize} pixels.")
     if model.crop:
         parts.append(f"It sees a centre crop of {model.crop} pixels.")
     return " ".join(parts)
 
 
+def _fusion(fusion: FusionSettings) -> str:
+    """Its kind, and the sizes that the kind has."""
+    if fusion.kind == "transformer":
+        layers = f"{fusion.layers} layer{'s' * (fusion.layers > 1)} of {fusion.heads} heads"
+        return f"{fusion.kind} ({layers}, width {fusion.width})"
+    return f"{fusion.kind} (width {fusion.width})" if fusion.kind == "attention" else fusion.kind
+
+
 def _training(run: Run, folds: tuple[int, ...]) -> str:
     config, optim, loss, trainer = run.config, run.config.optim, run.config.loss, run.config.trainer
     unit = "breasts" if config.unit == "breast" else "images"
-    epochs = f"{trainer.epochs} epoch{'s' * (trainer.epochs > 1)}"
+    epochs, rate = f"{trainer.epochs} epoch{'s' * (trainer.epochs > 1)}", optim.peak_lr(config.global_batch_size)
     if trainer.patience:
         epochs += f" at most, fewer after {trainer.patience} without a better one"
     parts = [
         f"Training: {len(folds)} of {run.record.n_folds} folds (fold {', '.join(map(str, folds))}), each for {epochs}, "
-        f"{config.global_batch_size} {unit} an optimiser step, with AdamW (learning rate {optim.lr:g}, weight decay "
-        f"{optim.weight_decay:g}, β {optim.beta1:g} and {optim.beta2:g}), a linear warm-up over "
-        f"{optim.warmup_epochs:g} epoch{'s' * (optim.warmup_epochs != 1)} and a cosine down to {optim.final:g} of the "
-        "rate"
+        f"{config.global_batch_size} {unit} an optimiser step, with AdamW (learning rate {rate:g}, weight decay "
+        f"{optim.weight_decay:g}, β {optim.beta1:g} and {optim.beta2:g}), a linear warm-up from "
+        f"{optim.warmup_start:g} of the rate over {optim.warmup_epochs:g} epoch{'s' * (optim.warmup_epochs != 1)} and "
+        f"a cosine down to {optim.final:g} of it"
         + (f", gradients clipped to a norm of {optim.clip_norm:g}" if optim.clip_norm else "")
         + f"; seed {config.seed}.",
         f"{_sampler(config)} The loss is cross-entropy"
@@ -113,18 +135,20 @@ def _sampler(config: Config) -> str:
 
 def _augmentation(config: Config) -> str:
     """What is on, with its probability."""
-    a = config.augment
+    a, area, aspect = config.augment, config.augment.crop_area, config.augment.crop_aspect
     shares = {
-        f"crops of {a.crop} pixels": float(bool(a.crop)),
+        f"crops of {_percent(area[0])} to {_percent(area[1])} of the image, {aspect[0]:.2f} to {aspect[1]:.2f} times "
+        f"as wide as high, at {a.crop} pixels square": float(bool(a.crop)),
         "mirroring left and right": a.horizontal_flip,
         "mirroring top and bottom": a.vertical_flip,
-        f"shift by {a.shift:.0%}, scale by {a.scale:.0%}, rotation by {a.rotate:g}° and shear by {a.shear:g}° at most":
-            a.affine,
-        f"brightness by {a.brightness:.0%} and contrast by {a.contrast:.0%} at most": a.brightness_contrast,
+        f"shift by {_percent(a.shift)}, scale by {_percent(a.scale)}, rotation by {a.rotate:g}° and shear by "
+        f"{a.shear:g}° at most": a.affine,
+        f"brightness by {_percent(a.brightness)} and contrast by {_percent(a.contrast)} at most":
+            a.brightness_contrast,
         "gamma": a.gamma,
-        f"noise of {a.noise_std:.0%} at most": a.noise,
+        f"noise of {_percent(a.noise_std)} at most": a.noise,
         "blur": a.blur,
-        "black rectangles": a.cutout,
+        f"black rectangles of {_percent(a.cutout_size)} of a side at most": a.cutout,
     }  # fmt: skip
     listed = [f"{name} (probability {share:g})" if share < 1 else name for name, share in shares.items() if share]
     listed += [f"mixup (α {a.mixup:g})"] if a.mixup else []
@@ -180,6 +204,11 @@ def _statistics(subject: Subject) -> str:
         + (f", those of operating points and subgroups over {subject.resamples:,}" if subject.resamples else "")
         + "; they hold no training noise: another seed gives another model. Thresholds were not fixed beforehand."
     )
+
+
+def _percent(share: float) -> str:
+    """`2%`, `1.8%`."""
+    return f"{100 * share:.3g}%"
 
 
 def _list(names: tuple[str, ...]) -> str:

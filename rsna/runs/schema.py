@@ -160,6 +160,10 @@ class MetricValues(Record):
         value: float | None = (self.model_extra or {}).get(name)
         return value
 
+    def has(self, name: str) -> bool:
+        """Whether it was computed, be it as undefined: a run that was scored before there was a metric has none."""
+        return name in (self.model_extra or {})
+
     def ends(self, name: str) -> tuple[float, float] | None:
         """Ends of a metric's interval; None where it has none."""
         interval = self.intervals.get(name)

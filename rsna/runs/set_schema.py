@@ -36,6 +36,11 @@ class LabelOrigin(Record):
     weight: float = 1.0
     """Of its examples in the loss; 0 of a set that the weights had learnt from before."""
 
+    @property
+    def is_proxy(self) -> bool:
+        """Whether it is a reader's suspicion, and no diagnosis."""
+        return is_proxy(self.cancer_from)
+
 
 class DataRecord(Record):
     """The set that was trained on."""
@@ -54,7 +59,7 @@ class DataRecord(Record):
 
 def proxies(labels: Iterable[LabelOrigin]) -> list[str]:
     """A line on each definition of cancer that is a reader's suspicion, wherever models of these labels are judged."""
-    found = {f"{one.cancer_from} ({one.meaning})": one for one in labels if one.weight and is_proxy(one.cancer_from)}
+    found = {f"{one.cancer_from} ({one.meaning})": one for one in labels if one.weight and one.is_proxy}
     return [
         f"cancer in {one.set or one.dataset} is {definition}: it stands in for pathology, and is no diagnosis"
         for definition, one in found.items()

@@ -220,6 +220,11 @@ def _named(
 
 
 def read_parquet(raw: bytes, file: str | Path, columns: Sequence[str], said: list[str]) -> pd.DataFrame:
+    """The rows of a Parquet file, of which ``said`` gets what had to be guessed.
+
+    Raises:
+        TableError: It is torn, or none.
+    """
     try:
         # What pandas notes about itself beside the columns is not needed, and may be damaged.
         frame: pd.DataFrame = parquet.read_table(io.BytesIO(raw)).to_pandas(ignore_metadata=True)

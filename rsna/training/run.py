@@ -32,7 +32,7 @@ from rsna.training import ranks, stopping
 from rsna.training.experiment import Experiment, resolve
 from rsna.training.tracking import track
 
-_OBJECTIVES = {"nested_pf1": "pf1_nested", "raw_pf1": "pf1_raw", "auroc": "auroc", "auprc": "auprc"}
+OBJECTIVES = {"nested_pf1": "pf1_nested", "raw_pf1": "pf1_raw", "auroc": "auroc", "auprc": "auprc"}
 """What a sweep may optimise → the metric of metrics.json."""
 
 
@@ -166,7 +166,7 @@ def _objective(experiment: Experiment) -> float | None:
     run, fold = experiment.run, experiment.config.fold
     folder = run / CV if fold == "all" else fold_folder(run, fold)
     breasts = read_record(Metrics, folder / METRICS).breasts
-    return breasts.pooled.get(_OBJECTIVES[experiment.config.objective]) if breasts else None
+    return breasts.pooled.get(OBJECTIVES[experiment.config.objective]) if breasts else None
 
 
 def _print_experiment(experiment: Experiment) -> None:

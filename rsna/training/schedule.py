@@ -8,13 +8,6 @@ from torch.optim import AdamW
 from rsna.config.training import OptimSettings
 
 
-def peak_lr(settings: OptimSettings, global_batch_size: int) -> float:
-    """Learning rate at the end of the warm-up, for ``global_batch_size`` examples a step."""
-    if settings.scale_lr == "linear":
-        return settings.lr * global_batch_size / settings.base_batch_size
-    return settings.lr
-
-
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """Two groups: weights of convolutions and linear layers with decay; biases, norms and scalars without."""
     trained = [p for p in network.parameters() if p.requires_grad]
@@ -27,12 +20,12 @@ def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, 
 def make_optimizer(network: nn.Module, settings: OptimSettings, global_batch_size: int, fused: bool) -> AdamW:
     """AdamW over :func:`parameter_groups`; ``fused`` is one kernel for all parameters."""
     groups = parameter_groups(network, settings.weight_decay)
-    lr = peak_lr(settings, global_batch_size)
+    lr = settings.peak_lr(global_batch_size)
     return AdamW(groups, lr=lr, betas=(settings.beta1, settings.beta2), fused=fused)
 
 
 def lr_factor(step: int, total_steps: int, warmup_steps: int, settings: OptimSettings) -> float:
-    """Learning rate at an optimiser step, as a fraction of :func:`peak_lr`.
+    """Learning rate at an optimiser step, as a fraction of :meth:`OptimSettings.peak_lr`.
 
     Linear from ``warmup_start`` at step 0 to 1 at ``warmup_steps``, then a half cosine to ``final`` at the last step.
     """

@@ -50,8 +50,11 @@ def track(config: Config, run: Path, folder: Path) -> None:
 
     A store that refuses costs the mirror alone: everything is in the run folder.
     """
-    if config.tracking == "none":
-        return
+    if config.tracking != "none":
+        TRACKERS[config.tracking](config, run, folder)
+
+
+def _track_by_mlflow(config: Config, run: Path, folder: Path) -> None:
     name = f"{run.name}/{folder.name}"
 
     def log() -> None:
@@ -67,6 +70,10 @@ def track(config: Config, run: Path, folder: Path) -> None:
                 mlflow.log_artifact(str(folder / file))
 
     mirrored(f"{name} is", run, log)
+
+
+TRACKERS: dict[str, Callable[[Config, Path, Path], None]] = {"mlflow": _track_by_mlflow}
+"""``tracking`` → what mirrors a finished fold, or ``cv``, of a run."""
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rsna.board.choose import Choice, Condition, setting
+from rsna.board.choose import Choice, Condition, most_is_best, setting
 from rsna.board.leaderboard import leaderboard
 from rsna.config.settings import ConfigError
 from rsna.runs.errors import RunError
@@ -29,6 +29,14 @@ def test_the_order_is_that_of_the_ranking_unless_another_is_asked_for(group):
     assert by_auroc == sorted(by_auroc, reverse=True)
     assert names(Choice.of("name", ()), group) == ["begun", "good", "poor", "twin"]
     assert names(Choice.of("-name", ()), group) == ["twin", "poor", "good", "begun"]
+
+
+@pytest.mark.parametrize(("sort", "falls"), [
+    ("auroc", True), ("pf1_nested_low", True), ("n_folds", True), ("folds.n_folds", True), ("public", True),
+    ("pf1_nested_sd_of_seeds", False), ("behind_leader", False), ("seconds", False),
+])  # fmt: skip
+def test_of_what_the_best_run_has_most(sort, falls):
+    assert most_is_best(sort) == falls
 
 
 def test_what_lacks_the_value_stands_last_both_ways(group):

@@ -124,6 +124,16 @@ def test_metrics_with_a_checksum_of_their_own_are_held_against_the_predictions(t
     assert "says pF1 nested 0.9900, the predictions beside it give 0." in place.why
 
 
+def test_a_run_that_was_scored_before_there_was_a_metric_keeps_its_rank(tmp_path):
+    run = write_run(tmp_path / "run", drawn())
+    content = json.loads((run / "cv" / "metrics.json").read_text())
+    del content["checksum"]
+    del content["breasts"]["pooled"]["brier"]
+    (run / "cv" / "metrics.json").write_text(json.dumps(content | {"checksum": checksum(content)}))
+    place = leaderboard([open_run(run)], resamples=0)[0].places[0]
+    assert (place.rank, place.why) == (1, "")
+
+
 def test_layout_is_no_edit(tmp_path):
     run = write_run(tmp_path / "run", drawn())
     edited(run / "cv" / "metrics.json", lambda content: None)

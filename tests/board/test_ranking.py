@@ -5,8 +5,10 @@ import json
 import pytest
 
 from rsna.board.leaderboard import leaderboard
-from rsna.board.ranking import not_told, remarks, row, to_csv, to_json
+from rsna.board.ranking import METRIC_COLUMNS, not_told, remarks, row, to_csv, to_json
+from rsna.board.report import columns
 from rsna.board.terminal import to_text
+from rsna.evaluation.metrics import METRICS
 from rsna.runs.run import find_runs
 
 
@@ -25,6 +27,15 @@ def test_json_and_csv_say_the_same(ranked):
     assert good["pf1_nested_low"] <= good["pf1_nested"] <= good["pf1_nested_high"]
     assert float(table[rows.index(good)]["pf1_nested"]) == good["pf1_nested"]
     assert 0 < good["auprc"] < good["auroc"] < 1
+
+
+def test_every_metric_column_is_in_every_table(ranked):
+    groups = leaderboard(find_runs(ranked)[0], resamples=0)
+    assert set(METRIC_COLUMNS) < set(METRICS)
+    assert set(METRIC_COLUMNS) < set(row(groups[0], groups[0].places[0]))
+    titles = {*METRIC_COLUMNS.values()}
+    assert titles < {column.name for column in columns(groups[0])}
+    assert all(title in to_text(groups) for title in titles)
 
 
 def test_raw_and_corrected_p_are_told(ranked):

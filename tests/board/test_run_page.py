@@ -1,6 +1,8 @@
+import re
+
 import pytest
 
-from rsna.board.run_page import chance, percent, run_page
+from rsna.board.run_page import chance, environment, percent, run_page
 from rsna.config.board import ReportOptions
 from rsna.runs.run import open_run
 from tests.board.runs import drawn, write_run
@@ -17,6 +19,16 @@ def test_a_run_is_shown_with_charts_points_slices_and_what_it_gets_wrong(ranked)
     assert [point.rate for point in page.points] == [0.015, 0.05, 0.1]
     assert {by for by, _ in page.slices} >= {"site", "age"}
     assert page.gallery.n_misses == page.confusion.fn
+
+
+def test_the_table_of_slices_has_every_metric_of_slices_the_one_to_compare_by_first(ranked):
+    run = open_run(ranked / "good")
+    page = run_page("run-1", run, run.evaluate, OPTIONS, pictured=False)
+    table = environment().get_template("slices.html").render(page=page)
+    heads = re.findall(r'role="columnheader"[^>]*>([^<]*)<', table)
+    assert heads == ["slice", "breasts", "positive", "recalled", "AUROC", "pF1 nested", "pF1 raw"]
+    shown = re.search(r'rowheader">1</th>.*?</tr>', table, re.DOTALL)[0]  # site 1
+    assert re.findall(r'data-label="([^"]*)"', shown) == heads[1:]
 
 
 def test_a_run_without_its_gallery_says_what_draws_it(ranked):

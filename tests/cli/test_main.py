@@ -1,17 +1,28 @@
 """One grammar for every verb; help teaches; what is wrong is said in a line with an exit code."""
 
+import inspect
 import os
+import re
 import subprocess
 import sys
-from importlib.metadata import version
+import tomllib
+from importlib import import_module
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
+from pkgutil import iter_modules
+from typing import Annotated
 
 import pandas as pd
 import pytest
 import yaml
+from packaging.utils import canonicalize_name
+from pydantic import TypeAdapter
 
+import rsna.cli
 from rsna.cli.main import VERBS, main
-from rsna.config.settings import fields_of
+from rsna.cli.verb import TRAIN_EXTRA, Verb
+from rsna.config.schema import Config
+from rsna.config.settings import fields_of, is_group
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,6 +45,55 @@ def test_every_verb_explains_its_keys_and_shows_examples(name, capsys):
         for key, field in fields_of(options).items():
             assert f"  {key}=" in said
             assert field.description, f"{name} {key} has no line of help"
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_every_verb_is_made_of_parts_that_fit(name):
+    """What would go wrong only when somebody types it."""
+    verb = VERBS[name]
+    keys = fields_of(verb.options) if verb.options else {}
+    assert not verb.bare or verb.bare in keys, f"bare={verb.bare!r} is none of {', '.join(keys)}"
+    given = ["overrides"] * verb.configured + ["options"] * bool(verb.options)
+    for part in (verb.says, verb.run):
+        assert len(inspect.signature(part).parameters) == len(given), f"{part} takes {', '.join(given) or 'nothing'}"
+    assert re.search(rf"\b(rsna {name}|{name}\.py)\b", verb.help()), "show a command line in the docstring"
+
+
+SETTINGS = [Config, *(one.annotation for one in fields_of(Config).values() if is_group(one.annotation)),
+            *(verb.options for verb in VERBS.values() if verb.options)]  # fmt: skip
+
+
+@pytest.mark.parametrize("cls", SETTINGS, ids=lambda cls: cls.__name__)
+def test_every_default_may_be_typed(cls):
+    """pydantic takes a default as it is, within its range or not."""
+    for key, field in fields_of(cls).items():
+        if not (field.is_required() or is_group(field.annotation)):
+            kind = TypeAdapter(Annotated[field.annotation, key, *field.metadata], config={"strict": True})
+            kind.validate_python(field.get_default(call_default_factory=True))
+
+
+def test_every_function_that_is_marked_a_verb_is_one():
+    """A module of rsna/cli that main.py does not import holds verbs that nobody finds."""
+    modules = [import_module(f"rsna.cli.{found.name}") for found in iter_modules(rsna.cli.__path__)
+               if found.name != "__main__"]  # fmt: skip
+    marked = {one.name: module.__name__ for module in modules for one in vars(module).values() if isinstance(one, Verb)}
+    lost = {name: module for name, module in marked.items() if name not in VERBS}
+    assert not lost, f"import their module in rsna/cli/main.py: {lost}"
+
+
+def test_the_readme_has_a_row_for_every_verb():
+    table = (ROOT / "README.md").read_text(encoding="utf-8").split("## Every verb")[1].split("\n## ")[0]
+    assert set(re.findall(r"`rsna ([a-z ]+)`", table)) == set(VERBS)
+
+
+def test_every_package_of_training_is_missed_by_its_name():
+    """Where one is not installed, the message says which extra brings it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = {re.split("[<>=~\\[]", one)[0] for one in project["optional-dependencies"]["train"]}
+    imported = {name: {canonicalize_name(one) for one in of} for name, of in packages_distributions().items()}
+    for distribution in wanted - {"rich"}:  # without it tables have no colours
+        names = {name for name, of in imported.items() if distribution in of}
+        assert names & TRAIN_EXTRA, f"add one of {sorted(names)} to TRAIN_EXTRA in rsna/cli/verb.py"
 
 
 def test_help_may_stand_ahead_of_the_verb(capsys):

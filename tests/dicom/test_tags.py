@@ -1,8 +1,11 @@
+import ast
 import re
+from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
 from rsna.dicom import (
@@ -14,7 +17,16 @@ from rsna.dicom import (
     UnsupportedPixels,
     open_mammogram,
 )
+from rsna.dicom.tags import NEEDED_TAGS
 from tests.dicom_files import breast, code, dicom_bytes
+
+FILES = sorted((Path(__file__).parents[2] / "rsna" / "dicom").glob("*.py"))
+ELSEWHERE = {
+    "AnatomicRegionModifierSequence", "CodeMeaning", "CodeValue", "Date", "FrameLaterality", "FrameType", "LUTData",
+    "LUTDescriptor", "LUTExplanation", "MediaStorageSOPClassUID", "Time", "TransferSyntaxUID",
+    "DoubleFloatPixelData", "FloatPixelData", "PixelData",
+}  # fmt: skip
+"""Keywords of items of sequences, of the file's meta information, of pixels, and halves of keywords."""
 
 
 def tags_of(**elements):
@@ -43,6 +55,15 @@ def test_the_header_as_plain_values():
     assert (tags.image_type, tags.presentation_intent) == (("ORIGINAL", "PRIMARY"), "FOR PRESENTATION")
     assert (tags.rows, tags.columns, tags.bits_allocated, tags.bits_stored, tags.signed) == (20, 30, 16, 12, False)
     assert (tags.photometric, tags.laterality, tags.view) == ("MONOCHROME2", "L", "CC")
+
+
+def test_every_element_that_is_asked_for_is_read():
+    """An element that NEEDED_TAGS lacks is stepped over in a file, and would be missing without a word."""
+    constants = (node for file in FILES for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    words = {node.value for node in constants if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    asked = {word for word in words if word[:1].isupper() and tag_for_keyword(word)}
+    missing = {word for word in asked - ELSEWHERE if tag_for_keyword(word) not in NEEDED_TAGS}
+    assert not missing, f"add them to NEEDED_TAGS in rsna/dicom/tags.py: {sorted(missing)}"
 
 
 def test_missing_text_is_empty():

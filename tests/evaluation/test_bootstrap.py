@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -11,10 +13,11 @@ from rsna.evaluation.bootstrap import (
     difference,
     logit_interval,
     percentile_interval,
+    recentred,
     resample,
 )
 from rsna.evaluation.counts import OperatingPoints, SortedBreasts
-from rsna.evaluation.metrics import METRICS
+from rsna.evaluation.metrics import METRICS, Metric
 
 POINTS = OperatingPoints()
 
@@ -150,6 +153,14 @@ def test_chosen_metrics_are_centred_on_the_data():
     drawn = resample([simulated()], 501)[0]
     for name in (name for name, metric in METRICS.items() if metric.recentred):
         assert np.median(drawn.values[name]) == pytest.approx(drawn.data[name])
+
+
+@pytest.mark.parametrize(("high", "greatest"), [(1.0, 1.0), (math.inf, 2.1)])
+def test_resamples_that_are_moved_stay_in_the_range_of_their_metric(monkeypatch, high, greatest):
+    metric = Metric("log_loss", "log loss", METRICS["brier"].function, recentred=True, low_is_best=True, high=high)
+    monkeypatch.setitem(METRICS, "log_loss", metric)
+    moved = recentred({"log_loss": np.array([0.5, 0.6, 2.0])}, {"log_loss": 0.7}).values["log_loss"]
+    np.testing.assert_allclose(moved, [0.6, 0.7, greatest])
 
 
 def test_a_run_does_not_differ_from_itself():

@@ -1,11 +1,14 @@
 """The loss is a sum over targets divided by the batch; missing labels add nothing."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch.nn import functional
 
+from rsna.config.settings import fields_of
+from rsna.config.training import LossSettings
 from rsna.dataset.targets import get_targets
 from rsna.training.losses import image_shares, target_loss
 
@@ -19,6 +22,17 @@ def test_it_equals_pytorchs_losses_where_all_labels_are_there():
     expected = functional.binary_cross_entropy_with_logits(logits[:, 0], labels[:, 0])
     expected = expected + functional.cross_entropy(logits[:, 1:], labels[:, 1].long())
     torch.testing.assert_close(target_loss(logits, labels, targets), expected)
+
+
+@pytest.mark.parametrize("key", [key for key in fields_of(LossSettings) if key != "image_weight"])  # of the module
+def test_every_key_acts(key):
+    targets = get_targets(("cancer", "BIRADS"))
+    logits, labels = torch.linspace(-2, 2, 24).view(6, 4), torch.tensor([[0, 2], [1, 0], [1, 1]] * 2).float()
+    plain = LossSettings()
+    changed = replace(plain, **{key: getattr(plain, key) * 0.9 or 0.1})
+    assert target_loss(logits, labels, targets, changed) != target_loss(logits, labels, targets, plain), (
+        f"loss.{key} changes no loss: write its arithmetic in rsna/training/losses.py"
+    )
 
 
 def test_missing_labels_add_neither_loss_nor_gradient():

@@ -19,7 +19,7 @@ from rsna.model.heads import output_count
 from rsna.model.network import build_model, check_sizes, evaluation_view
 from rsna.training.data.augment import Augmentation
 from rsna.training.data.batch import plan_batch
-from rsna.training.schedule import lr_factor, make_optimizer, peak_lr
+from rsna.training.schedule import lr_factor, make_optimizer
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_the_reference_has_its_optimiser_and_groups(reference):
 def test_the_reference_has_its_learning_rates(reference, step, lr):
     """100 steps an epoch: 500 of warm-up, 10,000 in all."""
     assert (reference.trainer.epochs, reference.optim.warmup_epochs, reference.optim.scale_lr) == (100, 5, "none")
-    found = peak_lr(reference.optim, 16) * lr_factor(step, 10_000, 500, reference.optim)
+    found = reference.optim.peak_lr(16) * lr_factor(step, 10_000, 500, reference.optim)
     assert math.isclose(found, lr, rel_tol=1e-9, abs_tol=1e-12)
 
 
@@ -131,9 +131,9 @@ def test_random_crops_without_an_evaluation_crop_are_refused():
 
 
 def test_the_learning_rate_scales_with_the_global_batch_where_asked():
-    assert peak_lr(OptimSettings(lr=1e-4), 64) == 1e-4
-    assert peak_lr(OptimSettings(lr=1e-4, scale_lr="linear"), 64) == pytest.approx(4e-4)
-    assert peak_lr(OptimSettings(lr=1e-4, scale_lr="linear", base_batch_size=256), 64) == pytest.approx(0.25e-4)
+    assert OptimSettings(lr=1e-4).peak_lr(64) == 1e-4
+    assert OptimSettings(lr=1e-4, scale_lr="linear").peak_lr(64) == pytest.approx(4e-4)
+    assert OptimSettings(lr=1e-4, scale_lr="linear", base_batch_size=256).peak_lr(64) == pytest.approx(0.25e-4)
 
 
 def test_the_strong_recipe_has_what_it_names():

@@ -3,7 +3,9 @@
 To add a data set, write ``adapters/<name>.py`` with the members of :class:`Adapter`; nothing else needs to know of it.
 ``vindr.py`` is the example, and :mod:`rsna.dataset.downloads` has what several need. What :func:`read` returns is
 checked by :mod:`rsna.dataset.source`, so an adapter refuses only what it cannot translate, by a
-:class:`rsna.dataset.table.TableError` that names file, row and value.
+:class:`rsna.dataset.table.TableError` that names file, row and value. Its tables are read by
+:func:`rsna.dataset.table.read_rows`, which gives columns the names that they have here, whatever their spelling:
+``side`` comes as ``laterality``, ``study_id`` as ``exam_id``.
 
 Columns of a row, which is one image:
 
@@ -12,8 +14,8 @@ Columns of a row, which is one image:
     path                               text; the whole path of the file, "" where there is none
     view                               text, CC or MLO where it is one of them; "" where the source does not say
     cancer                             train alone: 0, 1, NaN where unknown; by the definition ``cancer_from``, one of
-                                       those in ``FACTS.cancer``. A BI-RADS assessment is a proxy of cancer, which a
-                                       user has to name.
+                                       those in ``FACTS.cancer``. What a reader suspected, and no diagnosis, is a
+                                       proxy, which a user has to name: its name begins with ``birads``
     exam_id, exam_date, exam_number    where a patient may have several exams; :func:`rsna.dataset.exams.order_exams`
                                        numbers them in time. A placeholder of a date is no date: leave it out.
     biopsy, invasive, difficult_negative_case         0, 1, NaN
@@ -37,7 +39,7 @@ from typing import Literal, Protocol, cast
 import pandas as pd
 
 from rsna.config.data import Split
-from rsna.dataset.table import LabelUnit, TableError
+from rsna.dataset.table import REQUIRED, LabelUnit, TableError, require_columns
 
 OWN = "competition"
 """The layout that ``rsna table`` and the sample write, too: where it is there, somebody wants it read."""
@@ -194,6 +196,8 @@ def read_set(root: Path, split: Split, adapter: Adapter, cancer_from: str = "", 
         return adapter.read(root, split, cancer_from)
     chosen = choose_cancer(adapter, cancer_from, key)
     listing = adapter.read(root, split, chosen)
+    # Of the adapter, not of the set: whoever writes one reads which column it owes.
+    require_columns(listing.frame, (*REQUIRED, "path"), f"rsna/dataset/adapters/{name}.py, read()")
     proxy = ", which stands in for it: no pathology is known" if is_proxy(chosen) else ""
     notes = (
         f"{root}: is read as {facts.title} (dataset={name}), by {adapter.LAYOUT}",

@@ -92,6 +92,14 @@ def test_what_an_adapter_reads_is_checked_as_every_table_is(clinic):
         load_table(clinic)
 
 
+@pytest.mark.parametrize("column", ["patient_id", "image_id", "laterality", "path"])
+def test_an_adapter_that_gives_no_such_column_is_told_which_one_it_owes(clinic, column):
+    module = Path(adapters.__path__[-1]) / "clinic.py"
+    module.write_text(CLINIC.replace("return Listing(frame,", f'return Listing(frame.drop(columns="{column}"),'))
+    with pytest.raises(TableError, match=rf"adapters/clinic.py, read\(\): has no column {column}; it has "):
+        load_table(clinic)
+
+
 def test_an_audit_looks_at_it_too(clinic, tmp_path):
     (clinic / "c1_l.dcm").unlink()
     report = audit(clinic, tmp_path / "out", PreprocessSettings(), sheet_images=0, workers=1)
@@ -133,6 +141,7 @@ def test_every_adapter_has_the_members_that_readers_rely_on(tmp_path):
         assert facts.cancer, name
         assert facts.default in ("", *facts.cancer), name
         assert not is_proxy(facts.default), name
+        assert facts.default or all(map(is_proxy, facts.cancer)), f"{name}: what is no proxy may be meant unnamed"
         assert facts.source.startswith("https://"), name
         assert all(facts.cancer.values()), name
         assert adapter.matches(tmp_path, "train") is False, name
