@@ -68,7 +68,7 @@ class Pixels:
         self._run = run
         self._data = data or run.config.data.root
 
-    @property
+    @cached_property
     def table(self) -> pd.DataFrame:
         """The set, a row an image; without any where it is not at hand."""
         return self._loaded[0]
