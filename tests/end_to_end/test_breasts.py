@@ -128,7 +128,8 @@ def test_the_export_and_the_bundle_predict_the_same_breasts(folder, oof, tmp_pat
     card = (bundle / "README.md").read_text()
     said = " ".join(card.split())
     assert "All images of a breast are looked at at once, in training" in said
-    assert "and joined by transformer" in said and "The exam's other breast is looked at as well" in said
+    assert "and joined by transformer" in said
+    assert "The exam's other breast is looked at as well" in said
     assert "Beside its pixels it is told of each image: " in said
     done = predict(folder, folder / "set", tmp_path / "packed.csv", run=bundle)
     np.testing.assert_allclose(probabilities(done)[oof.index], oof["probability"], atol=1e-5)
