@@ -3,8 +3,8 @@
     python benchmarks/all.py                   # make bench
     python benchmarks/all.py decode evaluation
 
-Four are left out: gpu.py, which `make gpu-check` runs, accuracy.py, which trains for hours, calibration.py, which reads
-what that predicted, and coverage.py, whose simulations say more the longer they take. Sizes are small, so that the
+Five are left out: gpu.py, which `make gpu-check` runs, accuracy.py, which trains for hours, calibration.py and
+single_images.py, which read what that left, and coverage.py, whose simulations say more the longer they take. Sizes are small, so that the
 others take some ten minutes on two cores; each benchmark's own `--help` says how to run it at length. Results go to
 docs/results/NAME.json. A benchmark that cannot run here, fails or takes longer than its time is said in a line, and its
 last result stays. Other work on the machine makes figures worse: repeat before believing.

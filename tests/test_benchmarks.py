@@ -82,7 +82,7 @@ def test_every_benchmark_is_run(benchmarks):
     from all import BENCHMARKS
 
     shared = {"all", "common", "accuracy_recipe", "accuracy_tables", "plan", "packs_ways", "scale_archive"}
-    long = {"accuracy", "calibration", "coverage", "gpu", "gpu_items", "gpu_wheels"}
+    long = {"accuracy", "calibration", "coverage", "gpu", "gpu_items", "gpu_wheels", "single_images"}
     assert {file.stem for file in FOLDER.glob("*.py")} - shared - long == set(BENCHMARKS)
 
 
