@@ -4,10 +4,10 @@
     python benchmarks/all.py decode evaluation
 
 Five are left out: gpu.py, which `make gpu-check` runs, accuracy.py, which trains for hours, calibration.py and
-single_images.py, which read what that left, and coverage.py, whose simulations say more the longer they take. Sizes are small, so that the
-others take some ten minutes on two cores; each benchmark's own `--help` says how to run it at length. Results go to
-docs/results/NAME.json. A benchmark that cannot run here, fails or takes longer than its time is said in a line, and its
-last result stays. Other work on the machine makes figures worse: repeat before believing.
+single_images.py, which read what that left, and coverage.py, whose simulations say more the longer they take. Sizes are
+small, so that the others take some ten minutes on two cores; each benchmark's own `--help` says how to run it long.
+Results go to docs/results/NAME.json. A benchmark that cannot run here, fails or takes longer than its time is said in a
+line, and its last result stays. Other work on the machine makes figures worse: repeat before believing.
 """
 
 import argparse
