@@ -24,6 +24,7 @@ from sklearn.metrics import roc_auc_score
 
 from rsna.config.verbs import InferOptions
 from rsna.dataset.source import load_table
+from rsna.dataset.table import TableError
 from rsna.inference.infer import infer
 from rsna.runs.run import open_run
 
@@ -41,7 +42,10 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=at_least(0), default=[0, 1, 2])
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result to this file")
     options = parser.parse_args()
-    images = load_table(options.data / options.set).frame.set_index("image_id", drop=False)
+    try:
+        images = load_table(options.data / options.set).frame.set_index("image_id", drop=False)
+    except TableError as error:
+        raise SystemExit(f"--data: {error}") from error
     results = [predict_arm(options, images, arm, seed) for arm in options.arms for seed in options.seeds]
     result = {"set": options.set, "seeds": options.seeds, "number_of_images_auroc": number_of_images(images)}
     print(f"\nnumber of a breast's images alone: AUROC {result['number_of_images_auroc']:.3f}")

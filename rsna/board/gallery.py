@@ -16,8 +16,8 @@ from rsna.collector import collector_off
 from rsna.config.settings import ConfigError
 from rsna.dataset.exams import exams_of
 from rsna.dataset.table_inputs import read_inputs
+from rsna.dataset.targets import as_answer
 from rsna.evaluation.evaluate import Evaluation
-from rsna.evaluation.slices import truth
 from rsna.inference.batch import ImageFacts
 from rsna.parallel.progress import Progress
 from rsna.pictures.heat import Heat, heat_colours, stops
@@ -248,8 +248,8 @@ def _label(column: str, values: pd.Series) -> str:
     if known.empty:
         return ""
     value = known.iloc[0]
-    if column in _FLAGS and (answer := truth(known.iloc[:1])).notna().all():
-        return "yes" if answer.iloc[0] else "no"
+    if column in _FLAGS and (answer := as_answer(value)) is not None:
+        return "yes" if answer else "no"
     return f"{value:g}" if isinstance(value, (int, float, np.number)) else str(value)
 
 

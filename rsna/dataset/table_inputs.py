@@ -14,7 +14,7 @@ import pandas as pd
 from rsna.config.model import TableInputName
 from rsna.dataset.identities import age_in_years
 from rsna.dataset.table import TableError
-from rsna.dataset.targets import as_class
+from rsna.dataset.targets import as_answer, as_class
 from rsna.files import first_few
 from rsna.table_file import map_distinct
 
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 _MOST = 256
 """Values that a column may have to be one of categories: of more, it names people or images."""
-
-_ANSWERS = {"yes": "1", "y": "1", "true": "1", "no": "0", "n": "0", "false": "0"}
-"""Words for 1 and 0, as which headers and the competition's table say whether there is an implant."""
 
 AGES = (1.0, 120.0)
 """Years that are believed; what is outside is a placeholder, as 000Y is."""
@@ -103,8 +100,8 @@ def header_values(tags: "Tags") -> dict[str, Any]:
 
 def _kind(name: str, value: Any) -> str:
     """A value as all tables and headers have it; "" where there is none."""
-    kind = as_class(value) or ""
-    return _ANSWERS.get(kind.lower(), kind) if name == "implant" else kind
+    answer = as_answer(value) if name == "implant" else None  # which headers and the competition's table say by 0 and 1
+    return (as_class(value) or "") if answer is None else str(int(answer))
 
 
 def _years(value: Any) -> float:

@@ -87,6 +87,9 @@ def kept_targets(names: tuple[str, ...], table: ImageTable) -> tuple[Target, ...
     return kept
 
 
+_ANSWERS = {"1": True, "yes": True, "y": True, "true": True, "0": False, "no": False, "n": False, "false": False}
+
+
 def as_class(value: Any) -> str | None:
     """``1.0``, ``True``, ``"1"`` and ``"1.0"``, of a column that text elsewhere made text, are the same class."""
     if pd.isna(value):
@@ -96,3 +99,8 @@ def as_class(value: Any) -> str | None:
     if isinstance(value, (bool, np.bool_, float, int, np.integer)) and float(value).is_integer():
         return str(int(value))
     return str(value)
+
+
+def as_answer(value: Any) -> bool | None:
+    """Yes and no in whatever words, numbers or kind a table has them; None for anything else."""
+    return _ANSWERS.get((as_class(value) or "").lower())

@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 
 from rsna.config.data import ScoredUnit
+from rsna.dataset.targets import as_answer
 from rsna.evaluation.bootstrap import LEVEL, Interval, score_breasts
 from rsna.evaluation.checks import PredictionError, offenders
 from rsna.evaluation.evaluate import Evaluation, sorted_breasts
 from rsna.evaluation.metrics import METRICS
 from rsna.evaluation.tables import Plain, Rows, Tables, interval_text, number, percent
 from rsna.parallel.progress import Progress
+from rsna.table_file import map_distinct
 
 FEWEST = 10
 """Positives, and negatives, that a slice needs before a metric of it is shown."""
@@ -127,14 +129,14 @@ def _parts(breasts: pd.DataFrame, column: str) -> Iterator[tuple[str, "pd.Series
     values = breasts[column]
     if column == "difficult_negative_case":
         positive = breasts["cancer"] == 1
-        difficult = truth(values)
+        difficult = _truth(values)
         yield "difficult", positive | (difficult == 1)
         yield "other", positive | (difficult == 0)
         return
     if column == "age":
         labels = _age_bands(values, breasts["prediction_id"])
     elif column == "implant":
-        labels = truth(values).map({0.0: "no", 1.0: "yes"})
+        labels = _truth(values).map({0.0: "no", 1.0: "yes"})
     else:
         labels = values.map(_name, na_action="ignore")
     for value in sorted(labels.dropna().unique(), key=_order):
@@ -143,11 +145,9 @@ def _parts(breasts: pd.DataFrame, column: str) -> Iterator[tuple[str, "pd.Series
         yield "not given", labels.isna()
 
 
-def truth(values: pd.Series) -> pd.Series:
+def _truth(values: pd.Series) -> pd.Series:
     """0.0, 1.0 or NaN, from whichever of bool, number or text a table holds; what is no answer is NaN."""
-    known = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0, "yes": 1.0, "no": 0.0}
-    known |= {"y": 1.0, "n": 0.0}
-    return values.astype(str).str.lower().map(known)
+    return map_distinct(values, as_answer).astype(float)
 
 
 def _age_bands(ages: pd.Series, breasts: "pd.Series[str]") -> pd.Series:

@@ -126,14 +126,14 @@ def load_ensemble(
             weights that are not theirs; a method or weights of one run or a bundle, which has its own; one run twice.
     """
     require_submittable(method)
-    names = [str(one) for one in source] if isinstance(source, Sequence) and not isinstance(source, str) else [""]
+    sources = source if isinstance(source, Sequence) and not isinstance(source, str) else [source]
+    names = [str(one) for one in sources]
     check_joining(names, method, weights)
     if len(names) > 1:
         require_distinct("run", names, "run")
         return _of_runs(names, folds, joined_by(method, weights), weights, resamples)
-    if isinstance(source, Sequence) and not isinstance(source, str):
-        source = source[0]
-    opened = source if isinstance(source, (Run, Bundle)) else open_any(source, folds)
+    [one] = sources
+    opened = one if isinstance(one, (Run, Bundle)) else open_any(one, folds)
     return _of_run(opened, folds) if isinstance(opened, Run) else _of_bundle(opened, folds)
 
 
