@@ -12,6 +12,7 @@ from rsna.board.leaderboard import Group, Member, Place, leaderboard
 from rsna.board.paper import write_paper
 from rsna.board.ranking import METRIC_COLUMNS, ends, not_told
 from rsna.board.run_page import RunPage, environment, run_page
+from rsna.board.together import together
 from rsna.config.board import ReportOptions
 from rsna.evaluation.checks import PredictionError
 from rsna.evaluation.evaluate import Evaluation
@@ -117,11 +118,12 @@ def remarks(group: Group) -> list[str]:
 
 
 def write_report(runs: Sequence[Run], options: ReportOptions, left_out: Sequence[str] = ()) -> None:
-    """Writes the page of some runs, and lines about those that cannot be shown; of one that is named, its paper.
+    """Writes the page of some runs, and lines about those that cannot be shown; of one that is named, its paper; of
+    several, what they are joined.
 
     Raises:
         RunError: There is no run.
-        ConfigError: Jinja2 is not installed.
+        ConfigError: Jinja2 is not installed; named runs cannot be joined as asked.
     """
     templates = environment()
     if not runs:
@@ -130,6 +132,7 @@ def write_report(runs: Sequence[Run], options: ReportOptions, left_out: Sequence
     if evaluation:
         write_paper(runs[0], evaluation, options)
         return
+    joined = together(runs, options)
     groups = leaderboard(runs, options.resamples)
     entries = [(place, member) for group in groups for place in group.places for member in place.members]
     with Progress("draw", len(entries), "runs") as progress:
@@ -145,6 +148,7 @@ def write_report(runs: Sequence[Run], options: ReportOptions, left_out: Sequence
         remarks=remarks,
         ends=ends,
         anchors={page.run.path: page.anchor for page in pages},
+        together=joined,
         neighbours=_neighbours(pages),
         against_lb=charts.cv_against_lb(runs),
         left_out=left_out,

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 TILES = ("pf1_nested", "pf1_raw", "optimism_gap", "auroc", "auprc", "sensitivity_at_specificity")
 """Metrics shown large."""
 
+Tile = tuple[str, str, tuple[float, float] | None]
+"""(name, value, ends of the interval) of one of them."""
+
 
 @dataclass(frozen=True)
 class RunPage:
@@ -44,8 +47,7 @@ class RunPage:
     data: str
     why: str = ""
     """What keeps it out of a ranking."""
-    tiles: tuple[tuple[str, str, tuple[float, float] | None], ...] = ()
-    """(name, value, ends of the interval)."""
+    tiles: tuple[Tile, ...] = ()
     charts: tuple[Chart, ...] = ()
     confusion: ConfusionMatrix | None = None
     points: tuple[OperatingPoint, ...] = ()
@@ -87,14 +89,7 @@ def run_page(
         run=run,
         data=run.record.data.name,
         why=why,
-        tiles=tuple(
-            (
-                evaluation.title(name),
-                number(evaluation.pooled.values[name]),
-                run.shown.ends(name) if run.shown else None,
-            )
-            for name in TILES
-        ),
+        tiles=tiles_of(evaluation, run.shown.ends if run.shown else lambda _: None),
         charts=charts_of(run, evaluation, options),
         confusion=charts.confusion(evaluation),
         points=tuple(operating_points(evaluation)),
@@ -102,6 +97,11 @@ def run_page(
         gallery=gallery_of(run, evaluation, options) if options.images and pictured else None,
         no_gallery="" if pictured or not options.images else f"rsna report run={run.path} draws what it gets wrong.",
     )
+
+
+def tiles_of(evaluation: Evaluation, ends: Callable[[str], tuple[float, float] | None]) -> tuple[Tile, ...]:
+    """The metrics shown large; ``ends`` are those of a metric's interval."""
+    return tuple((evaluation.title(name), number(evaluation.pooled.values[name]), ends(name)) for name in TILES)
 
 
 def charts_of(run: Run, evaluation: Evaluation, options: ReportOptions) -> tuple[Chart, ...]:

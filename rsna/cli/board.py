@@ -128,11 +128,13 @@ def _compare(options: CompareOptions) -> None:
 
 @verb("report", ReportOptions, says=lambda o: f"draws {first_few(o.run) or f'the runs of {o.runs}'} for {o.out}")
 def _report(options: ReportOptions) -> None:
-    """One self-contained HTML page: ranking, curves, slices, and what each run gets wrong; of one run, a short paper.
+    """One self-contained HTML page: ranking, curves, slices, and what each run gets wrong; of one run, a short paper;
+    of several that are named, what they are worth joined, too.
 
     rsna report
     rsna report run=runs/demo out=demo.html
     rsna report run=[runs/a,runs/b]
+    rsna report run=[runs/a,runs/b] weights=[0.6,0.4]
     """
     from rsna.board.report import write_report
 

@@ -8,7 +8,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt
 
-from rsna.config.keys import DistinctRuns, OneOrSeveral, RunsKey, require_distinct, require_file, require_folder
+from rsna.config.keys import (
+    DistinctRuns,
+    MethodKey,
+    OneOrSeveral,
+    RunsKey,
+    Several,
+    WeightsKey,
+    require_distinct,
+    require_file,
+    require_folder,
+)
 from rsna.config.settings import require, settings
 
 _RUNS = "runs"
@@ -77,10 +87,13 @@ class CompareOptions:
 
 
 @settings
-class ReportOptions:
+class ReportOptions(Several):
     run: DistinctRuns = ()
-    """Run folders to report on, one or several; empty takes every run in runs=."""
+    """Run folders to report on: one as a paper; several side by side and joined, as infer joins them; empty takes every
+    run in runs=."""
     runs: RunsKey = _RUNS
+    method: MethodKey = "auto"
+    weights: WeightsKey = ()
     out: str = "report.html"
     """HTML file to write; it needs no other file and no network."""
     data: str = ""
@@ -88,9 +101,14 @@ class ReportOptions:
     images: NonNegativeInt = 6
     """Missed cancers, and as many false alarms, in each run's gallery; 0 leaves galleries out."""
     resamples: NonNegativeInt = 1000
-    """Patient-level resamples behind the intervals of slices and the comparison with the leader."""
+    """Patient-level resamples behind the intervals of slices, the comparison with the leader, and named runs joined."""
 
     def __post_init__(self) -> None:
         _require_one_source(self.run, self.runs)
+        if self.run:
+            self.check_joining()
+        else:
+            joins = [key for key, asked in (("method", self.method != "auto"), ("weights", self.weights)) if asked]
+            require(not joins, f"{joins and joins[0]}: joins the runs that are named, run=[a,b], and none is")
         require_file(self.out)
         require_folder(self.data, "data")
