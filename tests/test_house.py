@@ -58,22 +58,6 @@ def test_words_that_have_a_term_are_not_names(word):
     assert not names
 
 
-def test_every_room_stands_in_the_architecture_and_in_a_layer():
-    architecture = (ROOT / "docs" / "architecture.md").read_text()
-    layers = (ROOT / "pyproject.toml").read_text()
-    for room in ROOMS:
-        assert f"| `{room}/` |" in architecture
-        assert f'\n  "{room}",\n' in layers
-
-
-def test_every_document_that_is_named_is_there():
-    pages = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
-    pages += (ROOT / "docs").rglob("*.md")
-    for page in pages:
-        for link in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", page.read_text()):
-            assert (page.parent / link).exists(), f"{page}: {link}"
-
-
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_text_is_utf_8_whatever_the_locale(file):
     """What reads or writes text says so: in another locale a good file is no text, and a good table is another one."""

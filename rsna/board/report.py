@@ -102,7 +102,7 @@ def remarks(group: Group) -> list[str]:
         if group.noise:
             lines.append(
                 f"Seeds move nested pF1 by {group.noise.sd:.4f}, a standard deviation beside the noise of patients. "
-                "Where a row has several, its figures are means over them."
+                "Where a row has several, its metrics are means over them."
             )
         else:
             lines.append(

@@ -1,4 +1,4 @@
-"""What pages show of one run: figures, charts, operating points, slices and the gallery; and how they are written."""
+"""What pages show of one run: metrics, charts, operating points, slices and the gallery; and how they are written."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

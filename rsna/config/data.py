@@ -66,7 +66,7 @@ class DataSettings:
     """A set of images."""
 
     root: str = str(DEFAULT_ROOT)
-    """Folder with train.csv and train_images/<patient_id>/<image_id>.{dcm,png,jpg}, or a public set as published."""
+    """Folder with train.csv and train_images/<patient_id>/<image_id>.{dcm,png,jpg,pgm}, or a published set as it is."""
     name: FolderName = ""
     """Short name of the set, carried by caches and runs; the folder's own name where empty."""
     cancer_from: str = ""

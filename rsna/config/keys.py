@@ -112,7 +112,8 @@ MethodKey = Annotated[
     JoinMethod | Auto,
     Field(
         description="How several runs are joined: mean of probabilities, of logits, of ranks; the highest rank (any "
-        "recalls); or weights on logits, fitted on other folds. auto is weights where they are given, else logit_mean."
+        "recalls); or weights on logits, fitted on other folds. auto is weights where they are given, else logit_mean. "
+        "rank_mean and any order one set alone, so they are for ensemble and report."
     ),
 ]
 WeightsKey = Annotated[

@@ -70,7 +70,7 @@ class Config:
     deterministic: bool = False
     """Only deterministic algorithms: the same weights bit for bit on the same machine, somewhat slower."""
     tracking: Literal["mlflow", "none"] = "mlflow"
-    """Mirror runs into MLflow (sqlite:///runs/mlflow.db), or nowhere."""
+    """Mirror runs into MLflow (mlflow.db beside the run folder: runs/mlflow.db), or nowhere."""
     cache_dir: Annotated[str, Field(min_length=1)] = "cache"
     """Folder of prepared images."""
     pack: str = ""

@@ -52,7 +52,7 @@ class Hashes(Record):
     """The three hashes that travel in cache, run and bundle; 12 hexadecimal characters each."""
 
     preprocessing: str
-    """Settings and version of the preprocessing, and choices of the decoder."""
+    """Settings and version of the preprocessing, and the content of a file of boxes."""
     folds: str
     """Image and fold of every row of folds.csv."""
     dataset: str
@@ -247,7 +247,7 @@ class Metrics(Record):
     oof: str
     """SHA-256 of the oof.parquet that it was made of."""
     checksum: str
-    """SHA-256 of all other keys: figures that were edited count no more."""
+    """SHA-256 of all other keys: metrics that were edited count no more."""
 
 
 class Calibration(Record):

@@ -1,8 +1,11 @@
 """The file that sbatch is given, on any machine: what stands in it, what is refused before, what it costs to write."""
 
+import re
+import shlex
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +47,16 @@ def test_a_file_for_folds_is_what_a_person_would_write(tmp_path):
     ]  # fmt: skip
     assert f"{sys.executable} -m rsna.cli train \\\n" in text
     assert '    fold="$SLURM_ARRAY_TASK_ID" &\n' in text
+
+
+def test_the_file_of_the_documentation_is_the_one_that_its_command_writes(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text(encoding="utf-8").split("## SLURM")[1]
+    command = shlex.split(re.search(r"^rsna (slurm train .*)$", page, re.MULTILINE)[1])
+    besides = shlex.split(re.search(r"^`(memory=.*)` besides", page, re.MULTILINE)[1])
+    assert main([*command, *besides, "dry_run=true"]) == 0
+    said = re.search(r"```bash\n(.*?)```", page, re.DOTALL)[1]
+    said = said.replace("/home/me/project", str(tmp_path)).replace("/opt/venv/bin/python", sys.executable)
+    assert (tmp_path / "runs" / "strong_b3-embed" / "slurm" / "train.sbatch").read_text(encoding="utf-8") == said
 
 
 def test_the_environment_is_set_up_by_lines_of_ones_own(tmp_path):
