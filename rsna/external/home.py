@@ -35,8 +35,8 @@ class JudgedSet:
     """prediction_id, patient_id, cancer, what tells exams apart, and columns that parts are made by; a row an image, or
     a breast."""
     breasts: Callable[[Chosen], pd.DataFrame] = field(repr=False)
-    """Some images → their breasts: patient_id, cancer, probability, recalled (0, 1; NaN without a threshold), calibrated (in
-    [0, 1])."""
+    """Some images → their breasts: patient_id, cancer, probability, recalled (0, 1; NaN without a threshold) and
+    calibrated (in [0, 1])."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Breasts of a fold that the others hold no positive for have no threshold: they are neither recalled nor left alone."""
+"""Breasts of a fold for which the others hold no positive have no threshold: neither recalled nor left alone."""
 
 import numpy as np
 import pandas as pd
