@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from rsna.collector import collector_off
+from rsna.config.idle import idle_keys
 from rsna.config.schema import Config
 from rsna.dataset.examples import PER_IMAGE
 from rsna.dataset.exams import count_exams
@@ -182,7 +183,7 @@ def _print_experiment(experiment: Experiment) -> None:
         f"data {table.name} ({table.root}): {len(frame):,} images, {of}{patients:,} patients, "
         f"{frame['prediction_id'].nunique():,} breasts, {positive} positive{extra}"
     )
-    for note in table.notes:
+    for note in (*table.notes, *idle_keys(config)):
         _print(note)
     if config.data.demo:
         _print(f"data {table.name}: simulated mammograms; what is learnt on them says nothing of real ones")
