@@ -17,6 +17,7 @@ from rsna.dataset.exams import count_exams
 from rsna.dataset.folds import part_names
 from rsna.dataset.prevalence import LabelCounts
 from rsna.dataset.source import prepared_set
+from rsna.dataset.targets import unread_values
 from rsna.evaluation.evaluate import evaluate
 from rsna.evaluation.external import score_parts
 from rsna.evaluation.targets import score_targets, targets_table
@@ -193,6 +194,8 @@ def _print_experiment(experiment: Experiment) -> None:
             lost = experiment.unit == "breast" and name in PER_IMAGE
             why = "a breast has none" if lost else "the table has no label for it"
             _print(f"target {name}: {why}, so it is dropped")
+    for note in unread_values(experiment.targets, table.images):
+        _print(note)
 
 
 def _score(experiment: Experiment, oof: pd.DataFrame) -> dict[str, Any]:
