@@ -25,6 +25,7 @@ from rsna.prepare.image import Prepared
 from rsna.runs.errors import RunError
 from rsna.runs.run import Run
 from rsna.runs.trained_model import load_trained
+from rsna.table_file import number_name
 
 if TYPE_CHECKING:
     from rsna.model.network import MammogramNet
@@ -250,7 +251,7 @@ def _label(column: str, values: pd.Series) -> str:
     value = known.iloc[0]
     if column in _FLAGS and (answer := as_answer(value)) is not None:
         return "yes" if answer else "no"
-    return f"{value:g}" if isinstance(value, (int, float, np.number)) else str(value)
+    return number_name(value) if isinstance(value, (int, float, np.number)) else str(value)
 
 
 def _view(row: dict[str, Any], shown: Shown | str, heat: Heat | None, top: float) -> View:

@@ -172,14 +172,19 @@ class Pixels:
 def find_image(run: Run | None, image: str, data: str = "") -> tuple[Path, tuple[int, ...]]:
     """A file by its path or by its image_id in the run's set, and the fold, if any, that has not seen its patient.
 
-    A bundle, for which ``run`` is None, knows no ids. ``data`` is the set's folder where it has moved.
+    A file of the set is given back as the set spells it. A bundle, for which ``run`` is None, knows no ids. ``data`` is
+    the set's folder where it has moved.
 
     Raises:
         RunError: It is neither.
     """
-    file = Path(image)
-    if not file.is_file():
-        pixels = Pixels(run, data) if run else None
+    file, pixels = Path(image), Pixels(run, data) if run else None
+    image_id = file.stem
+    if file.is_file():
+        row = _row_of(pixels.table, file) if pixels else None
+        if pixels and row is not None:
+            file, image_id = Path(row["path"]), "" if pixels.stranger else row["image_id"]
+    else:
         if pixels and pixels.stranger:
             raise RunError(f"image={image}: {pixels.stranger}")
         found = pixels.originals.get(image) if pixels else None
@@ -188,9 +193,18 @@ def find_image(run: Run | None, image: str, data: str = "") -> tuple[Path, tuple
             raise RunError(
                 f"image={image}: neither a file nor an id of the run's set; data=FOLDER says where that is{why}"
             )
-        file = found
-    rows = run.folds.loc[run.folds["image_id"] == file.stem, "fold"].tolist() if run else []
+        file, image_id = found, image
+    rows = run.folds.loc[run.folds["image_id"] == image_id, "fold"].tolist() if run else []
     return file, tuple(rows[:1])
+
+
+def _row_of(table: pd.DataFrame, file: Path) -> pd.Series | None:
+    """The row of a set that names this very file, however the two are spelt."""
+    here = file.resolve()
+    for place in np.flatnonzero(table["path"].str.endswith(file.name)):
+        if Path(table["path"].iloc[place]).resolve() == here:
+            return table.iloc[place]
+    return None
 
 
 def images_beside(run: Run | None, file: Path, data: str = "") -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rsna.cli.announce import asks_for_print, tell
@@ -120,6 +121,7 @@ def _fill(overrides: Sequence[str], options: PrepareOptions, merge: bool = False
         name, does = ("prepare merge", "merges the shards") if merge else ("prepare", f"prepares {part} images")
         if asked.pack:
             raise ConfigError(f"pack: rsna {name} fills the cache, in place of which a pack is read; leave it out")
+        options.check_engine(asked.prepare.workers, "prepare.workers")
         tell(name, f"{does} of {asked.data.root}, into {asked.cache_dir}")
         if lines := recall_set(asked):
             print("\n".join(lines))
@@ -184,6 +186,8 @@ def _browse(overrides: Sequence[str], options: BrowseOptions) -> None:
 
     config = compose(overrides)
     if options.batches:
+        # The verb's key of that name hides the configuration's, by which batches are drawn.
+        config = replace(config, seed=options.seed or config.seed)
         from rsna.training.experiment import resolve
         from rsna.training.run import prepare
 

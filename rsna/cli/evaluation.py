@@ -183,7 +183,7 @@ def _read_run(path: str, asked: Aggregate | None) -> _Predictions:
             f"\n\nnote: {run.path} learned from, and is scored on, simulated mammograms: nothing is said of real ones"
         )
     note += "".join(f"\n\nnote: {run.path}: {line}" for line in proxies(run.record.data.labels))
-    if asked not in (None, aggregate):
+    if asked not in (None, aggregate) and run.config.unit == "image":
         note += (
             f"\n\nnote: {run.path} makes breasts of images by {aggregate}, not {asked}: its metrics, leaderboard and "
             "submissions differ from these"

@@ -84,6 +84,8 @@ class CompareOptions:
         require_folder(self.data, "data")
         if self.out:
             require_file(self.out, example="compare.html")
+        drawn = bool(self.data) or self.images != CompareOptions.images
+        require(bool(self.out) or not drawn, 'data, images: they are for the page, and out="" writes none')
 
 
 @settings

@@ -176,9 +176,9 @@ class Distributed:
     engine: EngineKey
     address: AddressKey
 
-    def check_engine(self, workers: int | Auto = "auto") -> None:
+    def check_engine(self, workers: int | Auto = "auto", key: str = "workers") -> None:
         """Refuses an engine that is not installed, and what is said of one and belongs to another."""
         installed = self.engine == "processes" or find_spec("ray") is not None
         require(installed, "engine: ray is not installed; pip install 'rsna-mammography[cluster]'")
         require(self.engine == "ray" or self.address == "auto", "address: it goes with engine=ray")
-        require(self.engine == "processes" or workers == "auto", "workers: with engine=ray it is one for each CPU")
+        require(self.engine == "processes" or workers == "auto", f"{key}: with engine=ray it is one for each CPU")

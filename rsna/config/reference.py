@@ -37,7 +37,8 @@ _INTRODUCTION = """
 
 Written by `python -m rsna.config.reference > docs/configuration.md`; `train.py --help` prints the same. Values are YAML
 under `conf/`, composed by Hydra, and `key=value` on the command line; unknown keys and values out of range are refused
-before any work. Files of your own, and sweeps: [training.md](training.md).
+before any work; training says at its start which keys were set that others make nothing of, such as
+`fusion.max_images` with `unit=image`. Files of your own, and sweeps: [training.md](training.md).
 """.strip()
 
 

@@ -87,6 +87,8 @@ class InferOptions(Several, Distributed):
         self.check_submittable()
         self.check_engine(self.workers)
         require_table_file(self.out)
+        own = self.backend in ("auto", "torch")
+        require(not self.compile or own, f"compile: it compiles networks of torch, and backend={self.backend}")
         known = not self.time_budget or self.budget_seconds is not None
         require(known, f"time_budget: {self.time_budget!r} is no time above 0 such as 8h, 45m or 90s")
 
@@ -209,9 +211,12 @@ class BrowseOptions:
     n: NonNegativeInt = 24
     """Images to draw at random; 0 shows all."""
     seed: NonNegativeInt = 0
-    """Seed of the draw."""
+    """Seed of the draw; with batches, of training, that of the configuration where it is 0."""
     batches: NonNegativeInt = 0
     """Show this many augmented training batches of the fold instead, prepared first where they are not."""
+
+    def __post_init__(self) -> None:
+        require(not self.batches or self.n == BrowseOptions.n, "n: images are drawn without batches; give one of them")
 
 
 @settings
@@ -228,6 +233,13 @@ class FoldsMakeOptions:
     """Patients by chance, or the values of a column, one left out at a time."""
     smallest: AtLeastOne = 60
     """With by: patients; parts with fewer are one together."""
+
+    def __post_init__(self) -> None:
+        drawn = (self.n_folds, self.seed) == (FoldsMakeOptions.n_folds, FoldsMakeOptions.seed)
+        chance = self.by == "chance"
+        require(chance or drawn, f"by: the folds are the values of {self.by}; leave out n_folds and seed")
+        joins = self.smallest != FoldsMakeOptions.smallest
+        require(not (chance and joins), "smallest: it joins small parts of a column; name that with by=")
 
 
 @settings

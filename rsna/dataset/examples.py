@@ -143,7 +143,9 @@ def examples_of(unit: Unit, *frames: pd.DataFrame, compare: bool = False) -> Exa
     rows = Rows(np.argsort(breasts.ngroup().to_numpy(), kind="stable"), views)
     others = _nothing(len(rows))
     if compare and len(rows):
-        others = _other_breasts(images, number_of_set, rows)
+        # Of each set by itself: one may name its exams, and another number them.
+        exams = pd.concat([exams_of(frame) for frame in frames], ignore_index=True)
+        others = _other_breasts(images, number_of_set, exams, rows)
         first, beside = rows.values[rows.starts[:-1]], others.lengths > 0
         first[beside] = np.minimum(first[beside], others.values[others.starts[:-1][beside]])
         order = np.argsort(first, kind="stable")
@@ -152,12 +154,12 @@ def examples_of(unit: Unit, *frames: pd.DataFrame, compare: bool = False) -> Exa
     return Examples(unit, images, table, rows, others)
 
 
-def _other_breasts(images: pd.DataFrame, number_of_set: Indices, rows: Rows) -> Rows:
+def _other_breasts(images: pd.DataFrame, number_of_set: Indices, exams: pd.Series, rows: Rows) -> Rows:
     """For every breast the rows of its exam's other one, in the table's order.
 
     A breast of the same side, which a table of exams without a name has under a prediction_id of its own, is none.
     """
-    keys = pd.DataFrame({"set": number_of_set, "patient": images["patient_id"], "exam": exams_of(images)})
+    keys = pd.DataFrame({"set": number_of_set, "patient": images["patient_id"], "exam": exams})
     exam_of_image = keys.groupby(["set", "patient", "exam"], sort=False).ngroup().to_numpy()
     exam = exam_of_image[rows.values[rows.starts[:-1]]]  # (breasts,)
     of_exam = np.argsort(exam, kind="stable")

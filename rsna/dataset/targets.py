@@ -87,6 +87,21 @@ def kept_targets(names: tuple[str, ...], table: ImageTable) -> tuple[Target, ...
     return kept
 
 
+def unread_values(targets: tuple[Target, ...], images: pd.DataFrame) -> list[str]:
+    """A line on every target with values that are none of its classes, and count as missing; of views that is usual."""
+    lines = []
+    for target in targets:
+        if target.name == "view" or target.name not in images:
+            continue
+        found = map_distinct(images[target.name], lambda value: as_class(value) or "").astype(object)
+        if (odd := found.ne("") & ~found.isin(target.classes)).any():
+            lines.append(
+                f"target {target.name}: {odd.sum():,} images have {first_few(found[odd].unique())}, none of "
+                f"{', '.join(target.classes)}, and count as unlabelled"
+            )
+    return lines
+
+
 _ANSWERS = {"1": True, "yes": True, "y": True, "true": True, "0": False, "no": False, "n": False, "false": False}
 
 

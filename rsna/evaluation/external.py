@@ -29,7 +29,7 @@ from rsna.evaluation.checks import Floats, Ints, PredictionError
 from rsna.evaluation.counts import SortedBreasts
 from rsna.evaluation.evaluate import Evaluation
 from rsna.evaluation.metrics import metrics_of
-from rsna.evaluation.tables import Plain, Rows, Tables, interval_text, number
+from rsna.evaluation.tables import Plain, Rows, Tables, interval_text, number, percent
 from rsna.parallel.progress import Progress
 
 FEWEST = 10
@@ -48,7 +48,8 @@ class AtOwn(Plain):
     patients: int
     values: Mapping[str, float] = field(default_factory=dict)
     """auroc; sensitivity, specificity and recalled (share of all) at the threshold; observed_expected, positives that
-    there are for each that the calibrated probabilities promise. NaN where undefined, empty where there are too few."""
+    there are for each that the calibrated probabilities promise. Those at the threshold are of breasts that have one.
+    NaN where undefined, empty where there are too few."""
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     """Patient-level, of the same names."""
 
@@ -77,7 +78,7 @@ class PartsTable(Plain, Tables):
                 continue
             values = own.values
             cells += [number(values["auroc"]), interval_text(own.intervals.get("auroc"))]
-            cells += [f"{values['sensitivity']:.1%}", f"{values['recalled']:.1%}"]
+            cells += [percent(values["sensitivity"]), percent(values["recalled"])]
             rows.append([*cells, f"{values['observed_expected']:.2f}"])
         how = "each part by a network that was trained on the others, at the threshold and by the calibration of these"
         return [rows, how + (f"; intervals from {self.resamples:,} resamples of patients" if self.resamples else "")]
@@ -104,7 +105,8 @@ def score_own(breasts: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) 
     """Scores breasts at a threshold that comes from elsewhere.
 
     Args:
-        breasts: patient_id, cancer (0, 1), probability, calibrated (both in [0, 1]), recalled (bool).
+        breasts: patient_id, cancer (0, 1), probability, calibrated (both in [0, 1]), recalled (0, 1 or bool;
+            NaN where a breast has no threshold).
         resamples: patient-level bootstrap resamples behind each interval; 0 leaves intervals out.
         seed: of the bootstrap.
     """
@@ -130,12 +132,15 @@ def score_own(breasts: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) 
 def out_of_fold(evaluation: Evaluation) -> pd.DataFrame:
     """The evaluated breasts with ``recalled``, at nested thresholds, and ``calibrated``, by lines of the other folds.
 
-    Where the other folds lack positives or negatives to fit on, probabilities are as given.
+    Where the other folds lack positives or negatives to fit on, probabilities are as given; where they hold no positive
+    there is no threshold either, and ``recalled`` is NaN.
     """
     calibrated = evaluation.breasts["probability"].to_numpy(np.float64)
     with suppress(PredictionError):
         calibrated = next(one.probability for one in calibrate(evaluation) if one.calibrator == "Platt")
-    return evaluation.breasts.assign(calibrated=calibrated)
+    breasts = evaluation.breasts
+    recalled = breasts["recalled"].astype(float).where(breasts["threshold"].notna())
+    return breasts.assign(recalled=recalled, calibrated=calibrated)
 
 
 def score_parts(evaluation: Evaluation, names: Mapping[int, str], resamples: int = RESAMPLES) -> PartsTable:
@@ -223,8 +228,8 @@ class _Breasts:
         if {"recalled", "calibrated"} <= set(breasts):
             recalled = breasts["recalled"].to_numpy(np.float64)
             promised = breasts["calibrated"].to_numpy(np.float64)
-            every = np.ones(len(breasts))
-            rows = (cancer, cancer * recalled, ~cancer * (1 - recalled), recalled, every, promised)
+            cut, at = ~np.isnan(recalled), np.nan_to_num(recalled)
+            rows = (cancer, promised, cut, cut * cancer, at, at * cancer, cut * ~cancer * (1 - at))
             self._sums = np.stack([_by_patient(numbers, row, self.n_patients) for row in rows])
 
     def auroc(self, times: Floats) -> Floats:
@@ -233,13 +238,13 @@ class _Breasts:
 
     def metrics(self, times: Floats) -> dict[str, Floats]:
         """The same for every name in `AtOwn.values`."""
-        positives, hits, rests, recalled, every, promised = np.einsum("sp,pr->sr", self._sums, times)
+        positives, promised, cut, sick, recalled, hits, rests = np.einsum("sp,pr->sr", self._sums, times)
         with np.errstate(invalid="ignore", divide="ignore"):  # 0/0 is NaN: undefined
             return {
                 "auroc": self.auroc(times),
-                "sensitivity": hits / positives,
-                "specificity": rests / (every - positives),
-                "recalled": recalled / every,
+                "sensitivity": hits / sick,
+                "specificity": rests / (cut - sick),
+                "recalled": recalled / cut,
                 "observed_expected": positives / promised,
             }
 

@@ -15,7 +15,7 @@ from rsna.evaluation.evaluate import Evaluation, sorted_breasts
 from rsna.evaluation.metrics import METRICS
 from rsna.evaluation.tables import Plain, Rows, Tables, interval_text, number, percent
 from rsna.parallel.progress import Progress
-from rsna.table_file import map_distinct
+from rsna.table_file import map_distinct, number_name
 
 FEWEST = 10
 """Positives, and negatives, that a slice needs before a metric of it is shown."""
@@ -163,7 +163,7 @@ def _age_bands(ages: pd.Series, breasts: "pd.Series[str]") -> pd.Series:
 
 def _name(value: object) -> str:
     """`1` for 1, 1.0 and "1"."""
-    return f"{value:g}" if isinstance(value, (int, float, np.number)) else str(value)
+    return number_name(value) if isinstance(value, (int, float, np.number)) else str(value)
 
 
 def _order(name: str) -> tuple[float, str]:

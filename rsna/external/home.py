@@ -35,7 +35,8 @@ class JudgedSet:
     """prediction_id, patient_id, cancer, what tells exams apart, and columns that parts are made by; a row an image, or
     a breast."""
     breasts: Callable[[Chosen], pd.DataFrame] = field(repr=False)
-    """Some images → their breasts: patient_id, cancer, probability, recalled (bool), calibrated (in [0, 1])."""
+    """Some images → their breasts: patient_id, cancer, probability, recalled (0, 1; NaN without a threshold) and
+    calibrated (in [0, 1])."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ def _judged_out_of_fold(name: str, images: pd.DataFrame, evaluation: Evaluation,
         for part, line in lines.items():
             here = own["part"].eq(part).to_numpy()
             calibrated[here] = line.apply(p[here])
-        return made.assign(recalled=recalled(p, own["threshold"].to_numpy()), calibrated=calibrated)
+        at = np.where(own["threshold"].notna(), recalled(p, own["threshold"]), np.nan)
+        return made.assign(recalled=at, calibrated=calibrated)
 
     return JudgedSet(name, images, breasts)

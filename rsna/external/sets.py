@@ -24,7 +24,7 @@ from rsna.evaluation.external import (
     score_own,
     too_few,
 )
-from rsna.evaluation.tables import Plain, Rows, Tables, interval_text, number
+from rsna.evaluation.tables import Plain, Rows, Tables, interval_text, number, percent
 from rsna.external.home import Chosen, Home, JudgedSet, home_of, judged_as_new
 from rsna.external.picture import draw_sets
 from rsna.files import write_atomic, write_json
@@ -91,7 +91,7 @@ class SetsTable(Plain, Tables):
             if own.too_few:
                 rows.append([*cells, "too few", *[""] * 7])
                 continue
-            share = [f"{own.values[name]:.1%}" for name in ("sensitivity", "recalled")]
+            share = [percent(own.values[name]) for name in ("sensitivity", "recalled")]
             cells += [number(own.values["auroc"]), interval_text(own.intervals["auroc"]), *share]
             cells += [f"{own.values['observed_expected']:.2f}", _short(own.intervals["observed_expected"])]
             gap = row.drop.difference if row.drop else None

@@ -26,6 +26,7 @@ from rsna.dicom.errors import DicomError
 from rsna.dicom.file import Mammogram
 from rsna.files import first_line
 from rsna.inference.batch import ImageFacts, stack_batch
+from rsna.inference.devices import choose_devices, choose_precision
 from rsna.inference.heat import breast_on_file, grey_original, heat_on_original
 from rsna.inference.networks import TorchNetworks
 from rsna.inference.pass_plan import PassPlan
@@ -239,7 +240,9 @@ def _probability(
 ) -> float:
     """Of an example, as `rsna infer` predicts it with one model."""
     batch = stack_batch([pixels], [facts] if facts else ())
-    logits = TorchNetworks(networks).logits(batch, PassPlan.of(trained, None))  # (passes, 1, outputs)
+    device = choose_devices()[0]
+    on_device = TorchNetworks(networks, device, choose_precision(device, trained.precision))
+    logits = on_device.logits(batch, PassPlan.of(trained, None))  # (passes, 1, outputs)
     return float(join_folds(logits[:, :, trained.cancer_column].T, "logits")[0])
 
 

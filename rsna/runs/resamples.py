@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-import rsna.evaluation
 from rsna.config.settings import digest
 from rsna.evaluation.bootstrap import (
     BAND_RESAMPLES,
@@ -176,7 +175,10 @@ def _key(run: Run) -> str:
     if run.pooled is None:
         raise RunError(f"{run.path}: {run.record.n_folds - len(run.fold_metrics)} folds are not finished yet")
     settings = run.config.evaluation.aggregate, run.record.data.sampling
-    return digest(run.pooled.oof, settings, _SEED, _code_of_metrics(Path(rsna.evaluation.__path__[0])), np.__version__)
+    package = Path(__file__).parents[1]
+    # Exams, answers and names of parts are read by the code of tables.
+    code = _code_of_metrics(*(package / room for room in ("evaluation", "dataset", "table_file")))
+    return digest(run.pooled.oof, settings, _SEED, code, np.__version__)
 
 
 _code_of_metrics = cache(code_hash)

@@ -88,9 +88,11 @@ class TrainedModel:
 
     @property
     def model_hash(self) -> str:
-        """Of preprocessing, weights and what they are given: predictions under the same hash may be joined."""
-        spec = [asdict(self.spec)]
-        return digest(preprocessing_hash(self.preprocess), [weights.sha256 for weights in self.weights], spec)
+        """Of preprocessing, weights, what is made of them and given to them, and what they tell: predictions under the
+        same hash may be joined."""
+        network = {name: getattr(self.model, name) for name in ("backbone", "in_chans", "pooling", "resize", "crop")}
+        weights, targets = [weights.sha256 for weights in self.weights], [target.name for target in self.targets]
+        return digest(preprocessing_hash(self.preprocess), weights, [asdict(self.spec)], network, targets)
 
     def networks(self) -> "list[MammogramNet]":
         """Builds every fold's network with its weights.

@@ -113,6 +113,11 @@ def map_distinct(values: pd.Series, read: Callable[[Any], Any]) -> pd.Series:
     return found.take(places).set_axis(values.index)
 
 
+def number_name(value: float | np.number[Any]) -> str:
+    """`49` for 49, 49.0 and true; every digit of whole numbers, so that no two of them have one name."""
+    return str(int(value)) if float(value).is_integer() else f"{value:.12g}"
+
+
 def words(column: pd.Series, said: list[str]) -> pd.Series:
     """Sides and views, in capitals."""
     text = column.astype("string").str.strip().astype("str")

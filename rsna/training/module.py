@@ -185,8 +185,11 @@ class MammogramModule(LightningModule):
         labels = torch.from_numpy(self.validation.labels(self.targets))
         metrics = {"loss": float(target_loss(logits, labels, self.targets))}
         cancer = probabilities(logits.numpy(), self.targets).get("cancer")
-        # Without a positive there is nothing to rank; logits that are not finite are the loss watch's to name.
-        if cancer is not None and np.isfinite(cancer).all() and self.validation.positive.any():
+        if cancer is None or not self.validation.positive.any():
+            return metrics  # there is nothing to rank
+        # Lightning keeps the epoch's before of whatever is left out.
+        metrics |= dict.fromkeys(("pf1", "auroc", "auprc"), float("nan"))
+        if np.isfinite(cancer).all():
             predictions = self.validation.table.assign(probability=cancer)
             pooled = evaluate(predictions, self.config.evaluation.aggregate, resamples=0).pooled
             metrics |= {"pf1": pooled.pf1_raw, "auroc": pooled.auroc, "auprc": pooled.auprc}

@@ -10,12 +10,14 @@ from typing import Any
 import pandas as pd
 
 from rsna.collector import collector_off
+from rsna.config.idle import idle_keys
 from rsna.config.schema import Config
 from rsna.dataset.examples import PER_IMAGE
 from rsna.dataset.exams import count_exams
 from rsna.dataset.folds import part_names
 from rsna.dataset.prevalence import LabelCounts
 from rsna.dataset.source import prepared_set
+from rsna.dataset.targets import unread_values
 from rsna.evaluation.evaluate import evaluate
 from rsna.evaluation.external import score_parts
 from rsna.evaluation.targets import score_targets, targets_table
@@ -182,7 +184,7 @@ def _print_experiment(experiment: Experiment) -> None:
         f"data {table.name} ({table.root}): {len(frame):,} images, {of}{patients:,} patients, "
         f"{frame['prediction_id'].nunique():,} breasts, {positive} positive{extra}"
     )
-    for note in table.notes:
+    for note in (*table.notes, *idle_keys(config)):
         _print(note)
     if config.data.demo:
         _print(f"data {table.name}: simulated mammograms; what is learnt on them says nothing of real ones")
@@ -192,6 +194,8 @@ def _print_experiment(experiment: Experiment) -> None:
             lost = experiment.unit == "breast" and name in PER_IMAGE
             why = "a breast has none" if lost else "the table has no label for it"
             _print(f"target {name}: {why}, so it is dropped")
+    for note in unread_values(experiment.targets, table.images):
+        _print(note)
 
 
 def _score(experiment: Experiment, oof: pd.DataFrame) -> dict[str, Any]:

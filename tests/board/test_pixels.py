@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from rsna.board.pixels import Pixels, find_image
+from rsna.board.pixels import Pixels, find_image, images_beside
 from rsna.dataset.source import load_table
 from rsna.prepare.cache import Cache
 from rsna.prepare.table import prepare_table
@@ -79,6 +79,28 @@ def test_an_image_is_found_by_id_and_by_path_with_the_fold_that_has_not_seen_it(
         find_image(run, "nobody")
     with pytest.raises(RunError, match=r"where that is \(.*nowhere.*there is no such folder"):
         find_image(run, image["image_id"], str(Path(image["path"]).parent / "nowhere"))
+
+
+def test_the_fold_of_a_file_is_that_of_its_image_id_whatever_its_name(pictured, monkeypatch):
+    run, table = open_run(pictured), load_table(pictured.parents[1] / "set")
+    fold = run.folds.set_index("image_id")["fold"]
+    one, other = (table.frame.index[table.frame["image_id"].map(fold).eq(number)][0] for number in (0, 1))
+    ids = table.frame["image_id"].copy()
+    ids[one], ids[other] = ids[other], ids[one]
+    renamed = replace(table, frame=table.frame.assign(image_id=ids))
+    monkeypatch.setattr("rsna.board.pixels.load_table", lambda _: renamed)
+    monkeypatch.setattr(Pixels, "stranger", "")
+    file = table.frame["path"][one]
+    assert find_image(run, ids[one]) == find_image(run, file) == (Path(file), (1,))
+
+
+def test_a_file_of_the_set_is_known_however_it_is_spelt(pictured, monkeypatch):
+    image = _first(pictured)
+    monkeypatch.chdir(Path(image["path"]).parent)
+    run = open_run(pictured)
+    file, own = find_image(run, Path(image["path"]).name)
+    assert (file, own) == find_image(run, image["image_id"])
+    assert len(images_beside(run, file)) == len(images_beside(run, Path(image["path"]))) > 1
 
 
 def test_a_set_in_which_the_ids_are_other_womens_is_not_shown(pictured):

@@ -123,6 +123,13 @@ def test_a_run_is_scored_by_its_own_aggregate_and_another_is_noted(run_of_max, t
     assert f"note: {run_of_max} makes breasts of images by max, not mean" in capsys.readouterr().out
 
 
+def test_of_whole_breasts_an_aggregate_makes_nothing_and_nothing_is_noted(tmp_path, capsys):
+    whole = drawn(60).drop_duplicates("prediction_id").drop(columns="view")
+    run = write_run(tmp_path / "breasts", whole, unit="breast")
+    assert main(["evaluate", f"run={run}", "resamples=0", "aggregate=max"]) == 0
+    assert "makes breasts of images" not in capsys.readouterr().out
+
+
 def test_files_are_scored_by_the_mean_unless_told_otherwise(csv, tmp_path):
     for arguments, expected in (([], "mean"), (["aggregate=top2"], "top2")):
         out = tmp_path / "o.json"

@@ -68,3 +68,9 @@ def test_a_merge_is_of_all_shards(capsys):
     assert "shard: all of them are merged; leave it out" in capsys.readouterr().err
     assert main(["prepare", "merge", "shard=1/2"]) == 2
     assert "shard: there is no such key" in capsys.readouterr().err
+
+
+def test_workers_of_a_configuration_are_refused_where_a_cluster_has_its_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("rsna.config.keys.find_spec", lambda _: object())
+    assert main(["prepare", "engine=ray", "prepare.workers=2", f"data.root={tmp_path}"]) == 2
+    assert "prepare.workers: with engine=ray it is one for each CPU" in capsys.readouterr().err

@@ -65,6 +65,16 @@ def test_the_other_breast_is_of_the_same_exam_of_the_same_set():
     assert all(len(part) == 0 for part in examples_of("breast", TABLE).others)
 
 
+def test_exams_that_one_set_names_and_another_numbers_stay_apart():
+    numbered = TABLE.assign(exam_number=[1, 1, 2, 1, 1], prediction_id=["b_1_L", "a_R", "b_2_L", "a_R", "b_1_R"])
+    named = TABLE.iloc[:2].assign(exam_id=["x", "y"])
+    for frames, shift in (((named, numbered), 2), ((numbered, named), 0)):
+        found = examples_of("breast", *frames, compare=True)
+        beside = dict(zip(found.ids, (part.tolist() for part in found.others), strict=True))
+        assert beside["b_1_L"] == [4 + shift]
+        assert beside["b_2_L"] == []
+
+
 def test_a_breast_of_the_same_side_is_not_the_other_one():
     exams = TABLE.assign(laterality=["L", None, "L", "", "R"], prediction_id=["b_1_L", "a_1", "b_2_L", "a_2", "b_R"])
     found = examples_of("breast", exams, compare=True)

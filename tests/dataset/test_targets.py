@@ -8,7 +8,7 @@ import pytest
 
 from rsna.config.settings import ConfigError
 from rsna.dataset.table import ImageTable, TableError
-from rsna.dataset.targets import TARGETS, get_targets, kept_targets
+from rsna.dataset.targets import TARGETS, get_targets, kept_targets, unread_values
 
 
 def test_classes_are_read_in_any_type():
@@ -66,3 +66,18 @@ def test_a_table_without_labels_and_images_that_cannot_be_scored_are_refused():
     with pytest.raises(TableError, match=r"1 of 2 images have no label in column cancer \(b\)"):
         kept_targets(("cancer",), make_table(cancer=[1.0, np.nan]))
     assert kept_targets(("biopsy",), make_table(cancer=[1.0, np.nan], biopsy=[0, 1]))[0].name == "biopsy"
+
+
+def test_values_that_are_no_class_are_named_with_how_many():
+    images = pd.DataFrame(
+        {
+            "cancer": [0, 1, 0, 1],
+            "density": ["A", "b", "b", None],
+            "BIRADS": [1.0, 4.0, np.nan, 5.0],
+            "view": ["CC", "ML", "AT", "MLO"],
+        }
+    )
+    assert unread_values(get_targets(("cancer", "density", "BIRADS", "view", "biopsy")), images) == [
+        "target density: 2 images have b, none of A, B, C, D, and count as unlabelled",
+        "target BIRADS: 2 images have 4, 5, none of 0, 1, 2, and count as unlabelled",
+    ]

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -164,6 +165,15 @@ def test_the_probability_is_that_which_is_predicted(explained):
     with Predictor(file.parent / "run", backend="torch", workers=1) as predictor:
         (image,) = predictor.predict(file).images
     assert found.probability == pytest.approx(image.probability, abs=1e-5)
+
+
+def test_the_arithmetic_is_that_which_the_run_was_trained_in_by_choice(explained, monkeypatch):
+    file, trained, _, _ = explained
+    asked = []
+    monkeypatch.setattr("rsna.inference.explain.choose_precision", lambda _, wanted: asked.append(wanted) or "32")
+    exact = replace(trained, members=tuple(replace(member, precision="32") for member in trained.members))
+    explain(exact, images_beside(None, file), file, 40)
+    assert asked == ["32"]
 
 
 def test_heat_and_spread_are_mean_and_deviation_over_folds(explained):

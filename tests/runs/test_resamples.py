@@ -78,8 +78,11 @@ def test_other_predictions_aggregates_code_or_numpy_are_something_else(run, tmp_
     monkeypatch.setattr(np, "__version__", "0")
     assert resampled(run, 20).key != made.key
     monkeypatch.undo()
-    monkeypatch.setattr(resamples, "_code_of_metrics", lambda _: "edited")
+    asked = []
+    monkeypatch.setattr(resamples, "_code_of_metrics", lambda *folders: asked.extend(folders) or "edited")
     assert resampled(run, 20).key != made.key
+    assert {folder.name for folder in asked} == {"evaluation", "dataset", "table_file"}
+    assert all((folder / "__init__.py").is_file() for folder in asked)
 
 
 def test_where_nothing_can_be_written_it_is_computed(run):

@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from rsna.bundle.make import make_bundle, summary
 from rsna.cli.main import main
 from rsna.config.verbs import BundleMakeOptions
+from rsna.dataset.targets import get_targets
 from rsna.demo import DemoSettings, write_demo
 from rsna.runs.errors import RunError
 from rsna.runs.trained_ensemble import load_ensemble
@@ -118,3 +120,16 @@ def test_whom_the_weights_had_learnt_from_before_counts_as_trained_on(tmp_path):
     (tmp_path / "one").rename(tmp_path / "gone")
     (tmp_path / "one").symlink_to(tmp_path / "three")
     assert load_trained(tmp_path / "two").trained_on == {*stages["three"]["patient_id"], *other["patient_id"]}
+
+
+def test_predictions_of_another_network_of_the_same_weights_have_another_hash(place):
+    trained = load_trained(place / "real")
+    model, targets = trained.model, trained.targets
+    others = [
+        replace(trained, model=replace(model, resize=32)),
+        replace(trained, model=replace(model, pooling="max")),
+        replace(trained, targets=get_targets(("biopsy", *(target.name for target in targets)))),
+    ]
+    assert len({trained.model_hash, *(other.model_hash for other in others)}) == 4
+    # How it was trained is in the weights.
+    assert replace(trained, model=replace(model, drop_rate=0.7, pretrained=False)).model_hash == trained.model_hash

@@ -49,6 +49,16 @@ def test_validation_puts_predictions_in_order_and_counts_a_repeated_example_once
     assert {"val/loss", "val/pf1", "val/auroc", "val/auprc"} == found.keys()
 
 
+def test_an_epoch_whose_predictions_are_not_finite_has_metrics_that_are_not_numbers(breasts):
+    """Of a metric that an epoch leaves out Lightning keeps the last one's, and an epoch would be chosen by it."""
+    module, _ = breasts
+    logits = torch.zeros(len(module.validation), output_count(module.targets))
+    assert all(value == value for value in module._metrics(logits).values())
+    logits[0] = float("nan")
+    metrics = module._metrics(logits)
+    assert all(metrics[name] != metrics[name] for name in ("loss", "pf1", "auroc", "auprc"))
+
+
 def test_mixup_pairs_images_by_their_place_in_the_example():
     one_each = torch.tensor([2, 0, 1])
     assert torch.equal(partner_images(torch.arange(3), one_each), one_each)

@@ -1,6 +1,7 @@
 """Which runtime predicts, in which arithmetic: the fastest that is installed and predicts what torch predicts."""
 
 import copy
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from rsna.inference.networks import Networks
     from rsna.model.network import MammogramNet
+
+log = logging.getLogger(__name__)
 
 WORTH = 256
 """Images from which on converting and checking networks takes less than what is saved by it."""
@@ -139,6 +142,8 @@ def load_networks(
         RunError: Weights that cannot be loaded.
     """
     if choice.backend != "torch":
+        if compiled:
+            log.warning("compile: nothing is compiled, as %s predicts; add backend=torch", choice.backend)
         return [_open(choice)]
     with collector_off():
         import torch

@@ -11,7 +11,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -109,7 +109,8 @@ def _key(trained: TrainedModel, backend: str) -> str:
         code.update(file.read_bytes())
     versions = {name: version(name) for name in ("torch", "timm", backend)}
     weights = [weights.sha256 for weights in trained.weights]
-    return digest(backend, versions, code.hexdigest(), weights, trained.model, trained.preprocess.size)
+    spec = asdict(trained.spec)  # a mean and a maximum of images have the same weights
+    return digest(backend, versions, code.hexdigest(), weights, trained.model, trained.preprocess.size, spec)
 
 
 def _processor() -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rsna.config.model import FusionSettings
 from rsna.files import write_json
 from rsna.inference.backends import conversion
 from rsna.inference.backends.conversion import KEPT, cache_folder, convert, find_conversion
@@ -33,6 +34,8 @@ def test_what_was_converted_is_found_for_these_weights_alone(run, cache):
     assert find_conversion(load_trained(run, (1,)), "torch") is None
     other = replace(trained, preprocess=replace(trained.preprocess, size=(96, 64)))
     assert find_conversion(other, "torch") is None
+    highest = replace(trained, spec=replace(trained.spec, fusion=FusionSettings(kind="max")))
+    assert find_conversion(highest, "torch") is None
 
 
 def test_damaged_conversions_are_made_anew(run, cache):
