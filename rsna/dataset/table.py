@@ -67,9 +67,15 @@ class ImageTable:
 
     @cached_property
     def hash(self) -> str:
-        """12 hexadecimal characters over ``HASHED`` and file sizes: the *dataset* hash. Looks at every file, once."""
+        """12 hexadecimal characters over ``HASHED`` and file sizes: the *dataset* hash. Looks at every file, once.
+
+        Where sets that are only trained on weigh differently, also over which image weighs what: the configuration
+        gives weights by the place of a set, and folders may move.
+        """
         frames = [self.frame] if self.extra is None else [self.frame, self.extra]
-        return digest_of([rows_with_sizes(frame, HASHED) for frame in frames], nested=True)
+        weights = frames[-1].get("loss_weight", pd.Series())
+        columns = (*HASHED, "loss_weight") if weights.nunique() > 1 else HASHED
+        return digest_of([rows_with_sizes(frame, columns) for frame in frames], nested=True)
 
     def as_one(self) -> "ImageTable":
         """The table with the sets that are only trained on as parts of it, to be validated, too.

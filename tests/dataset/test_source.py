@@ -95,6 +95,22 @@ def test_sets_that_are_only_trained_on_are_joined_and_must_not_repeat_images(tmp
     assert whole.frame["prediction_id"].nunique() == 4
 
 
+def test_which_set_weighs_what_is_in_the_dataset_hash_and_the_order_of_folders_is_not(tmp_path):
+    """Folders may move between two starts of a run, and the configuration gives weights by their place."""
+    one, two, three = (
+        str(make_set(tmp_path / name, [row | {"image_id": f"{name}{k}"} for k, row in enumerate(rows())]))
+        for name in ("one", "two", "three")
+    )
+
+    def hash_of(*extra: str, weights: tuple[float, ...]) -> str:
+        return load_data(DataSettings(one, extra=extra, extra_weights=weights)).hash
+
+    before = hash_of(two, three, weights=(1, 0.25))
+    assert hash_of(three, two, weights=(0.25, 1)) == before
+    assert hash_of(three, two, weights=(1, 0.25)) != before
+    assert hash_of(three, two, weights=(1, 1)) == hash_of(two, three, weights=())
+
+
 def test_a_part_is_read_where_data_limit_asks_for_one(tmp_path):
     many = [row | {"patient_id": p, "image_id": 10 * p + i} for p in range(9) for i, row in enumerate(rows())]
     root = make_set(tmp_path, many)
