@@ -50,6 +50,12 @@ def choose_hardware(config: Config) -> Hardware:
     here = devices
     if "RANK" in os.environ:
         devices, here = world_size(), local_world_size()
+        if trainer.devices not in ("auto", devices, here):
+            of = f"{devices} processes" + (f", {here} of them on this machine" if here != devices else "")
+            raise ConfigError(
+                f"trainer.devices: {trainer.devices} asked for, and torchrun has started {of}, a device each; take "
+                "trainer.devices=auto, or give torchrun another --nproc-per-node"
+            )
     # On the CPU training itself uses every core.
     loaders = 0 if accelerator == "cpu" else max(1, min(LOADERS_PER_GPU, available_cores() // here))
     workers = loaders if trainer.workers == "auto" else trainer.workers

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 
+from rsna.config.settings import ConfigError
 from rsna.training import hardware
 from rsna.training.experiment import resolve
 from rsna.training.launch import TrainingError, only_one
@@ -213,5 +214,20 @@ def test_the_cores_of_a_machine_are_shared_by_its_own_ranks(prepared, monkeypatc
     monkeypatch.setattr(hardware, "available_cores", lambda: 16)
     monkeypatch.setattr(hardware, "choose_accelerator", lambda trainer: "cuda")
     monkeypatch.setattr(hardware, "choose_devices", lambda *given: 2 if ranks else 4)
-    found = hardware.choose_hardware(tiny_config(prepared, trainer__workers="auto", trainer__precision="32"))
+    found = hardware.choose_hardware(
+        tiny_config(prepared, trainer__workers="auto", trainer__devices="auto", trainer__precision="32")
+    )
     assert (found.devices, found.workers) == (16 if ranks else 4, workers)
+
+
+@pytest.mark.parametrize("devices", [16, 2, 3])
+def test_a_number_of_devices_beside_ones_own_torchrun_is_that_of_its_processes(prepared, monkeypatch, devices):
+    """Of all machines, or of one of them; any other would be passed over."""
+    for name, value in {"RANK": "0", "WORLD_SIZE": "16", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    config = tiny_config(prepared, trainer__devices=devices, trainer__accelerator="cpu")
+    if devices == 3:
+        with pytest.raises(ConfigError, match="3 asked for, and torchrun has started 16 processes, 2 of them on this"):
+            hardware.choose_hardware(config)
+    else:
+        assert hardware.choose_hardware(config).devices == 16
