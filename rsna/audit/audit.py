@@ -15,6 +15,7 @@ from rsna.audit.probe import Probe, find_duplicates, probe
 from rsna.config.data import PreprocessSettings
 from rsna.dataset.adapters import find_adapter, read_unlabelled
 from rsna.dataset.exams import count_exams, exams_of, name_breasts
+from rsna.dataset.folds import UNKNOWN, name_parts
 from rsna.dataset.prevalence import LabelCounts, label_doubts
 from rsna.dataset.table import LABELS, SUFFIXES, TableError, image_id_of
 from rsna.dataset.walk import promises_dicom, walk_files
@@ -273,9 +274,8 @@ def _with_headers(images: pd.DataFrame, probes: dict[int, Probe]) -> pd.DataFram
     for column, header in zip(_FROM_HEADERS, headers, strict=True):
         images[column] = images[column].mask(images[column].eq(""), images[header])
     if "machine_id" in images.columns:
-        # A column of numbers with gaps is read as 49.0.
-        given = images["machine_id"].map(lambda value: "" if pd.isna(value) else str(value).removesuffix(".0"))
-        images["machine"] = given.mask(given.eq(""), images["machine"])
+        given = name_parts(images["machine_id"])
+        images["machine"] = given.mask(given.eq(UNKNOWN), images["machine"])
     return images
 
 

@@ -18,6 +18,9 @@ IDS = ("patient_id", "image_id", "prediction_id", "exam_id")
 TEXT = ("path", "exam_date", "description")
 """Columns of text that is kept as it is, whatever it looks like."""
 
+PLACES = ("site_id", "machine_id")
+"""Columns of names that are numbers where no two would become one: machine 49 of one table is 49.0 of another."""
+
 _MISSING = {"", "na", "n/a", "nan", "-nan", "none", "null", "<na>", "#n/a", "#na", "#n/a n/a"}
 """What stands for no value where a value is no name."""
 
@@ -130,6 +133,19 @@ def words(column: pd.Series, said: list[str]) -> pd.Series:
     return mended
 
 
+def _are_names(present: pd.Series, numbers: pd.Series, said: list[str]) -> bool:
+    """Whether names of digits do not survive as numbers: these are not exact, or 007 stands beside 7."""
+    if not present.str.isdecimal().all():
+        return False
+    if numbers.gt(EXACT).any():
+        return True
+    once = present.drop_duplicates()
+    alike = once[numbers[once.index].duplicated(keep=False)]
+    if len(alike):
+        said.append(f"{present.name} {first_few(alike)} differ in their zeros alone, and are not one")
+    return bool(len(alike))
+
+
 def values(column: pd.Series, said: list[str]) -> pd.Series:
     """Numbers where every value is one, else text; NaN for missing."""
     text = column.astype("string").str.strip().astype("str")
@@ -144,7 +160,7 @@ def values(column: pd.Series, said: list[str]) -> pd.Series:
             said.append(f"fold {first_few(present.unique())} is {first_few(numbered.unique())}")
             present = numbered
     numbers = pd.to_numeric(present.str.replace(",", ".", regex=False) if decimals else present, errors="coerce")
-    if not len(present) or numbers.isna().any():
+    if not len(present) or numbers.isna().any() or (column.name in PLACES and _are_names(present, numbers, said)):
         return text
     if decimals:
         said.append(f"the comma in {column.name} is a decimal point")
