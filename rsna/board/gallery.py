@@ -25,7 +25,7 @@ from rsna.prepare.image import Prepared
 from rsna.runs.errors import RunError
 from rsna.runs.run import Run
 from rsna.runs.trained_model import load_trained
-from rsna.table_file import number_name
+from rsna.table_file import value_name
 
 if TYPE_CHECKING:
     from rsna.model.network import MammogramNet
@@ -251,7 +251,7 @@ def _label(column: str, values: pd.Series) -> str:
     value = known.iloc[0]
     if column in _FLAGS and (answer := as_answer(value)) is not None:
         return "yes" if answer else "no"
-    return number_name(value) if isinstance(value, (int, float, np.number)) else str(value)
+    return value_name(value)
 
 
 def _view(row: dict[str, Any], shown: Shown | str, heat: Heat | None, top: float) -> View:

@@ -110,7 +110,7 @@ class ReportOptions(Several):
         if self.run:
             self.check_joining()
         else:
-            joins = [key for key, asked in (("method", self.method != "auto"), ("weights", self.weights)) if asked]
-            require(not joins, f"{joins and joins[0]}: joins the runs that are named, run=[a,b], and none is")
+            asked = self.method != "auto" or len(self.weights) > 0
+            require(not asked, "method, weights: they join the runs that are named, run=[a,b], and none is")
         require_file(self.out)
         require_folder(self.data, "data")

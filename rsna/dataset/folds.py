@@ -11,7 +11,7 @@ from rsna.config.data import FoldSettings, SplitBy
 from rsna.dataset.hashing import digest_of, joined, text_of
 from rsna.dataset.table import TableError, read_rows, refuse_rows
 from rsna.files import atomic_path, first_few
-from rsna.table_file import map_distinct, number_name
+from rsna.table_file import map_distinct, value_name
 
 COLUMNS = ("patient_id", "image_id", "fold")
 
@@ -59,7 +59,7 @@ def name_parts(values: pd.Series) -> pd.Series:
     def name(value: Any) -> str:
         if pd.isna(value) or value == "":
             return UNKNOWN
-        return number_name(value) if isinstance(value, (int, float, np.number)) else str(value)
+        return value_name(value)
 
     return map_distinct(values, name).astype(object)
 

@@ -15,7 +15,7 @@ from rsna.evaluation.evaluate import Evaluation, sorted_breasts
 from rsna.evaluation.metrics import METRICS
 from rsna.evaluation.tables import Plain, Rows, Tables, interval_text, number, percent
 from rsna.parallel.progress import Progress
-from rsna.table_file import map_distinct, number_name
+from rsna.table_file import map_distinct, value_name
 
 FEWEST = 10
 """Positives, and negatives, that a slice needs before a metric of it is shown."""
@@ -138,7 +138,7 @@ def _parts(breasts: pd.DataFrame, column: str) -> Iterator[tuple[str, "pd.Series
     elif column == "implant":
         labels = _truth(values).map({0.0: "no", 1.0: "yes"})
     else:
-        labels = values.map(_name, na_action="ignore")
+        labels = values.map(value_name, na_action="ignore")
     for value in sorted(labels.dropna().unique(), key=_order):
         yield value, labels == value
     if labels.isna().any():
@@ -159,11 +159,6 @@ def _age_bands(ages: pd.Series, breasts: "pd.Series[str]") -> pd.Series:
     between = [f"{low} to {high - 1}" for low, high in pairwise(AGE_EDGES)]
     names = [f"under {AGE_EDGES[0]}", *between, f"{AGE_EDGES[-1]} and over"]
     return pd.cut(years, [-np.inf, *AGE_EDGES, np.inf], right=False, labels=names).astype(object)
-
-
-def _name(value: object) -> str:
-    """`1` for 1, 1.0 and "1"."""
-    return number_name(value) if isinstance(value, (int, float, np.number)) else str(value)
 
 
 def _order(name: str) -> tuple[float, str]:

@@ -8,7 +8,7 @@ from rsna.paper.blocks import Section, Table, Words
 from rsna.paper.subject import Subject
 from rsna.runs.run import Run
 from rsna.runs.set_schema import LabelOrigin
-from rsna.table_file import number_name
+from rsna.table_file import map_distinct, value_name
 
 _MOST = 6
 """Values of a column that are listed with their counts."""
@@ -75,7 +75,7 @@ def _counts(oof: pd.DataFrame, column: str) -> str:
     """Values with their share of the rows, the most frequent first; how many there are where they are many."""
     if column not in oof or not (known := oof[column].dropna()).size:
         return "unknown"
-    shares = known.map(lambda value: number_name(value) if isinstance(value, float) else str(value))
+    shares = map_distinct(known, value_name)
     shares = shares[shares != ""].value_counts(normalize=True)
     if shares.empty:
         return "unknown"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from rsna.table_file.cells import IDS, TEXT, map_distinct, names, number_name, once_each, one_line, values, words
+from rsna.table_file.cells import IDS, TEXT, map_distinct, names, once_each, one_line, value_name, values, words
 from rsna.table_file.content import decoded, unpacked
 from rsna.table_file.cut import cut_number
 from rsna.table_file.errors import TableError, refuse_rows, require_columns
@@ -17,8 +17,14 @@ from rsna.table_file.rows import column_names, parse, read_parquet
 from rsna.table_file.workbook import is_workbook, sheet_text
 
 __all__ = [
-    "TableError", "map_distinct", "number_name", "one_line", "read_columns", "read_table", "refuse_rows",
+    "TableError",
+    "map_distinct",
+    "one_line",
+    "read_columns",
+    "read_table",
+    "refuse_rows",
     "require_columns",
+    "value_name",
 ]  # fmt: skip
 
 

@@ -116,8 +116,10 @@ def map_distinct(values: pd.Series, read: Callable[[Any], Any]) -> pd.Series:
     return found.take(places).set_axis(values.index)
 
 
-def number_name(value: float | np.number[Any]) -> str:
-    """`49` for 49, 49.0 and true; every digit of whole numbers, so that no two of them have one name."""
+def value_name(value: object) -> str:
+    """`49` for 49, 49.0 and "49": every digit of whole numbers, so that no two of them have one name; text as it is."""
+    if not isinstance(value, (int, float, np.number)):
+        return str(value)
     return str(int(value)) if float(value).is_integer() else f"{value:.12g}"
 
 

@@ -115,8 +115,8 @@ def test_epochs_that_were_chosen_on_the_reported_fold_are_said(ranked, tmp_path)
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"weights": [1, 2]}, "weights: joins the runs that are named"),
-        ({"method": "mean"}, "method: joins the runs that are named"),
+        ({"weights": [1, 2]}, "method, weights: they join the runs that are named"),
+        ({"method": "mean"}, "method, weights: they join the runs that are named"),
         ({"run": ["a"], "weights": [1]}, "weights: there is one run"),
         ({"run": ["a", "b"], "weights": [1]}, "weights: 1 for 2 runs"),
         ({"run": ["a", "b"], "weights": [1, 2], "method": "mean"}, "weights: they go with method=weights"),

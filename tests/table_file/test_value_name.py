@@ -5,7 +5,7 @@ import pytest
 
 from rsna.dataset.folds import name_parts
 from rsna.evaluation.slices import slice_parts
-from rsna.table_file import number_name, read_table
+from rsna.table_file import read_table, value_name
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from rsna.table_file import number_name, read_table
     ],
 )  # fmt: skip
 def test_a_number_is_named_by_all_of_its_digits(value, name):
-    assert number_name(value) == name
+    assert value_name(value) == name
 
 
 def test_machines_of_long_numbers_stay_apart():
