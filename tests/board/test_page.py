@@ -47,6 +47,10 @@ def paper(pictured, tmp_path_factory):
 
 @pytest.fixture
 def page(browser, report):
+    """
+    The report, watched. Waits go through locators: the page's policy forbids the text of a function to be
+    evaluated again, as `wait_for_function` does whenever it has to look twice.
+    """
     context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
     opened = context.new_page()
     said: list[str] = []
@@ -85,26 +89,26 @@ def test_a_link_opens_its_run_in_place_of_the_ranking_and_there_is_a_way_back(pa
     link.scroll_into_view_if_needed()
     before = page.evaluate("scrollY")
     link.click()
-    page.wait_for_function("document.activeElement.textContent === 'poor'")
+    page.locator(":focus", has_text=re.compile("^poor$")).wait_for()
     assert page.locator("article.run").count() == 1
     assert page.locator("#board").is_hidden()
     page.evaluate("scrollTo(0, 3000)")
     back = page.get_by_role("link", name="← Ranking")
     assert 0 <= back.bounding_box()["y"] < 60  # sticks to the top
     back.click()
-    page.wait_for_function("!document.querySelector('#board').hidden")
+    page.locator("#board").wait_for(state="visible")
     assert page.evaluate("scrollY") == pytest.approx(before, abs=2)
     assert page.evaluate("document.activeElement.textContent") == "poor"
     page.go_back()
-    page.wait_for_function("document.querySelector('article.run h2')?.textContent === 'poor'")
+    page.locator("article.run h2", has_text=re.compile("^poor$")).wait_for()
 
 
 def test_neighbours_in_the_ranking_are_one_step_away(page):
     page.evaluate("location.hash = '#run-1'")
     page.get_by_role("link", name="Next run: ").click()
-    page.wait_for_function("document.querySelector('article.run')?.id === 'run-2'")
+    page.locator("article.run#run-2").wait_for()
     page.get_by_role("link", name="Run before: ").click()
-    page.wait_for_function("document.querySelector('article.run')?.id === 'run-1'")
+    page.locator("article.run#run-1").wait_for()
 
 
 def test_words_filter_the_ranking(page):
@@ -201,8 +205,11 @@ HIDDEN = """() => {
 def test_nothing_sticks_out_or_is_cut_off_at_any_width(page, paper, width):
     page.set_viewport_size({"width": width, "height": 800})
     for place in ("", *(f"#run-{number}" for number in range(1, 7)), paper.as_uri()):
-        page.evaluate("place => { location.hash = place }", place) if place != paper.as_uri() else page.goto(place)
-        page.wait_for_function("place => !place.startsWith('#') || document.querySelector(place)", arg=place)
+        if place == paper.as_uri():
+            page.goto(place)
+        else:
+            page.evaluate("place => { location.hash = place }", place)
+            page.locator(place or "#board").wait_for()
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert page.evaluate(HIDDEN) == []
 
