@@ -64,6 +64,20 @@ def any_rank(answer: bool) -> bool:
     return bool(said)
 
 
+def mean(value: float) -> float:
+    """The mean of every rank's value; each asks at the same step, and gets the same answer."""
+    if world_size() == 1:
+        return value
+    import torch
+    import torch.distributed
+
+    if not torch.distributed.is_initialized():
+        return value
+    total = torch.tensor(value, dtype=torch.float64)  # on the CPU, as above
+    torch.distributed.all_reduce(total)
+    return float(total) / world_size()
+
+
 def wait_for_first() -> None:
     """Every rank goes on once all have come here, so what the first one did before is done."""
     if world_size() == 1:

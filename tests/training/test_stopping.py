@@ -97,7 +97,7 @@ def test_a_signal_that_is_ignored_stays_ignored():
         signal.signal(signal.SIGUSR1, before)
 
 
-def test_two_ranks_stop_at_the_same_step_and_go_on(prepared, tmp_path):
+def test_two_ranks_stop_at_the_same_step(prepared, tmp_path):
     """The launching process is told, and tells torchrun, which tells the ranks."""
     folder = tmp_path
     for name in ("set", "cache"):

@@ -7,6 +7,8 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from rsna.training import ranks
+
 _SHOWN = 16
 """Examples that an error lists."""
 
@@ -70,11 +72,7 @@ class LossWatch(Callback):
     def mean(self, trainer: Trainer) -> float:
         """Mean loss of the epoch over all ranks."""
         self.read(trainer)
-        mean = torch.tensor(self._sum / max(self._count, 1), dtype=torch.float64)
-        if trainer.world_size > 1:
-            torch.distributed.all_reduce(mean)
-            mean /= trainer.world_size
-        return float(mean)
+        return ranks.mean(self._sum) / max(self._count, 1)
 
     def check_weights(self, module: LightningModule) -> None:
         """Ahead of saving: on another rank the loss may have been the one.
@@ -90,7 +88,8 @@ class LossWatch(Callback):
                 )
 
     def state_dict(self) -> dict[str, Any]:
-        return {"sum": self._sum, "count": self._count}
+        # One rank writes, and all read it: what every rank has lost on average.
+        return {"sum": ranks.mean(self._sum), "count": self._count}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._sum, self._count = state_dict["sum"], state_dict["count"]
