@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+from accuracy_picture import draw
 
 from rsna.config.data import Aggregate
 from rsna.evaluation.bootstrap import RESAMPLES, Resamples, percentile_interval, resample
@@ -241,9 +242,10 @@ def of_seeds(number: int) -> str:
 def write_report(
     results: Sequence[Result], arms: Mapping[str, Titled], docs: Path, command: Callable[[Sequence[Result]], str]
 ) -> None:
-    """Writes docs/results/accuracy.json and the tables of docs/accuracy.md; nothing where nothing is complete.
+    """Writes docs/results/accuracy.json, a picture of each set beside it, and the tables of docs/accuracy.md.
 
-    A set of which there are no results keeps what an earlier report says of it: sets are trained on different machines.
+    Nothing is written where nothing is complete, and a set of which there are no results keeps what an earlier report
+    says of it: sets are trained on different machines.
 
     Args:
         results: What is complete.
@@ -271,6 +273,8 @@ def write_report(
             "hours": round(sum(result.seconds for result in trained) / 3600, 2),
         }
         tables[name] = "\n".join(_table(name, scores, arms, Counter(result.arm for result in of_set)))
+        picture = draw(name, content[name], {arm: one.title for arm, one in arms.items()})
+        (file.parent / f"accuracy-{name}.svg").write_text(picture, encoding="utf-8")
         print(f"\n### {tables[name]}")
     parts = {name: content[name] for name in sorted(tables)}
     content = parts | {
@@ -307,7 +311,8 @@ def _to_json(scores: Scores) -> dict[str, Any]:
 def _table(name: str, scores: Scores, arms: Mapping[str, Titled], seeds: Mapping[str, int]) -> list[str]:
     counts = f"{scores.breasts:,} breasts of {scores.patients:,} patients, {scores.positives:,} with cancer"
     titles = [title for _, _, title in COLUMNS.values()]
-    lines = [name, "", f"{counts}.", "", f"| arm | seeds | {' | '.join(titles)} |", "|---" * 8 + "|"]
+    picture = f"![{name}: every arm with its interval](results/accuracy-{name}.svg)"
+    lines = [name, "", f"{counts}.", "", picture, "", f"| arm | seeds | {' | '.join(titles)} |", "|---" * 8 + "|"]
     for arm, row in scores.rows.items():
         title = arms[arm].title if arm in arms else ""
         lines.append(f"| {arm}: {title} | {seeds[arm]} | {' | '.join(row[key].text() for key in COLUMNS)} |")

@@ -106,3 +106,11 @@ def test_every_decision_stands_in_their_list():
     folder = ROOT / "docs" / "decisions"
     listed = re.findall(r"^\| \[[^]]*\]\(([^)]*)\)", text_of(folder / "README.md"), re.MULTILINE)
     assert sorted(listed) == sorted({file.name for file in folder.glob("*.md")} - {"README.md"})
+
+
+def test_the_first_pages_accuracy_is_that_of_the_tables():
+    section = re.split(r"^## ", text_of(ROOT / "README.md"), flags=re.MULTILINE)
+    said = re.findall(r"0\.\d{3} \(0\.\d{3} to 0\.\d{3}\)", next(one for one in section if "How accurate" in one))
+    tables = text_of(ROOT / "docs" / "accuracy.md")
+    assert len(said) > 4
+    assert not [one for one in said if f"| {one}" not in tables]

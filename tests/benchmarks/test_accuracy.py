@@ -32,6 +32,7 @@ from accuracy import (  # noqa: E402
     train_fold,
     whole_command,
 )
+from accuracy_picture import PANELS, draw  # noqa: E402
 from accuracy_tables import Result, chooses, print_choice, score, second_view, write_report  # noqa: E402
 
 from rsna.dataset.folds import folds_for  # noqa: E402
@@ -165,6 +166,19 @@ def test_the_report_keeps_what_people_wrote(results, tmp_path):
     assert row["breast_auroc"][1] < row["breast_auroc"][0] < row["breast_auroc"][2]
     assert content["cbis160"]["differences"]["c-b"][1] > 0
     assert content["cbis160"]["differences_of_pf1_raw"]["c-b"][1] > 0
+    assert "![cbis160: every arm with its interval](results/accuracy-cbis160.svg)" in written
+    picture = (tmp_path / "results" / "accuracy-cbis160.svg").read_text()
+    assert "c: this project&#x27;s image recipe" in picture
+    assert all(f"<title>{row[key][0]:.3f}</title>" in picture for row in content["cbis160"]["rows"] for key in PANELS)
+
+
+def test_an_arm_without_an_interval_is_a_dot_alone(results):
+    found = {"breasts": 2, "patients": 2, "positives": 1, "rows": []}
+    for arm, ends in (("b", [0.5, None, None]), ("c", [0.7, 0.6, 0.8])):
+        found["rows"].append({"arm": arm} | dict.fromkeys(PANELS, ends))
+    picture = draw("cbis160", found, {"b": "x" * 99, "c": "y"})
+    assert picture.count("<title>0.500</title>") == picture.count("<title>0.700</title>") == len(PANELS)
+    assert "xx…<" in picture
 
 
 def test_sets_are_reported_on_different_machines(results, tmp_path):
