@@ -1,5 +1,6 @@
 """What a fold trains and validates on, as batches of prepared images and labels, resumable at any batch."""
 
+import hashlib
 import os
 import signal
 from collections.abc import Sequence
@@ -164,6 +165,16 @@ def _loss_weights(examples: Examples) -> npt.NDArray[np.float32]:
     return examples.table["loss_weight"].fillna(1.0).to_numpy(np.float32)
 
 
+def _listed(dataset: ExampleDataset) -> str:
+    """Hash over the images of every example, in their order, by whose numbers the sampler draws."""
+    hashed = hashlib.sha256()
+    rows = dataset.examples.rows
+    parts = [buffer for buffer in dataset.image_ids.buffers() if buffer is not None]
+    for part in (*parts, np.ascontiguousarray(rows.values), np.ascontiguousarray(rows.starts)):
+        hashed.update(part)
+    return hashed.hexdigest()[:12]
+
+
 def kinds_of(examples: Examples, settings: SamplerSettings) -> npt.NDArray[np.int64] | None:
     """(n,) the number of each example's value of the column that is spread over batches; None where none is."""
     column = SPREAD.get(settings.spread)
@@ -205,6 +216,7 @@ class MammogramData(LightningDataModule):
         self.training = ExampleDataset(data.training, data, config.augment, config.unknown_rate)
         self.validation = ExampleDataset(data.validation, data, None, 0.0)
         self.workers, self.pin_memory = workers, pin_memory
+        self.listed = _listed(self.training)
         kinds = kinds_of(data.training, config.sampler)
         order = make_order(data.training.positive, config.sampler, config.seed, plan, kinds)
         self.sampler = EpochSampler(order, plan, config.seed, rank)
@@ -218,16 +230,18 @@ class MammogramData(LightningDataModule):
         return self._loader(self.validation, self.shard)
 
     def state_dict(self) -> dict[str, Any]:
-        """What has been trained on: epoch, micro-batches of it, whether that is all, and how a step was made up."""
+        """What has been trained on: epoch, micro-batches of it, whether that is all, how a step was made up, and of
+        which examples.
+        """
         sampler = self.sampler
         done = {"position": sampler.position, "whole": sampler.position >= len(sampler)}
-        return {"epoch": sampler.epoch, "plan": str(sampler.plan)} | done
+        return {"epoch": sampler.epoch, "plan": str(sampler.plan), "listed": self.listed} | done
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on where a checkpoint was saved.
 
         Raises:
-            ConfigError: It lies within an epoch, and steps are made up otherwise now.
+            ConfigError: It lies within an epoch, and steps are made up otherwise now, or of other examples.
         """
         if state_dict["whole"]:
             self.sampler.resume(state_dict["epoch"] + 1, 0)
@@ -237,6 +251,13 @@ class MammogramData(LightningDataModule):
             raise ConfigError(
                 f"trainer.devices: the checkpoint lies within an epoch of {before}, and now it is {now}; go on with "
                 "the same trainer.devices and batch_size_per_device until the epoch's end"
+            )
+        if state_dict["listed"] != self.listed:
+            raise ConfigError(
+                "data.root: the checkpoint lies within an epoch of other images, or of these in another order, so that "
+                "some would come twice and others not at all: a table was sorted anew, data.extra names its sets in "
+                "another order, or another number of images could be prepared. Bring that back until the epoch's end, "
+                "or remove the fold's checkpoints, and it is trained from its start"
             )
         self.sampler.resume(state_dict["epoch"], state_dict["position"])
 

@@ -1,9 +1,13 @@
 """Batches hold the images of their examples, with the labels and the draws that belong to them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from rsna.config.settings import ConfigError
+from rsna.dataset.examples import examples_of
 from rsna.training.data.batch import plan_batch
 from rsna.training.data.module import MammogramData, as_grey, collate, fold_data
 from rsna.training.data.sampler import Draw, image_seed
@@ -101,3 +105,23 @@ def test_a_fold_without_some_images_keeps_their_breasts(cached):
     }
     assert views.keys() == set(experiment.table.frame["prediction_id"])
     assert [name for name, n in views.items() if n == 1] == ["3_L"]
+
+
+def test_within_an_epoch_images_keep_their_order_by_which_they_are_drawn(cached, unit):
+    config = tiny_config(cached, unit=unit)
+    plan = plan_batch(config.global_batch_size, config.batch_size_per_device, 1)
+    data = first_fold(config)
+    images = data.training.images
+    before = MammogramData(config, data, plan)
+    before.sampler.resume(1, 1)
+    others = {"the same": images.copy(), "sorted anew": images[::-1], "one is lost": images[1:]}
+    for what, frame in others.items():
+        now = MammogramData(config, replace(data, training=examples_of(unit, frame)), plan)
+        if what == "the same":
+            now.load_state_dict(before.state_dict())
+            assert (now.sampler.epoch, now.sampler.position) == (1, 1)
+            continue
+        with pytest.raises(ConfigError, match="data.root: the checkpoint lies within an epoch of other images"):
+            now.load_state_dict(before.state_dict())
+        now.load_state_dict(before.state_dict() | {"whole": True})  # the next epoch is shuffled anyhow
+        assert (now.sampler.epoch, now.sampler.position) == (2, 0)
