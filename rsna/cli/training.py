@@ -6,13 +6,14 @@ import statistics
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rsna.cli.announce import asks_for_print, tell
 from rsna.cli.verb import speaks_for_itself, verb
 from rsna.config.external import CalibrateOptions, ValidateOptions
 from rsna.config.schema import Config
-from rsna.config.settings import digest, require
+from rsna.config.settings import digest, fields_of, require
 from rsna.config.verbs import ModelsOptions
 from rsna.files import first_few
 
@@ -56,7 +57,7 @@ def _sweep(arguments: Sequence[str]) -> int:
     flags, overrides, said = read_arguments(arguments)
     if said:
         print(said, file=sys.stderr, flush=True)
-    objectives: dict[str, dict[int, float]] = {}
+    objectives: dict[str, dict[int, tuple[Path, str, float]]] = {}
 
     def job(composed: Any) -> float | None:
         """One job, perhaps in a process of its own or on another machine."""
@@ -71,9 +72,9 @@ def _sweep(arguments: Sequence[str]) -> int:
             )
             trained = train(config)
             if trained.objective is not None:
-                runs = re.sub(r"\bseed_\d+", "seed_*", str(config.run_dir))
-                what = f"{config.objective} of {runs}, {_fold(config)}"
-                objectives.setdefault(what, {})[config.seed] = trained.objective
+                alike = digest(dataclasses.replace(config, seed=0, run=""))
+                of = f"{config.objective} of {{}}, {_fold(config)}"
+                objectives.setdefault(alike, {})[config.seed] = config.run_dir, of, trained.objective
             return trained.objective
         except BrokenPipeError:  # nobody reads what the other jobs would say
             raise
@@ -104,6 +105,8 @@ def with_seeds(arguments: Sequence[str]) -> list[str]:
     seeds = [argument for argument in arguments if argument.startswith("seeds=")]
     if not seeds:
         return list(arguments)
+    twice = " and as ".join(argument.partition("=")[2] for argument in seeds)
+    require(len({*seeds}) == 1, f"seeds: is given twice, as {twice}; give it once")
     numbers = re.findall(r"[^\s,]+", seeds[-1].partition("=")[2].strip("[] "))
     require(
         bool(numbers) and all(map(str.isdecimal, numbers)) and len({*map(int, numbers)}) == len(numbers),
@@ -117,17 +120,26 @@ def with_seeds(arguments: Sequence[str]) -> list[str]:
     return [*rest, *([] if sweeping else ["-m"]), f"seed=choice({','.join(numbers)})"]
 
 
-def _over_seeds(objectives: Mapping[str, Mapping[int, float]]) -> list[str]:
-    """A line for each configuration that several seeds trained here: what its objective is over them."""
+def _over_seeds(objectives: Mapping[str, Mapping[int, tuple[Path, str, float]]]) -> list[str]:
+    """A line for each configuration that several seeds trained here: what its objective is over them.
+
+    Args:
+        objectives: Hash of a configuration without its seed → seed → run folder, what the objective is of, its value.
+    """
     lines = []
-    for what, by_seed in objectives.items():
+    for by_seed in objectives.values():
         if len(by_seed) > 1:
-            values = sorted(by_seed.values())
+            values = sorted(value for _, _, value in by_seed.values())
+            runs = [
+                re.sub(rf"(?<![\w.])seed_{seed}(?!\w)", "seed_*", str(run)) for seed, (run, _, _) in by_seed.items()
+            ]
+            _, what, _ = next(iter(by_seed.values()))
             lines.append(
-                f"{what}: seeds {', '.join(map(str, sorted(by_seed)))}: mean {statistics.mean(values):.4f}, standard "
-                f"deviation {statistics.stdev(values):.4f}, {values[0]:.4f} to {values[-1]:.4f}"
+                f"{what.format(', '.join(dict.fromkeys(runs)))}: seeds {', '.join(map(str, sorted(by_seed)))}: mean "
+                f"{statistics.mean(values):.4f}, standard deviation {statistics.stdev(values):.4f}, {values[0]:.4f} to "
+                f"{values[-1]:.4f}"
             )
-    return lines
+    return list(dict.fromkeys(lines))
 
 
 def _fold(config: Config) -> str:
@@ -166,7 +178,9 @@ def with_own_run(config: Config, composed: Any, given: Sequence[str], job: Seque
         if key in fixed or named or not binds:
             continue
         plain = re.sub(r"[^\w.+]+", "_", value.strip("[]")) if re.search(r"[^\w.+-]", value) else value
-        parts.append(f"{key.rpartition('.')[2]}_{plain}" + (f"_{digest(value)[:4]}" if plain != value else ""))
+        last = key.rpartition(".")[2]
+        name = key if last != key and last in fields_of(Config) else last  # folds.seed is not seed
+        parts.append(f"{name}_{plain}" + (f"_{digest(value)[:4]}" if plain != value else ""))
     if not parts:
         return config
     suffix = "-".join(parts)

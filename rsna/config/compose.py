@@ -131,6 +131,7 @@ def read_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str], str]
     given = list(arguments)
     for override in flags.overrides:
         given.remove(override)
+    _refuse_twice(flags.overrides)
     sweep = is_sweep(given, flags.overrides)
     overrides = [_check_override(override, sweep) for override in flags.overrides]
     keys = {re.split("[=@]", override.lstrip("+~"))[0] for override in overrides}
@@ -139,6 +140,17 @@ def read_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str], str]
         return given, overrides, ""
     said = f"neither ${DATA_VARIABLE} nor {DEFAULT_ROOT} is there: experiment=demo, the embedded sample"
     return given, [*overrides, "experiment=demo"], said
+
+
+def _refuse_twice(overrides: Sequence[str]) -> None:
+    """Of a key, or a group, that is given twice with two values Hydra would take the last, and say nothing."""
+    given: dict[str, str] = {}
+    for override in overrides:
+        key, equals, value = override.lstrip("+").partition("=")
+        if not equals or override.startswith("~") or re.split("[./]", key)[0] == "hydra":
+            continue
+        known = given.setdefault(key, value)
+        require(known == value, f"{key}: is given twice, as {known} and as {value}; give it once")
 
 
 def _explain(error: Exception) -> ConfigError:

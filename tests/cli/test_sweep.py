@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rsna.board.leaderboard import leaderboard
-from rsna.cli.training import with_own_run, with_seeds
+from rsna.cli.training import _over_seeds, with_own_run, with_seeds
 from rsna.config.compose import freeze, read_arguments, run_hydra
 from rsna.config.settings import ConfigError
 from rsna.runs.run import open_run
@@ -60,6 +60,7 @@ def own_data(tmp_path, monkeypatch):
         (["seeds=[3]"], ["runs/b3-set-seed_3"]),
         (["run=out/x", "seeds=[0, 2]", "fold=all"], ["out/x-seed_0", "out/x-seed_2"]),
         (["seeds=0,1", "model=b0,b3"], [f"runs/b3-set-model_{b}-seed_{k}" for b in ("b0", "b3") for k in (0, 1)]),
+        (["folds.seed=0,1", "seeds=[2]"], [f"runs/b3-set-folds.seed_{k}-seed_2" for k in (0, 1)]),
         (["name=a", "seed=0,1"], ["runs/a-set-seed_0", "runs/a-set-seed_1"]),
         (["run=x,y"], ["x", "y"]),
         (["run=x", "fold=0,1"], ["x", "x"]),
@@ -100,6 +101,25 @@ def test_values_that_are_no_names_of_folders_are_kept_apart_and_short(own_data):
 def test_seeds_that_are_none_are_refused(wrong):
     with pytest.raises(ConfigError, match=r"name different whole numbers from 0 on, as seeds=\[0,1,2\]"):
         with_seeds([wrong])
+
+
+def test_each_configuration_has_its_own_line_over_seeds():
+    objectives = {
+        split: {seed: (Path(f"runs/b3-folds.seed_{k}-seed_{seed}"), "auroc of {}, fold 0", k + seed / 10)}
+        | {5: (Path(f"runs/b3-folds.seed_{k}-seed_5"), "auroc of {}, fold 0", k + 0.5)}
+        for split, k, seed in (("a", 0, 1), ("b", 1, 2))
+    }
+    objectives["c"] = {k: (Path(f"runs/cut-{k}0af"), "auroc of {}, fold 0", 0.5) for k in (0, 1)}
+    objectives["alone"] = {0: (Path("runs/x"), "auroc of {}, fold 0", 0.5)}
+    first, second, third = _over_seeds(objectives)
+    assert first.startswith("auroc of runs/b3-folds.seed_0-seed_*, fold 0: seeds 1, 5: mean 0.3000, ")
+    assert second.startswith("auroc of runs/b3-folds.seed_1-seed_*, fold 0: seeds 2, 5: mean 1.3500, ")
+    assert third.startswith("auroc of runs/cut-00af, runs/cut-10af, fold 0: seeds 0, 1: mean 0.5000, ")
+
+
+def test_seeds_that_are_given_twice_are_refused():
+    with pytest.raises(ConfigError, match=r"seeds: is given twice, as \[0,1\] and as \[2\]; give it once"):
+        with_seeds(["seeds=[0,1]", "seeds=[2]"])
 
 
 def test_a_seed_beside_seeds_is_refused():

@@ -89,3 +89,22 @@ def test_what_is_not_taken_as_it_stands_is_refused_with_what_to_type(text):
 
 def test_commas_are_a_sweep_where_one_is_asked_for():
     assert read("-m", "data.root=/a,/b") == ["data.root=/a,/b"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["optim.lr=1e-3", "fold=1", "optim.lr=1e-4"], "optim.lr: is given twice, as 1e-3 and as 1e-4; give it once"),
+        (["experiment=smal", "experiment=small"], "experiment: is given twice, as smal and as small"),
+        (["-m", "seed=0,1", "seed=2"], "seed: is given twice, as 0,1 and as 2"),
+    ],
+)
+def test_a_key_that_is_given_twice_with_two_values_is_refused(given, said):
+    with pytest.raises(ConfigError, match=said):
+        read(*given)
+
+
+def test_a_key_may_be_repeated_and_a_group_have_keys_of_its_own():
+    assert read("fold=1", "model=b3", "fold=1", "model.drop_rate=0.1") == [
+        "fold=1", "model=b3", "fold=1", "model.drop_rate=0.1",
+    ]  # fmt: skip
