@@ -198,7 +198,9 @@ def _group(runs: list[Run], resamples: int) -> Group:
             places, noise, detectable = _compared(places, scored, resamples)
     places += [place([run], why=why[run.path]) for run in sorted(runs, key=lambda run: run.name) if why[run.path]]
     data = runs[0].record.data
-    about = runs[0].comparable, data.name, data.sampling
+    # Runs may say differently of one set; what holds of one of them has to be known of all.
+    sampling = "enriched" if any(run.record.data.sampling == "enriched" for run in runs) else data.sampling
+    about = runs[0].comparable, data.name, sampling
     return Group(*about, tuple(places), data.simulated, _split(runs[0]), noise, detectable)
 
 

@@ -132,6 +132,8 @@ def _parts(breasts: pd.DataFrame, column: str) -> Iterator[tuple[str, "pd.Series
         difficult = _truth(values)
         yield "difficult", positive | (difficult == 1)
         yield "other", positive | (difficult == 0)
+        if (unknown := ~positive & difficult.isna()).any():
+            yield "not given", positive | unknown
         return
     if column == "age":
         labels = _age_bands(values, breasts["prediction_id"])

@@ -1,4 +1,4 @@
-"""AUROC of the targets beside cancer, by image: how well their classes are told apart."""
+"""AUROC of the targets beside cancer, by image, or by breast where whole breasts are predicted."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from rsna.config.model import Unit
 from rsna.dataset.targets import Target
 from rsna.evaluation.bootstrap import Interval, score_breasts
 from rsna.evaluation.counts import SortedBreasts
@@ -15,22 +16,22 @@ from rsna.evaluation.tables import Plain, interval_text, number, text_table
 
 @dataclass(frozen=True)
 class TargetScore(Plain):
-    """AUROC of one class against the others, by image."""
+    """AUROC of one class against the others, by example."""
 
     images: int
-    """Images with a label."""
+    """Examples with a label: images, or breasts where these are predicted whole."""
     positives: int
-    """Images of the class."""
+    """Those of the class."""
     auroc: float
     interval: Interval | None
     """Patient-level."""
 
 
-def score_targets(images: pd.DataFrame, targets: Sequence[Target], resamples: int) -> dict[str, TargetScore]:
+def score_targets(examples: pd.DataFrame, targets: Sequence[Target], resamples: int) -> dict[str, TargetScore]:
     """Scores ``p_<target>`` (two classes) or ``p_<target>_<class>`` against the labels in the table's columns.
 
     Args:
-        images: One row an image: patient_id, the targets' columns and predictions in [0, 1].
+        examples: One row an image, or a breast: patient_id, the targets' columns and predictions in [0, 1].
         targets: What to score.
         resamples: Patient-level bootstrap resamples; 0 leaves intervals out.
 
@@ -39,7 +40,7 @@ def score_targets(images: pd.DataFrame, targets: Sequence[Target], resamples: in
     """
     scores = {}
     for target in targets:
-        labels = target.read(images)
+        labels = target.read(examples)
         known = ~np.isnan(labels)
         two = target.outputs == 1
         classes = {target.name: 1} if two else {f"{target.name}_{c}": i for i, c in enumerate(target.classes)}
@@ -47,18 +48,18 @@ def score_targets(images: pd.DataFrame, targets: Sequence[Target], resamples: in
             positive = labels[known] == index
             if positive.all() or not positive.any():
                 continue
-            probabilities = images.loc[known, f"p_{name}"].to_numpy(dtype=np.float64)
+            probabilities = examples.loc[known, f"p_{name}"].to_numpy(dtype=np.float64)
             one_fold = np.zeros(positive.size, dtype=np.int64)  # nothing here is nested
-            rows = SortedBreasts(positive, probabilities, patient_numbers(images.loc[known, "patient_id"]), one_fold)
+            rows = SortedBreasts(positive, probabilities, patient_numbers(examples.loc[known, "patient_id"]), one_fold)
             scored = score_breasts(rows, resamples, 0, ["auroc"])
             interval = scored.intervals.get("auroc")
             scores[name] = TargetScore(positive.size, int(positive.sum()), scored.data["auroc"], interval)
     return scores
 
 
-def targets_table(scores: Mapping[str, TargetScore]) -> str:
-    """The scores as text, four decimals."""
-    rows = [["target (by image)", "images", "of the class", "AUROC", "95 % interval"]]
+def targets_table(scores: Mapping[str, TargetScore], unit: Unit) -> str:
+    """The scores as text, four decimals; ``unit`` is what was predicted at once."""
+    rows = [[f"target (by {unit})", f"{unit}s", "of the class", "AUROC", "95 % interval"]]
     for name, one in scores.items():
         counts = f"{one.images:,}", f"{one.positives:,}"
         rows.append([name, *counts, number(one.auroc), interval_text(one.interval)])

@@ -6,6 +6,7 @@ from rsna.evaluation.tables import number, percent
 from rsna.paper.blocks import Section, Table, Words
 from rsna.paper.subject import Subject
 from rsna.runs.schema import BreastMetrics
+from rsna.table_file import value_name
 
 METRICS = {
     "pf1_nested": "pF1 nested",
@@ -136,7 +137,7 @@ def failures(subject: Subject) -> Section | None:
     for column, title in (("density", "density"), ("machine_id", "machine"), ("site_id", "site")):
         if fn and column in breasts and (of := breasts.loc[positive & ~at, column].dropna()).size:
             all_of = breasts.loc[positive, column].value_counts().to_dict()
-            shares = [f"{value} {n} of {all_of[value]}" for value, n in of.value_counts().head(5).items()]
+            shares = [f"{value_name(value)} {n} of {all_of[value]}" for value, n in of.value_counts().head(5).items()]
             lines.append(f"Missed by {title}: {', '.join(shares)}.")
     return Section("Failures", (Words(" ".join(lines)), table), "failures", claim=(37,), stard=("23",))
 

@@ -57,6 +57,30 @@ def check_run(folder: Path, config: Config, hashes: Mapping[str, str]) -> None:
         )
 
 
+def begun_otherwise(folder: Path) -> list[str]:
+    """A line where the run that a folder is bound to was begun by another checkout or other packages than go on now.
+
+    Raises:
+        RunError: See :func:`read_bound`.
+    """
+    if not (folder / schema.CONFIG).exists():
+        return []
+    record, _ = read_bound(folder)
+    before = {"commit": _named(record.commit), **record.versions}
+    changed = differences(before, {"commit": _named(schema.checkout_commit()), **schema.package_versions()})
+    if not changed:
+        return []
+    return [
+        f"{folder} was begun by others ({'; '.join(changed)}), as which run.json has all of its folds: what is trained "
+        "now may differ. A name of its own (name=…, or another run=) keeps the two apart"
+    ]
+
+
+def _named(commit: schema.Commit) -> str:
+    """`1a2b3c4d5e6f`, with `+` behind it where the checkout has changes."""
+    return f"{commit.hash}{'+' if commit.dirty else ''}" if commit.hash else "of an installed package"
+
+
 def bind_run(folder: Path, config: Config, folds: pd.DataFrame, record: RunRecord) -> None:
     """Binds a folder to an experiment; where :func:`check_run` found it bound already, nothing is written.
 

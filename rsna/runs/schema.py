@@ -123,10 +123,7 @@ class RunRecord(Record):
             n_folds=n_folds,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             commit=checkout_commit(),
-            versions={
-                "rsna-mammography": __version__,
-                **{name: version(name) for name in ("torch", "timm", "pytorch-lightning")},
-            },
+            versions=package_versions(),
         )
 
 
@@ -232,14 +229,14 @@ class Metrics(Record):
     breasts: BreastMetrics | None = None
     """Cancer; null where it is not learnt, or no breast is positive."""
     targets: dict[str, Any] = Field(default_factory=dict)
-    """Target or target_class → images, positives, auroc, interval."""
+    """Target or target_class → images (with unit=breast, breasts), positives, auroc, interval."""
     hashes: Hashes
     fold: int | None = None
     """A fold's alone."""
     hardware: str = ""
     """A fold's: devices that trained it."""
     seconds: float | None = None
-    """A fold's: training and predicting."""
+    """A fold's: training, every start of it, and predicting."""
     weights: str = ""
     """A fold's: SHA-256 of its model.safetensors."""
     missing: tuple[str, ...] = ()
@@ -354,6 +351,12 @@ def config_text(config: Config) -> str:
     import yaml
 
     return str(yaml.safe_dump(to_mapping(config), sort_keys=False, allow_unicode=True))
+
+
+def package_versions() -> dict[str, str]:
+    """Package → version that trains here, of those that what is learnt depends on."""
+    names = ("torch", "timm", "pytorch-lightning")
+    return {"rsna-mammography": __version__, **{name: version(name) for name in names}}
 
 
 def checkout_commit() -> Commit:

@@ -27,7 +27,7 @@ from rsna.prepare.packs.prepared import PreparedImages, open_prepared
 from rsna.runs.record_file import read_record
 from rsna.runs.resamples import resampled
 from rsna.runs.run import SELECTED, open_run
-from rsna.runs.run_directory import fold_folder, is_finished, read_oof, write_results
+from rsna.runs.run_directory import begun_otherwise, fold_folder, is_finished, read_oof, write_results
 from rsna.runs.schema import CV, METRICS, TRAINING_SET, WEIGHTS, Metrics
 from rsna.runs.training_set import summarise, write_training_set
 from rsna.training import ranks, stopping
@@ -103,6 +103,7 @@ def train_fold(experiment: Experiment, fold: int, images: PreparedImages) -> Non
         return
     # Lightning and what else trains: whatever was refused, or is finished, did not wait for it.
     with collector_off():
+        from rsna.training.callbacks.history import seconds_of_epochs
         from rsna.training.data.module import fold_data
         from rsna.training.fit import fit_fold
         from rsna.training.launch import launch_ranks, only_one
@@ -111,7 +112,6 @@ def train_fold(experiment: Experiment, fold: int, images: PreparedImages) -> Non
     data = fold_data(experiment, fold, images)
     for note in data.notes:
         _print(note)
-    started = time.monotonic()
     if not (folder / WEIGHTS).exists():
         folder.mkdir(parents=True, exist_ok=True)
         with only_one(fold, folder) if ranks.is_first_rank() else nullcontext():
@@ -123,12 +123,13 @@ def train_fold(experiment: Experiment, fold: int, images: PreparedImages) -> Non
                 launch_ranks(experiment, fold, folder)
     if not ranks.is_first_rank():
         return
+    started, trained = time.monotonic(), seconds_of_epochs(folder)
     oof = predict_fold(config, fold, folder, data)
     metrics = _score(experiment, oof) | {
         "fold": fold,
         "hashes": experiment.hashes,
         "hardware": str(experiment.hardware),
-        "seconds": round(time.monotonic() - started, 1),
+        "seconds": None if trained is None else round(trained + time.monotonic() - started, 1),
     }
     if not (experiment.run / TRAINING_SET).exists():
         write_training_set(experiment.run, summarise(experiment.table.images, images))
@@ -184,7 +185,9 @@ def _print_experiment(experiment: Experiment) -> None:
         f"data {table.name} ({table.root}): {len(frame):,} images, {of}{patients:,} patients, "
         f"{frame['prediction_id'].nunique():,} breasts, {positive} positive{extra}"
     )
-    for note in (*table.notes, *idle_keys(config)):
+    unfinished = [fold for fold in experiment.folds_to_train if not is_finished(experiment.run, fold)]
+    begun = begun_otherwise(experiment.run) if unfinished else []
+    for note in (*table.notes, *idle_keys(config), *begun):
         _print(note)
     if config.data.demo:
         _print(f"data {table.name}: simulated mammograms; what is learnt on them says nothing of real ones")
@@ -217,7 +220,7 @@ def _score(experiment: Experiment, oof: pd.DataFrame) -> dict[str, Any]:
     others = tuple(target for target in experiment.targets if target.name != "cancer")
     if others:
         scores = score_targets(oof, others, config.evaluation.resamples)
-        _print(targets_table(scores))
+        _print(targets_table(scores, experiment.unit))
         metrics["targets"] = {name: score.to_dict() for name, score in scores.items()}
     return metrics
 

@@ -22,6 +22,16 @@ def test_runs_on_other_images_or_folds_are_never_ranked_together(ranked, tmp_pat
     assert [group.places[0].rank for group in groups] == [1, 1, 1]
 
 
+def test_a_set_that_one_of_its_runs_calls_enriched_is_enriched(tmp_path):
+    """The same images, so they are ranked together; whoever left out data.sampling does not speak for all."""
+    data = {"root": "nowhere", "name": "demo"}
+    for name, sampling in (("a", "population"), ("b", "enriched")):
+        write_run(tmp_path / name, drawn(40), data=data | {"sampling": sampling})
+    (group,) = leaderboard(find_runs(tmp_path)[0], resamples=0)
+    assert [place.run.record.data.sampling for place in group.places] == ["population", "enriched"]
+    assert any(line.startswith("enriched set, whose share of positives") for line in remarks(group, group.places))
+
+
 def test_the_best_nested_pf1_leads_and_an_incomplete_run_is_not_ranked(ranked):
     group = max(leaderboard(find_runs(ranked)[0], resamples=0), key=lambda g: len(g.places))
     nested = [p.run.metric("pf1_nested") for p in group.places if p.rank]

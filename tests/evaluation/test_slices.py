@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -86,6 +87,17 @@ def test_difficult_negatives_stand_against_all_positives(evaluation, found):
     difficult = evaluation.breasts["difficult_negative_case"].astype(bool)
     assert parts["difficult"].positives == parts["other"].positives == evaluation.pooled.positives
     assert parts["difficult"].breasts == difficult.sum() + evaluation.pooled.positives
+
+
+def test_negatives_of_which_nobody_says_how_difficult_they_are_stand_in_a_slice_of_their_own(evaluation):
+    breasts = evaluation.breasts.copy()
+    negative = breasts.index[breasts["cancer"] == 0]
+    breasts["difficult_negative_case"] = breasts["difficult_negative_case"].astype(object)
+    breasts.loc[negative[:17], "difficult_negative_case"] = None
+    parts = by(slices(replace(evaluation, breasts=breasts), resamples=0), "negatives")
+    positives = evaluation.pooled.positives
+    assert parts["not given"].breasts == 17 + positives
+    assert sum(part.breasts - positives for part in parts.values()) == len(negative)
 
 
 def test_columns_that_did_not_come_make_no_slices():

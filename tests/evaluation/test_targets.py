@@ -1,4 +1,4 @@
-"""Targets beside cancer are scored by image, each class against the others."""
+"""Targets beside cancer are scored by what is predicted at once, each class against the others."""
 
 from dataclasses import replace
 
@@ -40,7 +40,7 @@ def test_scores_are_scikit_learns_on_the_images_that_have_a_label(images):
 def test_a_class_that_is_absent_has_no_score_and_the_table_names_the_rest(images):
     scores = score_targets(images, get_targets(("density",)), resamples=0)
     assert "density_D" not in scores
-    assert "density_A" in targets_table(scores)
+    assert "density_A" in targets_table(scores, "image")
     assert scores["density_A"].to_dict()["interval"] is None
 
 
@@ -54,3 +54,9 @@ def test_of_a_target_nothing_but_auroc_is_computed(images, monkeypatch):
     scores = score_targets(images, get_targets(("view",)), resamples=10)
     assert scores["view"].to_dict().keys() == {"images", "positives", "auroc", "interval"}
     assert scores["view"].to_dict()["interval"].keys() == {"low", "high", "undefined"}
+
+
+def test_the_table_says_whether_images_or_whole_breasts_are_counted(images):
+    scores = score_targets(images, get_targets(("view",)), resamples=0)
+    assert targets_table(scores, "image").split()[:4] == ["target", "(by", "image)", "images"]
+    assert targets_table(scores, "breast").split()[:4] == ["target", "(by", "breast)", "breasts"]

@@ -9,10 +9,19 @@ from rsna.config.settings import from_mapping
 from rsna.dataset.folds import folds_hash
 from rsna.dataset.table import ImageTable
 from rsna.dataset.targets import get_targets
+from rsna.runs import schema
 from rsna.runs.errors import RunError
 from rsna.runs.run import open_run
-from rsna.runs.run_directory import bind_run, check_run, fold_folder, is_finished, read_oof, write_results
-from rsna.runs.schema import RUN_FORMAT, RunRecord
+from rsna.runs.run_directory import (
+    begun_otherwise,
+    bind_run,
+    check_run,
+    fold_folder,
+    is_finished,
+    read_oof,
+    write_results,
+)
+from rsna.runs.schema import RUN_FORMAT, Commit, RunRecord
 from tests.board.runs import drawn
 
 OOF = drawn(10)
@@ -63,6 +72,19 @@ def test_a_bound_folder_is_not_bound_again(tmp_path):
     bind(tmp_path / "b3", config(seed=1))
     assert (tmp_path / "b3" / "run.json").read_bytes() == written
     assert open_run(tmp_path / "b3").config.seed == 0
+
+
+def test_a_run_that_another_checkout_or_other_packages_go_on_with_is_said(tmp_path, monkeypatch):
+    assert begun_otherwise(tmp_path / "b3") == []
+    monkeypatch.setattr(schema, "checkout_commit", lambda: Commit(hash="1a2b3c4d5e6f", dirty=False))
+    bind(tmp_path / "b3", config())
+    assert begun_otherwise(tmp_path / "b3") == []
+    monkeypatch.setattr(schema, "checkout_commit", lambda: Commit(hash="1a2b3c4d5e6f", dirty=True))
+    versions = open_run(tmp_path / "b3").record.versions | {"torch": "9.9"}
+    monkeypatch.setattr(schema, "package_versions", lambda: versions)
+    (line,) = begun_otherwise(tmp_path / "b3")
+    assert "commit: 1a2b3c4d5e6f → 1a2b3c4d5e6f+; torch: " in line
+    assert " → 9.9), as which run.json has all of its folds" in line
 
 
 def test_another_experiment_is_refused_with_every_difference(tmp_path):

@@ -12,6 +12,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from rsna.config.schema import Config
 from rsna.files import atomic_path
+from rsna.runs.schema import HISTORY
 from rsna.training.callbacks.checkpoints import kept_epochs
 from rsna.training.callbacks.curves import draw_history, monitored
 from rsna.training.callbacks.watch import LossWatch
@@ -48,17 +49,21 @@ class History(Callback):
         "epoch", "step", "lr", "train_loss", "val_loss", "val_pf1", "val_auroc", "val_auprc",
         "images_per_s", "ms_per_step", "waiting_for_data", "peak_memory_mb", "seconds",
     )  # fmt: skip
-    """waiting_for_data is a share of the training time; peak memory is in 2^20 bytes."""
+    """waiting_for_data is a share of the training time; peak memory is in 2^20 bytes; seconds are those of all starts,
+    what stands before them is of the last one where an epoch was resumed."""
 
     def __init__(self, folder: Path, watch: LossWatch, waiting: Waiting, config: Config) -> None:
         self.folder, self.watch, self.waiting = folder, watch, waiting
         self.choose, self.soup = config.checkpoint, config.soup
         self.rows: list[dict[str, Any]] = []
         self._started = self._trained = 0.0
+        self._before = 0.0
+        """Seconds of this epoch in earlier starts."""
         self._steps_before = self._images = 0
         self._drawn = -math.inf
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._before = 0.0
         self._start(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -85,11 +90,12 @@ class History(Callback):
             "ms_per_step": round(1000 * self._trained / max(steps, 1), 1),
             "waiting_for_data": round(self.waiting.seconds / max(self._trained, 1e-9), 4),
             "peak_memory_mb": _peak_memory_mb(),
-            "seconds": round(time.perf_counter() - self._started, 2),
+            "seconds": round(self._spent, 2),
         }
         self.rows.append(row)
+        self._before, self._started = 0.0, time.perf_counter()
         if trainer.is_global_zero:
-            with atomic_path(self.folder / "history.csv") as temporary:
+            with atomic_path(self.folder / HISTORY) as temporary:
                 pd.DataFrame(self.rows, columns=self.COLUMNS).to_csv(temporary, index=False)
             if time.monotonic() - self._drawn > DRAWN_EVERY_S:
                 self._draw()
@@ -103,10 +109,15 @@ class History(Callback):
             self.on_fit_end(trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows}
+        return {"rows": self.rows, "spent": self._spent}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.rows = state_dict["rows"]
+        self.rows, self._before = state_dict["rows"], state_dict["spent"]
+
+    @property
+    def _spent(self) -> float:
+        """Seconds of this epoch so far, those of earlier starts among them."""
+        return self._before + (time.perf_counter() - self._started if self._started else 0.0)
 
     def _start(self, trainer: Trainer) -> None:
         self._started = time.perf_counter()
@@ -117,6 +128,12 @@ class History(Callback):
         title = f"{self.folder.parent.name}, {self.folder.name}"
         draw_history(self.rows, self.folder / "history.png", title, counted)
         self._drawn = time.monotonic()
+
+
+def seconds_of_epochs(folder: Path) -> float | None:
+    """Seconds of every epoch of a fold, whichever start they were trained in; None where its history.csv is gone."""
+    file = folder / HISTORY
+    return float(pd.read_csv(file)["seconds"].sum()) if file.is_file() else None
 
 
 def _peak_memory_mb() -> int:
