@@ -25,7 +25,7 @@ class OperatingPoint(Plain):
     rate: float
     """Share that may be recalled at most."""
     threshold: float
-    """Recalled is what reaches it; 1 where even the highest score is shared by more."""
+    """Recalled is what reaches it; where even the highest score is shared by more, 1, or NaN where that score is 1."""
     recalled: float
     """Share that is recalled."""
     sensitivity: float
@@ -53,7 +53,10 @@ def operating_points(
     found = []
     for rate in rates:
         cut = int(np.searchsorted(curve.recalled, rate + ROUNDING, side="right")) - 1
-        threshold = 1.0 if cut < 0 else float(between(curve.lower(cut), curve.scores[cut]))
+        if cut >= 0:
+            threshold = float(between(curve.lower(cut), curve.scores[cut]))
+        else:  # no cut leaves out a score of 1
+            threshold = 1.0 if curve.scores[0] < 1 else float("nan")
         at = scores >= curve.scores[cut] if cut >= 0 else np.zeros(len(scores), dtype=bool)
         tp, fp = float(w[positive & at].sum()), float(w[~positive & at].sum())
         negatives = float(w[~positive].sum())

@@ -161,7 +161,8 @@ def _selection(run: Run) -> str:
     if run.selected:
         chosen = "of the best epoch by pF1 on the fold that is reported, which flatters the metrics below"
     parts = [f"Selection: the weights that count are those {chosen}"]
-    parts += [f"averaged over {config.soup} epochs"] if config.soup > 1 else []
+    soup = min(config.soup, config.trainer.epochs)
+    parts += [f"averaged over {soup} epochs"] if soup > 1 else []
     parts += [f"as an exponential moving average (decay {config.trainer.ema:g})"] if config.trainer.ema else []
     return ", ".join(parts) + "."
 

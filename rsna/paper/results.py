@@ -75,7 +75,7 @@ def _points(subject: Subject) -> Table:
             percent(point.specificity),
             percent(point.precision),
             f"{point.found:.1f}",
-            f"{point.threshold:.4f}",
+            number(point.threshold),
         )
         for point in subject.points
     ]

@@ -35,6 +35,10 @@ def test_a_score_that_too_many_share_recalls_none():
     point = operating_points(flat, (0.05,))[0]
     assert (point.recalled, point.sensitivity, point.threshold) == (0, 0, 1)
     assert np.isnan(point.precision)
+    sure = evaluate(drawn(40).assign(probability=1.0), resamples=0)
+    point = operating_points(sure, (0.05,))[0]
+    assert point.recalled == 0
+    assert np.isnan(point.threshold)  # 1 would recall them all
 
 
 def test_net_benefit_is_its_definition():

@@ -56,6 +56,7 @@ def test_data_have_counts_prevalence_and_machines(tmp_path):
         ({"loss": {"label_smoothing": 0.1, "soft_positive": 0.9}}, ["smoothed by 0.1 and 0.9 in place of 1"]),
         ({"augment": {"mixup": 0.4, "affine": 0.0}}, ["mixup (α 0.4)"]),
         ({"checkpoint": "best", "soup": 3}, ["flatters the metrics below", "averaged over 3 epochs"]),
+        ({"soup": 5, "trainer": {"epochs": 3}}, ["averaged over 3 epochs"]),
         ({"unit": "breast", "fusion": {"kind": "attention"}, "compare": True},
          ["joined by attention", "other breast is looked at", "over each breast."]),
         ({"preprocess": {"size": [64, 32], "crop": "none", "window": None, "orientation": "keep"}},
