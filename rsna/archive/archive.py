@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from rsna.archive.copies import find_copies
-from rsna.archive.labels import join_labels, name_exams
+from rsna.archive.labels import INTERNAL, join_labels, name_exams, without_internal
 from rsna.archive.patients import identity
 from rsna.dataset.exams import count_exams
 from rsna.dataset.table import SUFFIXES, TableError, image_id_of
@@ -25,9 +25,6 @@ _COLUMNS = [
 
 _OTHER_KINDS = (ColourImage, MultiFrame, NoPixels, NotMammogram)
 """Whole files that are something else than one mammogram."""
-
-_INTERNAL = ("exam_time", "issuer", "institution", "birth_date", "sex", "uid", "intent")
-"""What is read of a header and stands in no table."""
 
 _FAILURES_SHOWN = 10
 
@@ -149,7 +146,7 @@ def scan_archive(folder: Path, labels: Path | None = None) -> Archive:
         reason = "ImageLaterality (0020,0062) and Laterality (0020,0060) name neither L nor R, and no label does"
         archive.failures += [(path, reason) for path in frame.loc[~sided, "path"]]
         raw = _has_processed_twin(frame, frame["intent"].where(sided, ""), archive)
-        archive.frame = frame[sided & ~raw].drop(columns=[*_INTERNAL]).reset_index(drop=True)
+        archive.frame = without_internal(frame[sided & ~raw]).reset_index(drop=True)
         for kind, paths in archive.frame.groupby("kind")["path"]:
             if kind != "2D":
                 archive.notes.append(f"{len(paths):,} images are {kind} (first: {paths.iloc[0]})")
@@ -202,7 +199,7 @@ def _read_headers(folder: Path, archive: Archive) -> pd.DataFrame:
                     "uid": tags.sop_instance_uid,
                 }
             )
-    columns = dict.fromkeys([*_COLUMNS, *_INTERNAL])
+    columns = dict.fromkeys([*_COLUMNS, *INTERNAL])
     headers = pd.DataFrame(rows, columns=[*columns]).astype(dict.fromkeys(("age", "implant", "exam_number"), "Int64"))
     return headers.drop(columns="implant") if headers["implant"].isna().all() else headers
 

@@ -1,14 +1,19 @@
 """A CSV of labels joined to images that were found: it fills in what their headers leave out."""
 
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path, PurePath
+from typing import Any
 
 import pandas as pd
 
 from rsna.archive.patients import name_patients
 from rsna.dataset.exams import EXAM, exams_of, iso_dates, order_exams
 from rsna.dataset.table import LABELS, TableError, read_rows, refuse_rows
+from rsna.dataset.table_inputs import read_years
+from rsna.dataset.targets import as_answer
 from rsna.files import first_few
+from rsna.table_file import map_distinct
 
 _EXAM = ("exam_id", "exam_date", "exam_number")
 """The exam, by what two sources agree on best: each numbers the exams that it knows."""
@@ -28,6 +33,28 @@ _GIVEN = "\0given"
 
 _SHOWN = 3
 """Examples that a note lists."""
+
+INTERNAL = ("exam_time", "issuer", "institution", "birth_date", "sex", "uid", "intent")
+"""What is read of a header and stands in no table."""
+
+_OWN = "\0own "
+"""Ahead of the name of a column of the CSV that is called as one of these, until they are gone."""
+
+
+def _answer(value: Any) -> float:
+    """Yes or no in any words → 1, 0; NaN for anything else."""
+    said = as_answer(value)
+    return float("nan") if said is None else float(said)
+
+
+def _whole(value: Any) -> float:
+    """A whole number, NaN for anything else."""
+    number = float(pd.to_numeric(value, errors="coerce"))
+    return number if number.is_integer() else float("nan")
+
+
+_NUMBERS: dict[str, Callable[[Any], float]] = {"age": read_years, "implant": _answer, "exam_number": _whole}
+"""Columns of numbers, and how a cell is read."""
 
 
 def name_exams(
@@ -59,8 +86,8 @@ def join_labels(images: pd.DataFrame, labels: Path, root: str) -> tuple[pd.DataF
         refuse_rows(table[label].eq(-1), None, labels, f"rows have a {label} outside {{0, 1}}; empty is unknown")
     if "exam_date" in table.columns:
         table["exam_date"] = iso_dates(table["exam_date"])
-    if "exam_number" in table.columns:
-        table["exam_number"] = pd.to_numeric(table["exam_number"], errors="coerce").astype("Int64")
+    table = table.rename(columns={name: _OWN + name for name in INTERNAL})
+    notes += _read_numbers(table, labels)
     trusted = frozenset(table["patient_id"].dropna()) if "patient_id" in table.columns else frozenset()
     images = images.assign(exam_date=iso_dates(images["exam_time"].str[:8]))
     by_image = "image_id" in table.columns
@@ -88,14 +115,49 @@ def join_labels(images: pd.DataFrame, labels: Path, root: str) -> tuple[pd.DataF
         joined["patient_id"] = joined["patient_id"].mask(joined["patient_id"].eq(""), said)
         joined, lines = name_exams(_in_named_folders(joined, trusted), root, trusted)
         notes += lines
-    elif not set(EXAM) & set(keys):
-        several = exams_of(joined).groupby(joined["patient_id"]).nunique()
-        if len(several := several[several > 1]):
-            notes.append(
-                f"{len(several):,} patients have several exams, and {labels} does not say which it means: each has its "
-                f"labels (first: {first_few(several.index)}); add a column exam_id, exam_date or exam_number to it"
-            )
+    else:
+        notes += _several_exams(joined, table, keys, labels)
     return joined, notes + _unit_notes(joined, keys, labels)
+
+
+def without_internal(images: pd.DataFrame) -> pd.DataFrame:
+    """Images without what is read of headers and stands in no table, and with the CSV's columns of these names."""
+    return images.drop(columns=[*INTERNAL]).rename(columns=lambda name: str(name).removeprefix(_OWN))
+
+
+def _read_numbers(table: pd.DataFrame, labels: Path) -> list[str]:
+    """Reads columns of numbers, in place; lines on values that are none."""
+    lines = []
+    for column, read in _NUMBERS.items():
+        if column not in table.columns:
+            continue
+        given = table[column]
+        table[column] = numbers = map_distinct(given, read).astype("Float64")
+        if (odd := given.notna() & numbers.isna()).any():
+            shown = first_few(given[odd].drop_duplicates())
+            lines.append(f"{int(odd.sum()):,} rows of {labels} have {shown} as {column}, which says nothing")
+        if column == "exam_number":
+            table[column] = numbers.astype("Int64")
+    return lines
+
+
+def _several_exams(joined: pd.DataFrame, table: pd.DataFrame, keys: list[str], labels: Path) -> list[str]:
+    """A line where one row of labels is of several exams of the folder: of a patient, or of a day."""
+    owner = [key for key in keys if key != "laterality"]
+    if {"exam_id", "exam_number"} & {*owner}:
+        return []
+    exams = exams_of(joined).groupby(_rows(joined, owner)).nunique()
+    several = exams.index[exams.gt(1) & exams.index.isin(_rows(table, owner))]
+    if several.empty:
+        return []
+    dated = "exam_date" in owner
+    what = "patients have several exams of one day, or without one" if dated else "patients have several exams"
+    mend = "exam_id" if dated else "exam_id, exam_date or exam_number"
+    shown = first_few(several.str.replace("\0", " ").str.strip())
+    return [
+        f"{len(several):,} {what}, and {labels} does not say which it means: each has its labels (first: {shown}); "
+        f"add a column {mend} to it"
+    ]
 
 
 def _unit_notes(joined: pd.DataFrame, keys: list[str], labels: Path) -> list[str]:

@@ -92,15 +92,34 @@ def order_exams(images: pd.DataFrame, times: pd.Series) -> pd.Series:
 
     Args:
         images: patient_id and exam_id.
-        times: Text in whose order exams come; "" where it is not known.
+        times: Text in whose order exams come; "" where it is not known. A day without its clock, 20180305, tells
+            nothing of exams of the same day, nor does 2018030510 of 201803051015.
     """
-    code = pd.Series(pd.factorize(times.mask(times.eq("")), sort=True)[0], index=images.index, dtype=float)
+    codes, texts = pd.factorize(times.mask(times.eq("")), sort=True)
+    code = pd.Series(codes, index=images.index, dtype=float)
     keys = pd.DataFrame({"patient": images["patient_id"], "exam": exams_of(images)})
     first = keys.assign(time=code.mask(code < 0)).groupby(["patient", "exam"])["time"].min().reset_index()
     of_patient = first.groupby("patient")["time"]
     first["number"] = of_patient.rank().mask(first.duplicated(["patient", "time"], keep=False))
+    first["number"] = first["number"].mask(_open_days(first, pd.Series(texts, dtype=object)))
     first.loc[of_patient.transform("size") == 1, "number"] = 1
     return keys.merge(first, how="left")["number"].set_axis(images.index).astype("Int64")
+
+
+def _open_days(exams: pd.DataFrame, texts: pd.Series) -> pd.Series:
+    """Which exams are of a day on which one time is the beginning of another.
+
+    Args:
+        exams: patient, and time, the place of a time among ``texts``.
+        texts: Times in their order.
+    """
+    digital = texts.astype(str).str.fullmatch(r"\d{8,}")
+    known = exams[exams["time"].isin(texts.index[digital])].sort_values(["patient", "time"])
+    text = known["time"].map(texts).astype(str)
+    days = known["patient"].astype(str) + "\0" + text.str[:8]
+    following = text.groupby(days).shift(-1).fillna("")
+    begins = [len(one) < len(other) and other.startswith(one) for one, other in zip(text, following, strict=True)]
+    return days.isin(days[begins]).reindex(exams.index, fill_value=False)
 
 
 def iso_dates(dates: pd.Series) -> pd.Series:

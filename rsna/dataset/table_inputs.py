@@ -49,7 +49,7 @@ class TableInput:
         if self.name not in table.columns:
             return np.full(len(table), np.nan, dtype=np.float32)
         if self.is_number:
-            number = map_distinct(table[self.name], _years).astype(float)
+            number = map_distinct(table[self.name], read_years).astype(float)
             return number.where(number.between(*AGES)).to_numpy(dtype=np.float32, na_value=np.nan)
         place = {value: float(i) for i, value in enumerate(self.values)}
         places = map_distinct(table[self.name], lambda value: place.get(_kind(self.name, value), np.nan))
@@ -104,7 +104,7 @@ def _kind(name: str, value: Any) -> str:
     return (as_class(value) or "") if answer is None else str(int(answer))
 
 
-def _years(value: Any) -> float:
+def read_years(value: Any) -> float:
     """61, 61.0, "61" and a header's "061Y" → years; NaN for anything else."""
     if isinstance(value, str):
         years = age_in_years(value)

@@ -276,3 +276,44 @@ def test_a_side_by_another_name_says_in_which_breast(archive, side):
     found = scan(archive, [("P1", "left", 1), ("P1", "right", 0), ("P2", "R", 0)], ["PatientID", side, "cancer"])
     assert found.frame.set_index("image_id")["cancer"].to_dict() == {"a": 1, "b": 1, "c": 0}
     assert any("cancer is the label of a breast of a patient" in note for note in found.notes)
+
+
+def test_columns_that_are_called_as_what_headers_say_in_no_table_are_kept(archive):
+    own = ["sex", "institution", "birth_date", "uid", "intent", "issuer", "exam_time"]
+    found = scan(archive, [("a", 0, *range(1, 8)), ("c", 1, *range(2, 9))], ["image_id", "cancer", *own])
+    frame = found.frame.set_index("image_id")
+    assert frame.loc["a", own].tolist() == [*range(1, 8)]
+    assert frame.loc["c", own].tolist() == [*range(2, 9)]
+    assert not any("than in their header" in note for note in found.notes)
+    assert frame["exam_date"].eq("").all()
+
+
+def test_ages_and_implants_are_read_as_people_write_them_and_what_is_none_is_said(archive):
+    write_dicom(archive / "c.dcm", np.zeros((8, 8)), PatientID="P2", ImageLaterality="R", BreastImplantPresent="YES")
+    rows = [("b", "061Y", "no"), ("c", "about 50", "perhaps"), ("a", None, "Y")]
+    found = scan(archive, rows, ["image_id", "age", "implant"])
+    frame = found.frame.set_index("image_id")
+    assert frame["implant"].to_dict() == {"a": 1, "b": 0, "c": 1}
+    assert frame["age"].dropna().to_dict() == {"a": 61, "b": 61}
+    labels = archive.parent / "labels.csv"
+    assert found.notes[:2] == [
+        f"1 rows of {labels} have about 50 as age, which says nothing",
+        f"1 rows of {labels} have perhaps as implant, which says nothing",
+    ]
+
+
+def test_an_exam_number_that_is_none_costs_its_patient_the_label(archive):
+    found = scan(archive, [("P1", 1.5, 1), ("P2", 1, 0)], ["patient_id", "exam_number", "cancer"])
+    assert found.frame.set_index("image_id")["cancer"].dropna().to_dict() == {"c": 0}
+    assert "have 1.5 as exam_number, which says nothing" in found.notes[0]
+    assert any("numbers the exams of 1 patients otherwise" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("day", ["", "20180101"])
+def test_a_day_of_several_exams_has_one_label_for_each_which_is_said(tmp_path, day):
+    for number in "12":
+        tags = {"PatientID": "P", "ImageLaterality": "L", "StudyInstanceUID": f"1.2.{number}", "StudyDate": day}
+        write_dicom(tmp_path / "archive" / f"{number}.dcm", np.zeros((8, 8)), **tags)
+    found = scan(tmp_path / "archive", [("P", day, "L", 1)], ["patient_id", "exam_date", "laterality", "cancer"])
+    assert found.frame["cancer"].tolist() == [1, 1]
+    assert "1 patients have several exams of one day, or without one" in "".join(found.notes)

@@ -74,6 +74,17 @@ def test_exams_are_numbered_in_time_where_times_tell():
     assert count_exams(frame) == 8
 
 
+@pytest.mark.parametrize("clocks", [("", "1415"), ("10", "1015"), ("", "09", "1415"), ("", "")])
+def test_a_day_without_its_clock_tells_no_order_within_it(clocks):
+    rows = [("1", f"a{clock}{place}", f"20180101{clock}") for place, clock in enumerate(clocks)]
+    rows += [("1", "before", "20171231235959"), ("1", "behind", "20180102"), ("2", "alone", "20180101")]
+    frame = pd.DataFrame(rows, columns=["patient_id", "exam_id", "time"])
+    numbers = order_exams(frame, frame["time"])
+    assert numbers[: len(clocks)].isna().all()
+    assert numbers[len(clocks) :].tolist() == [1, len(clocks) + 2, 1]
+    assert order_exams(frame.iloc[:0], frame["time"].iloc[:0]).empty
+
+
 @pytest.mark.parametrize(
     ("given", "date"),
     [("20180305", "2018-03-05"), ("2018.03.05", "2018-03-05"), ("2018/03/05 10:00", "2018-03-05"),
