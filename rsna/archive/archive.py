@@ -12,7 +12,7 @@ from rsna.archive.labels import INTERNAL, join_labels, name_exams, without_inter
 from rsna.archive.patients import identity
 from rsna.dataset.exams import count_exams
 from rsna.dataset.table import SUFFIXES, TableError, image_id_of
-from rsna.dataset.walk import promises_dicom, walk_files
+from rsna.dataset.walk import promises_dicom, require_folder, walk_files
 from rsna.dicom import ColourImage, DicomError, MultiFrame, NoPixels, NotDicom, NotMammogram, open_mammogram
 from rsna.files import atomic_path, first_few, printable, write_atomic
 from rsna.parallel.progress import Progress
@@ -25,6 +25,9 @@ _COLUMNS = [
 
 _OTHER_KINDS = (ColourImage, MultiFrame, NoPixels, NotMammogram)
 """Whole files that are something else than one mammogram."""
+
+_PACKED = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar", ".iso")
+"""Endings of files that may hold images."""
 
 _FAILURES_SHOWN = 10
 
@@ -52,6 +55,11 @@ class Archive:
     """What was guessed, and what did not fit: labels without image, images without labels, headers that contradict
     labels."""
 
+    @property
+    def packed(self) -> list[str]:
+        """Those of ``others`` that may hold images."""
+        return [path for path in self.others if path.lower().endswith(_PACKED)]
+
     def lines(self) -> list[str]:
         """Everything but the failures, summed up for a person."""
         kinds: dict[str, Reasons] = {}
@@ -62,6 +70,11 @@ class Archive:
             lines.append(f"{len(group):,} files are left out (first: {printable(': '.join(group[0]))})")
         if self.others:
             lines.append(f"{len(self.others):,} files are no DICOM (first: {printable(first_few(self.others))})")
+        if self.packed:
+            first = printable(first_few(self.packed))
+            lines.append(
+                f"{len(self.packed):,} of these are archives, and nobody looks into them: unpack them ({first})"
+            )
         return lines
 
 
@@ -126,8 +139,7 @@ def scan_archive(folder: Path, labels: Path | None = None) -> Archive:
     Raises:
         TableError: No folder, no mammogram in it, labels without a key or for none of the images.
     """
-    if not folder.is_dir():
-        raise TableError(f"{folder}: there is no such folder")
+    require_folder(folder)
     archive = Archive()
     headers = _read_headers(folder, archive)
     if len(headers):
@@ -156,6 +168,7 @@ def scan_archive(folder: Path, labels: Path | None = None) -> Archive:
         first = next((f"; first: {path}: {reason}" for path, reason in [*archive.failures, *archive.left_out]), "")
         pictures = any(Path(path).suffix.lower() in SUFFIXES for path in archive.others)
         mend = "; of pictures a table has to say patient, side and path" if pictures else ""
+        mend += f"; {len(archive.packed)} are archives: unpack them" if archive.packed else ""
         raise TableError(
             f"{folder}: holds no mammogram ({len(archive.failures)} files cannot be used, {len(archive.left_out)} are "
             f"left out, {len(archive.others)} are no DICOM{first}){mend}"

@@ -37,7 +37,7 @@ def find_copies(folder: Path, paths: Sequence[str], uids: Sequence[str]) -> tupl
         uids: SOP Instance UID (0008,0018) of each, "" where unsaid.
 
     Returns:
-        The copies, and a line on files of one UID whose pixels differ: both are taken.
+        The copies, and lines on files of one UID whose pixels differ, or cannot be compared: all are taken.
     """
     said = {uid for uid in uids if uid}
     groups: dict[str, list[str]] = defaultdict(list)
@@ -58,17 +58,27 @@ def find_copies(folder: Path, paths: Sequence[str], uids: Sequence[str]) -> tupl
     with Progress("compare pixels", len(suspects), "files") as progress:
         outcomes = progress.over(map_tasks(pixel_hash, [str(folder / path) for path in suspects]))
         hashes = {path: outcome.value for path, outcome in zip(suspects, outcomes, strict=True) if outcome.value}
-    conflicts = []
+    conflicts, unknown = list[str](), list[str]()
     for group in originals:
         pairs = _pairs(group, (hashes.get(path, path) for path in group))
         reason = "Copy: the same SOP Instance UID (0008,0018) and pixels as "
         copies += [(path, reason + first) for path, first in pairs if first != path]
-        if len(apart := [path for path, first in pairs if first == path]) > 1:
-            conflicts.append(" and ".join(apart[:2]))
-    if not conflicts:
-        return copies, []
-    what = "SOP Instance UIDs (0008,0018) stand in several files of different pixels, which are all used"
-    return copies, [f"{len(conflicts):,} {what} (first: {first_few(conflicts)})"]
+        apart = [path for path, first in pairs if first == path]
+        if len(apart) > 1:
+            read = [path for path in apart if path in hashes]
+            few = len(group) <= _MOST_COPIES
+            (unknown if few and len(read) < 2 else conflicts).append(
+                " and ".join((read if len(read) > 1 else apart)[:2])
+            )
+    what = "SOP Instance UIDs (0008,0018) stand in several files"
+    return copies, [
+        f"{len(found):,} {what} {of} (first: {first_few(found)})"
+        for found, of in (
+            (conflicts, "of different pixels, which are all used"),
+            (unknown, "of which one at most can be decoded: the others may be copies of it that were cut off"),
+        )
+        if found
+    ]
 
 
 def _hash(path: Path, how: Callable[[Path], str]) -> str:

@@ -88,6 +88,7 @@ def name_patients(images: pd.DataFrame, root: str, trusted: Collection[str] = ()
     # A study is of one patient (PS3.3 A.1.2): an image that lacks the id has that of the others.
     ids = _only(images["patient_id"][~nobody & study.ne("")], study)
     images["patient_id"] = patient = images["patient_id"].mask(nobody & study.isin(ids.index), study.map(ids))
+    several_ids = _studies_of_several(images[~nobody & study.ne("") & patient.ne("")])
 
     sitting = _sittings(images, folder, nobody)
     several = sitting.groupby(patient).transform("nunique").gt(1) & ~patient.isin(trusted) | patient.eq("")
@@ -107,7 +108,42 @@ def name_patients(images: pd.DataFrame, root: str, trusted: Collection[str] = ()
     if shared:
         what = "Study Instance UIDs (0020,000D) stand for images of several days or people, and are passed over"
         notes.append(f"{len(shared):,} {what} (first: {first_few(shared)})")
-    return images, notes + guessed
+    return images, notes + guessed + several_ids + _spelt_alike(images[~doubtful])
+
+
+def _studies_of_several(images: pd.DataFrame) -> list[str]:
+    """A line on studies with several Patient IDs: of a patient who was renamed between two of its images."""
+    ids = images.groupby("exam_id")["patient_id"].unique()
+    ids = ids[ids.map(len) > 1]
+    if ids.empty:
+        return []
+    return [
+        f"{len(ids):,} Study Instance UIDs (0020,000D) have several Patient IDs (0010,0020), each of which counts as a "
+        f"patient (first: {ids.index[0]}, of {first_few(ids.iloc[0])}); a woman who was renamed may stand on both "
+        "sides of a fold: give her one patient_id in the table"
+    ]
+
+
+def _spelt_alike(images: pd.DataFrame) -> list[str]:
+    """A line on Patient IDs that differ in capitals, zeros in front or signs alone, but for those of people born on
+    several days."""
+    ids = images[["patient_id"]].assign(born=_known_dates(images["birth_date"])).drop_duplicates()
+    plain = ids["patient_id"].map(_plain)
+    several = ids.groupby(plain).agg(
+        ids=("patient_id", "unique"), born=("born", lambda days: days[days.ne("")].nunique())
+    )
+    alike = several[several["ids"].map(len).gt(1) & several["born"].le(1)]["ids"]
+    if alike.empty:
+        return []
+    return [
+        f"{len(alike):,} times Patient IDs (0010,0020) differ in capitals, zeros or signs alone, and count as several "
+        f"patients (first: {first_few(alike.iloc[0])}); if they are one woman, give her one patient_id in the table"
+    ]
+
+
+def _plain(one: str) -> str:
+    words = re.findall(r"\d+|[^\W\d_]+", one.casefold())  # 1-11 and 11-1 stay two
+    return " ".join(word.lstrip("0") or "0" for word in words)
 
 
 def _shared_studies(images: pd.DataFrame, folder: pd.Series, nobody: pd.Series) -> list[str]:

@@ -10,6 +10,7 @@ from rsna.dataset.adapters import OWN, Adapter, adapters, find_adapter, read_set
 from rsna.dataset.adapters.mirai import to_mirai
 from rsna.dataset.prevalence import LabelCounts
 from rsna.dataset.table import TableError, check_frame, require_columns
+from rsna.dataset.walk import require_folder
 from rsna.files import atomic_path, first_few
 
 NONE = "none"
@@ -31,8 +32,7 @@ def adapter_for(folder: Path, name: str = "") -> Adapter | None:
     """
     if name == NONE:
         return None
-    if not folder.is_dir():
-        raise TableError(f"{folder}: there is no such folder")
+    require_folder(folder)
     known = adapters()
     if not name:
         found = find_adapter(folder, "train")

@@ -18,7 +18,7 @@ from rsna.dataset.exams import count_exams, exams_of, name_breasts
 from rsna.dataset.folds import UNKNOWN, name_parts
 from rsna.dataset.prevalence import LabelCounts, label_doubts
 from rsna.dataset.table import LABELS, SUFFIXES, TableError, image_id_of
-from rsna.dataset.walk import promises_dicom, walk_files
+from rsna.dataset.walk import promises_dicom, require_folder, walk_files
 from rsna.dicom.frame import may_be_dicom
 from rsna.files import file_name, first_few, printable, write_atomic
 from rsna.parallel.pool import map_tasks
@@ -122,12 +122,16 @@ class AuditReport:
         return "\n".join(lines) + "\n"
 
     def _sums(self) -> str:
-        images, breasts = self.images, name_breasts(self.images).nunique()
-        patients, exams = images["patient_id"].nunique(), count_exams(images)
+        images = self.images
+        known = images[images["patient_id"].ne("")]  # what cannot be read is nobody's
+        shown = known[known["laterality"].isin(["L", "R"])]
+        patients, exams, breasts = known["patient_id"].nunique(), count_exams(known), name_breasts(shown).nunique()
         of = f"{exams:,} exams of " if exams > patients else ""
         sums = [f"{len(images):,} images", f"{of}{patients:,} patients", f"{breasts:,} breasts"]
+        if bare := len(images) - len(shown):
+            sums[-1] += f" ({bare:,} images do not tell whose or which)"
         if "cancer" in images.columns:
-            sums.append(str(LabelCounts.of(images)))
+            sums.append(str(LabelCounts.of(shown)))
         unreadable = int(images["failure"].ne("").sum())
         return ", ".join(sums) + f"; {unreadable:,} files cannot be read"
 
@@ -220,8 +224,7 @@ def _find_images(root: Path) -> tuple[pd.DataFrame, list[Issue], tuple[str, ...]
 
     And the files and folders that cannot be looked at or lead to others; and how the table was read.
     """
-    if not root.is_dir():
-        raise TableError(f"{root}: there is no such folder")
+    require_folder(root)
     for split in ("train", "test"):
         if adapter := find_adapter(root, split):
             listing = read_unlabelled(root, split, adapter)
@@ -321,7 +324,7 @@ def _find_contradictions(images: pd.DataFrame) -> Iterator[Issue]:
             for row in images[(images[list(values)] == pd.Series(values)).all(axis=1)].itertuples():
                 yield kind, str(row.image_id), f"patient {row.patient_id}, {row.laterality}"
     if "cancer" in images.columns:
-        labelled = images[images["cancer"].isin([0, 1])]
+        labelled = images[images["cancer"].isin([0, 1]) & images["laterality"].isin(["L", "R"])]
         labels = labelled.groupby(name_breasts(images))["cancer"].nunique()
         for breast in labels.index[labels > 1]:
             yield "breast with two cancer labels", str(breast), ""
@@ -334,6 +337,8 @@ def _find_contradictions(images: pd.DataFrame) -> Iterator[Issue]:
     for what, column in (("laterality", "laterality"), ("view", "view"), ("patient", "patient_id")):
         table, header = images[column], images[f"header_{column}"]
         if column == "patient_id":
+            if "in_table" not in images.columns:  # where it was guessed, a note says so
+                continue
             header = header.map(one_line)  # as tables have it
         differs = table.ne("") & header.ne("") & table.ne(header)
         for image_id, ours, theirs in zip(images["image_id"][differs], table[differs], header[differs], strict=True):

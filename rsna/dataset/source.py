@@ -14,6 +14,7 @@ from rsna.config.shard import Shard
 from rsna.dataset.adapters import OWN, adapters, find_adapter, read_set
 from rsna.dataset.prevalence import label_doubts
 from rsna.dataset.table import REQUIRED, ImageTable, TableError, check_frame, limit_table, refuse_rows, require_columns
+from rsna.dataset.walk import require_folder
 from rsna.files import first_few, printable
 from rsna.prepare.cache import Cache, cache_folder
 from rsna.prepare.complete import Complete, summary
@@ -231,6 +232,8 @@ def _read(
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """A checked frame, and the adapter's notes."""
     if not root.is_dir():
+        if root.is_file():
+            require_folder(root)
         where = "data.root or RSNA_DATA, data.extra, input"
         raise TableError(f"{root}: there is no such folder; name the one with {split}.csv ({where})")
     # Where no layout is known, the competition's says what it lacks.

@@ -122,12 +122,16 @@ def check_frame(frame: pd.DataFrame, source: str | Path, labels: Mapping[str, La
         labels: What one label is of, by column; cancer is a breast's.
 
     Raises:
-        TableError: A missing id or side, a repeated image_id, a label outside {0, 1}, two labels for one breast.
+        TableError: A missing id or side, an image_id or a file in two rows, a label outside {0, 1}, two labels for one
+            breast.
     """
     ids = frame["image_id"]
     for column in REQUIRED:
         refuse_rows(frame[column].isna(), ids, source, f"rows have no {column}; fill it in")
     refuse_rows(ids.duplicated(), ids, source, "image_ids stand in more than one row; keep one of each")
+    if "path" in frame.columns:
+        again = frame["path"].duplicated() & frame["path"].notna() & frame["path"].ne("")
+        refuse_rows(again, ids, source, "rows name a file that an earlier row names, too; keep one row of each file")
     refuse_rows(~frame["laterality"].isin(["L", "R"]), ids, source, "rows have a laterality other than L and R")
     for label in LABELS:
         if label in frame.columns:

@@ -74,6 +74,14 @@ def require_text(folder: Path) -> None:
         raise TableError(f"{printable(str(folder))}: {_NO_TEXT}")
 
 
+def require_folder(folder: Path, key: str = "") -> None:
+    """Raises a TableError where there is no such folder; ``key`` is what the user types it behind."""
+    if folder.is_file():
+        raise TableError(f"{key}{folder}: is a file, where a folder is needed; name its folder, or unpack it into one")
+    if not folder.is_dir():
+        raise TableError(f"{key}{folder}: there is no such folder")
+
+
 def promises_dicom(path: Path) -> bool:
     """Whether a name says that the file is DICOM: by its ending, or because it is a UID."""
     return _DICOM_NAME.fullmatch(path.name) is not None

@@ -9,7 +9,8 @@ import pandas as pd
 from rsna.archive.archive import scan_archive
 from rsna.dataset.adapters import competition
 from rsna.dataset.exams import exams_of, name_breasts
-from rsna.dataset.table import REQUIRED, TableError, refuse_half_exams, refuse_rows, require_columns
+from rsna.dataset.table import REQUIRED, refuse_half_exams, refuse_rows, require_columns
+from rsna.dataset.walk import require_folder
 from rsna.files import first_few, printable
 
 NO_FILE = "no file for this row"
@@ -64,8 +65,7 @@ def load_test_set(root: str | Path) -> TestSet:
         TableError: No folder, a test.csv that lacks columns or values, a folder without any mammogram.
     """
     root = Path(root).expanduser()
-    if not root.is_dir():
-        raise TableError(f"input={root}: there is no such folder")
+    require_folder(root, "input=")
     root = root.absolute()  # paths go to other processes, and into files
     if competition.table_of(root, "test").is_file():
         return _competition(root)

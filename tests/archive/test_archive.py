@@ -376,3 +376,14 @@ def test_a_date_that_stands_for_none_puts_no_two_exams_into_one(tmp_path, date):
     assert found.frame.groupby("exam_id").size().to_dict() == {"2018": 2, "2022": 2}
     assert found.frame["exam_date"].eq("").all()
     assert f"4 headers: (0008,0020) Study Date is '{date}', taken for none" in found.notes[0]
+
+
+def test_archives_in_the_folder_are_not_unpacked_and_said_to_be_none(archive):
+    for name in ("export.zip", "old/export.TAR.GZ", "readme.txt"):
+        (archive / name).parent.mkdir(exist_ok=True)
+        (archive / name).write_bytes(b"PK")
+    assert scan_archive(archive).lines()[-1] == (
+        "2 of these are archives, and nobody looks into them: unpack them (export.zip, old/export.TAR.GZ)"
+    )
+    with pytest.raises(TableError, match=r"holds no mammogram \(.*\); 1 are archives: unpack them"):
+        scan_archive(archive / "old")

@@ -74,6 +74,17 @@ def test_one_uid_with_other_pixels_is_said_and_both_are_used(archive):
     ]
 
 
+def test_a_copy_that_was_cut_off_is_not_said_to_have_other_pixels(archive):
+    content = (archive / "pat" / "1.dcm").read_bytes()
+    (archive / "pat" / "torn.dcm").write_bytes(content[:-40])
+    found = left_out(archive, "pat/1.dcm", "pat/2.dcm", "pat/torn.dcm")
+    assert not found.left_out
+    assert found.notes == [
+        "1 SOP Instance UIDs (0008,0018) stand in several files of which one at most can be decoded: the others may be "
+        "copies of it that were cut off (first: pat/1.dcm and pat/torn.dcm)"
+    ]
+
+
 def test_one_uid_for_every_file_is_no_reason_to_decode_them(archive, monkeypatch):
     for number in range(9):
         write_dicom(archive / f"{number}.dcm", PIXELS * number / 9, SOPInstanceUID="1.2.3")

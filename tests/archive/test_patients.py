@@ -278,3 +278,30 @@ def test_a_view_that_comes_again_in_another_folder_on_one_day_is_of_another_exam
     assert "8 by folder" in notes[0]
     series = [one | {"path": f"s{i}/1"} for i, one in enumerate([*images[:4], images[0]])]
     assert set(named(*series)[0].values()) == {"P_L", "P_R"}
+
+
+def test_a_study_of_several_ids_is_said_since_one_woman_may_be_in_two_folds():
+    images = [image("a", "P1", "1.2.1"), image("b", "P1-NEW", "1.2.1", view="MLO"), image("c", "P2", "1.2.2")]
+    found, notes = named(*images)
+    assert found == {"a": "P1_L", "b": "P1-NEW_L", "c": "P2_L"}
+    assert notes[0].startswith(
+        "1 Study Instance UIDs (0020,000D) have several Patient IDs (0010,0020), each of which counts as a patient "
+        "(first: 1.2.1, of P1, P1-NEW)"
+    )
+    assert named(*images[::2])[1] == []
+
+
+@pytest.mark.parametrize(("one", "other"), [("00123", "123"), ("ab-1", "AB1"), ("A 07", "a-7")])
+def test_ids_that_are_spelt_alike_are_several_patients_which_is_said(one, other):
+    images = [image("a", one, "1.2.1"), image("b", other, "1.2.2", birth_date="19500101"), image("c", "9", "1.2.3")]
+    found, notes = named(*images)
+    assert len(set(found.values())) == 3
+    assert notes[0].startswith("1 times Patient IDs (0010,0020) differ in capitals, zeros or signs alone")
+    assert f"(first: {one}, {other})" in notes[0]
+    born = image("a", one, "1.2.1", birth_date="19410302")
+    assert named(born, *images[1:])[1] == []
+
+
+def test_ids_of_other_numbers_or_words_are_not_alike():
+    ids = ("1", "10", "100", "1-0", "A1", "B1", "A-11", "A-1-1", "0")
+    assert named(*(image(one, one, f"1.2.{place}") for place, one in enumerate(ids)))[1] == []

@@ -305,7 +305,8 @@ def test_a_breast_is_of_one_exam_and_ids_that_name_nobody_are_said(tmp_path: Pat
         rows.append((patient, number, "L", int(number == 1), f"train_images/{year}/{number}.dcm"))
     (tmp_path / "train_images" / "2018" / "again.dcm").hardlink_to(tmp_path / "train_images" / "2018" / "0.dcm")
     report = _audit(tmp_path / "train_images", tmp_path / "out")
-    assert "4 images, 4 exams of 3 patients, 4 breasts" in report.text()
+    assert "4 images, 4 exams of 3 patients, 4 breasts;" in report.text()
+    assert not _ids(report, "patient differs from the header")
     assert any("Patient ID ANONYMOUS of 2 images is a placeholder" in note for note in report.notes)
     assert _ids(report, "another name of a file or folder") == ["2018/again.dcm"]
     assert _ids(report, "patient without the four standard views") == [
@@ -336,7 +337,11 @@ def test_an_unreadable_file_is_no_patient_and_blanks_of_an_id_are_no_contradicti
     tags = {"PatientID": "A\tB", "ImageLaterality": "L", "ViewPosition": "CC"}
     files.write_dicom(tmp_path / "1.dcm", phantoms.breast(160, 128)[0], **tags)
     (tmp_path / "2.dcm").write_bytes(b"")
-    assert _ids(_audit(tmp_path, tmp_path / "out"), "patient without the four standard views") == ["A B"]
+    report = _audit(tmp_path, tmp_path / "out")
+    assert _ids(report, "patient without the four standard views") == ["A B"]
+    assert "2 images, 1 patients, 1 breasts (1 images do not tell whose or which); 1 files cannot be read" in (
+        report.text()
+    )
     table = pd.DataFrame({"patient_id": ["A B"], "image_id": ["1"], "laterality": ["L"], "path": ["1.dcm"]})
     table.to_csv(tmp_path / "train.csv", index=False)
     assert not _ids(_audit(tmp_path, tmp_path / "out2"), "patient differs from the header")

@@ -74,3 +74,10 @@ def test_a_label_that_an_adapter_left_unread_is_refused():
     frame = pd.DataFrame(rows()).astype({"patient_id": str, "image_id": str}).assign(invasive=[0, None, 0.5, "no"])
     with pytest.raises(TableError, match=r"2 rows have a invasive outside \{0, 1\} \(first: 72, 73\)"):
         check_frame(frame, "t.csv")
+
+
+def test_a_file_that_two_rows_name_is_refused():
+    frame = pd.DataFrame(rows()).astype({"patient_id": str, "image_id": str})
+    assert len(check_frame(frame.assign(path=["", "", None, "a"]), "t.csv")) == 4
+    with pytest.raises(TableError, match=r"1 rows name a file that an earlier row names, too; .* \(first: 73\)"):
+        check_frame(frame.assign(path=["a", "b", "c", "b"]), "t.csv")

@@ -6,6 +6,9 @@ import sys
 
 import pytest
 
+from rsna.archive.archive import scan_archive
+from rsna.archive.published import adapter_for
+from rsna.dataset import walk
 from rsna.dataset.source import load_table
 from rsna.dataset.table import TableError
 from rsna.dataset.walk import walk_files
@@ -97,3 +100,10 @@ def test_a_folder_that_no_table_can_name_is_refused_in_a_line(tmp_path):
     for read in (walk_files, load_table, load_test_set):
         with pytest.raises(TableError, match=r"M\\xfcller: its name is not UTF-8"):
             read(folder)
+
+
+@pytest.mark.parametrize("read", [walk.require_folder, scan_archive, load_table, load_test_set, adapter_for])
+def test_a_file_where_a_folder_is_needed_is_said_to_be_one(tmp_path, read):
+    (tmp_path / "export.zip").write_bytes(b"PK")
+    with pytest.raises(TableError, match=r"export\.zip: is a file, where a folder is needed; .* unpack it"):
+        read(tmp_path / "export.zip")
