@@ -1,7 +1,8 @@
 """Images of a run, wherever they are at hand: the files as they came, and what the network sees of them."""
 
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from rsna.dataset.source import load_table
 from rsna.dataset.table import TableError
 from rsna.dicom.errors import DicomError
 from rsna.evaluation.checks import shown
-from rsna.files import first_line
+from rsna.files import file_name, first_line
 from rsna.inference.heat import Inside, breast_on_file, breast_on_prepared, grey_original
 from rsna.pictures.heat import Grey, Heat
 from rsna.prepare.cache import CacheError
@@ -184,6 +185,8 @@ def find_image(run: Run | None, image: str, data: str = "") -> tuple[Path, tuple
         row = _row_of(pixels.table, file) if pixels else None
         if pixels and row is not None:
             file, image_id = Path(row["path"]), "" if pixels.stranger else row["image_id"]
+        elif pixels and not pixels.absent:
+            image_id = ""  # a file of elsewhere that is called as one of the set's
     else:
         if pixels and pixels.stranger:
             raise RunError(f"image={image}: {pixels.stranger}")
@@ -205,6 +208,18 @@ def _row_of(table: pd.DataFrame, file: Path) -> pd.Series | None:
         if Path(table["path"].iloc[place]).resolve() == here:
             return table.iloc[place]
     return None
+
+
+def picture_names(images: pd.DataFrame, files: Sequence[Path]) -> dict[Path, str]:
+    """What the pictures of files are called: as these are, or by their image_id where several are called alike.
+
+    Args:
+        images: image_id and path, a row an image, those files among them.
+        files: Of a breast; archives call the files of every view 1.dcm.
+    """
+    ids = {Path(path): str(image_id) for path, image_id in zip(images["path"], images["image_id"], strict=True)}
+    count = Counter(file.stem for file in files)
+    return {file: file.stem if count[file.stem] == 1 else file_name(ids[file]) for file in files}
 
 
 def images_beside(run: Run | None, file: Path, data: str = "") -> pd.DataFrame:

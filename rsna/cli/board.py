@@ -156,7 +156,7 @@ def _explain(options: ExplainOptions) -> None:
     rsna explain run=runs/demo image=/exams/1.dcm folds=[0]
     rsna explain run=[runs/a,runs/b] image=10130
     """
-    from rsna.board.pixels import find_image, images_beside
+    from rsna.board.pixels import find_image, images_beside, picture_names
     from rsna.pictures.words import write_png
     from rsna.runs.run import Run
     from rsna.runs.trained_ensemble import load_ensemble
@@ -175,13 +175,14 @@ def _explain(options: ExplainOptions) -> None:
     folds = f"fold {trained.folds[0]}" if len(trained.folds) == 1 else f"folds {', '.join(map(str, trained.folds))}"
     seen = f"{folds} that has not seen the patient" if own and not options.folds else f"mean of {folds}"
     model = f"{' and '.join(member.name for member in trained.members)}, {seen}"
+    names = picture_names(images, [one.file for one in found])
     for one in found:
         for name, pixels in (("original", one.original), ("heat", one.figure(model, trained.threshold))):
-            path = write_png(pixels, folder / f"{one.file.stem}_{name}.png")
+            path = write_png(pixels, folder / f"{names[one.file]}_{name}.png")
             print(path if one.weight is None else f"{path}, weight {one.weight:.2f} in its breast")
         if one.outside >= 0.005:
             print(
-                f"note: {one.outside:.0%} of the heat on {one.file.stem} lies outside of the breast, and is not shown"
+                f"note: {one.outside:.0%} of the heat on {names[one.file]} lies outside of the breast, and is not shown"
             )
     asked = next(one for one in found if one.file == file)  # a member of images has seen this one alone
     print(f"Grad-CAM of the cancer logit, {seen}; probability {asked.probability:.4f}")

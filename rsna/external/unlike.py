@@ -164,11 +164,13 @@ def _predicted(options: AuditOptions, trained: TrainedEnsemble, images: pd.DataF
     """Share of breasts at or above the model's threshold, and how many breasts there are."""
     root = Path(options.input)
     # An image that says no patient or no side is a breast of its own.
-    named = images["patient_id"].ne("") & images["laterality"].isin(["L", "R"])
-    names = name_breasts(images).where(named, "image " + images["path"])
+    told = images["patient_id"].ne("") & images["laterality"].isin(["L", "R"])
+    names = name_breasts(images).where(told, "image " + images["path"])
     # Without labels, of which some may lack, or contradict each other: nothing is scored.
     unlabelled = images.drop(columns=[*LABELS], errors="ignore")
-    table = ImageTable(root.name, root, unlabelled.assign(prediction_id=names).reset_index(drop=True))
+    # Nor does anybody look whether an id is one image's, which predictions are known by.
+    named = unlabelled.assign(prediction_id=names, image_id=images["path"])
+    table = ImageTable(root.name, root, named.reset_index(drop=True))
     predicting = ValidateOptions(
         (str(root),), run=(options.run,), workers=options.workers, engine=options.engine, address=options.address
     )

@@ -210,9 +210,18 @@ def _predict(
     images = table.frame[[c for c in _KEPT if c in table.frame]].assign(probability=trained.join(scores))
     read = images["probability"].notna().to_numpy()
     if left_out := int((~read).sum()):
-        print(f"{left_out:,} images failed and are left out of the metrics")
+        print(f"{left_out:,} images failed and are left out of the metrics{_lost_breasts(images, read)}")
     if partly := len(failed) - left_out:
         print(f"{partly:,} images failed in some members, and are predicted by the others alone")
     if not read.any():
         raise TableError(f"{table.root}: none of the {n:,} images can be read")
     return PredictedSet(images[read].reset_index(drop=True), scores[:, read], trained)
+
+
+def _lost_breasts(images: pd.DataFrame, read: npt.NDArray[np.bool_]) -> str:
+    """How many breasts have no image left, and how many of them have cancer; "" where none is lost."""
+    lost = images[~images["prediction_id"].isin(images["prediction_id"][read])]
+    if lost.empty:
+        return ""
+    positive = lost["prediction_id"][lost["cancer"].eq(1)].nunique() if "cancer" in lost else 0
+    return f", and with them {lost['prediction_id'].nunique():,} breasts, {positive:,} with cancer"

@@ -1,11 +1,13 @@
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
-from rsna.board.pixels import Pixels, find_image, images_beside
+from rsna.board.pixels import Pixels, find_image, images_beside, picture_names
 from rsna.dataset.source import load_table
 from rsna.prepare.cache import Cache
 from rsna.prepare.table import prepare_table
@@ -123,3 +125,16 @@ def test_no_reason_names_a_folder(pictured):
     }  # fmt: skip
     assert {error: pixels.reason(image["image_id"], ValueError(error)) for error in said} == said
     assert "data=FOLDER" in pixels.reason(image["image_id"], FileNotFoundError(str(file)))
+
+
+def test_a_file_of_elsewhere_is_none_of_the_set_that_has_its_name(pictured, tmp_path):
+    image = _first(pictured)
+    elsewhere = Path(shutil.copy(image["path"], tmp_path))
+    assert find_image(open_run(pictured), str(elsewhere)) == (elsewhere, ())
+
+
+def test_pictures_of_files_that_are_called_alike_have_names_of_their_own():
+    files = [Path(f"/a/{place}/{name}.dcm") for place, name in (("CC", 1), ("MLO", 1), ("MLO", 2))]
+    images = pd.DataFrame({"image_id": ["CC_1", "MLO/1", "MLO_2"], "path": [*map(str, files)]})
+    assert [*picture_names(images, files).values()] == ["CC_1", "MLO%2F1", "2"]
+    assert [*picture_names(images, files[1:]).values()] == ["1", "2"]

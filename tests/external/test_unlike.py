@@ -2,6 +2,7 @@
 
 import json
 import xml.etree.ElementTree as ET
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from rsna.bundle.make import make_bundle
 from rsna.cli.main import main
 from rsna.config.verbs import AuditOptions, BundleMakeOptions
-from rsna.external.unlike import audit_against, compare, ks_distance
+from rsna.external.unlike import _predicted, audit_against, compare, ks_distance
 from rsna.prepare.appearance import Appearance
 from rsna.runs.run import open_run
 from rsna.runs.set_schema import TrainingSet
@@ -135,3 +136,18 @@ def test_the_distance_is_that_of_the_distributions():
     assert ks_distance(np.quantile(one, shares), np.sort(one + 1)) == pytest.approx(0.383, abs=0.05)
     assert ks_distance(np.full(21, 4.0), np.full(30, 4.0)) == 0
     assert ks_distance(np.full(21, 4.0), np.full(30, 5.0)) == 1
+
+
+def test_images_of_one_id_are_predicted_each_by_itself(monkeypatch):
+    ids = {"image_id": "LCC", "patient_id": ["1", "2"], "laterality": "L", "view": "CC", "path": ["/a", "/b"]}
+    tables = []
+
+    def predicted(options, trained, given, folds):
+        tables.extend(given)
+        return [SimpleNamespace(breasts=lambda: pd.DataFrame({"probability": [0.2, 0.6]}))]
+
+    monkeypatch.setattr("rsna.external.unlike.predict_tables", predicted)
+    monkeypatch.setattr("rsna.external.unlike.folds_not_trained_on", lambda runs: {})
+    options = AuditOptions("set", run="run")
+    assert _predicted(options, SimpleNamespace(threshold=0.5), pd.DataFrame(ids)) == (0.5, 2)
+    assert tables[0].frame["image_id"].is_unique

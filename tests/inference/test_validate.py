@@ -3,6 +3,7 @@
 import re
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
@@ -12,7 +13,7 @@ from rsna.config.external import ValidateOptions
 from rsna.config.verbs import BundleMakeOptions
 from rsna.dataset.table import TableError
 from rsna.evaluation.breasts import to_breasts
-from rsna.inference.validate import validate
+from rsna.inference.validate import _lost_breasts, validate
 from rsna.runs.trained_ensemble import load_ensemble
 from rsna.runs.weights import read_weights
 from tests.board.runs import put_weights
@@ -121,3 +122,9 @@ def test_labels_that_give_no_figures_are_refused_before_anything_is_predicted(
     table.to_csv(root / "train.csv", index=False)
     with pytest.raises(TableError, match=said):
         validate(ValidateOptions((str(root),), run=str(prepared / "run"), resamples=100, workers=1))
+
+
+def test_breasts_without_an_image_left_are_said_with_their_cancers():
+    images = pd.DataFrame({"prediction_id": ["1_L", "1_L", "2_L", "3_R"], "cancer": [0, 0, 1, 0]})
+    said = [_lost_breasts(images, np.array(read)) for read in ([True, False, True, True], [True, True, False, False])]
+    assert said == ["", ", and with them 2 breasts, 1 with cancer"]
