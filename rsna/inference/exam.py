@@ -81,7 +81,10 @@ def _archive(root: Path) -> TestSet:
     texts = ["patient_id", "image_id", "laterality", "prediction_id", "view", "path", "failure"]
     frame[texts] = frame[texts].fillna("")
     frame["path"] = [str(root / path) for path in frame["path"]]
-    return TestSet(frame, prediction_ids, tuple(archive.lines()), named=False)
+    notes = archive.lines()
+    if (root / "train.csv").is_file():
+        notes.insert(0, "train.csv is not read: patients and sides are those of headers; as test.csv it would be")
+    return TestSet(frame, prediction_ids, tuple(notes), named=False)
 
 
 def _competition(root: Path) -> TestSet:

@@ -5,6 +5,7 @@ import gzip
 import os
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -12,6 +13,7 @@ from rsna.dataset.table import TableError
 from rsna.inference.exam import load_test_set
 from tests import odd_names
 from tests.inference.runs import write_exams
+from tests.prepare.files import write_dicom
 
 
 @pytest.fixture
@@ -174,3 +176,12 @@ def test_copies_of_rows_count_once_and_an_image_of_two_breasts_stays_in_both(exa
         sum("1 rows of test.csv repeat an image_id of their patient and prediction_id" in n for n in found.notes) == 1
     )
     assert sum("predicted once and counts for each (first: 10)" in note for note in found.notes) == 1
+
+
+def test_a_table_for_training_is_said_not_to_be_read(tmp_path):
+    write_dicom(tmp_path / "a.dcm", np.zeros((8, 8)), PatientID="P", ImageLaterality="L", StudyInstanceUID="1.2")
+    assert load_test_set(tmp_path).notes == ()
+    (tmp_path / "train.csv").write_text("patient_id,image_id,laterality,path\nQ,a,R,a.dcm\n")
+    found = load_test_set(tmp_path)
+    assert found.notes[0].startswith("train.csv is not read")
+    assert found.prediction_ids == ("P_L",)
