@@ -13,7 +13,7 @@ from rsna.archive.patients import identity, name_patients
 from rsna.audit.browse import browse
 from rsna.audit.probe import Probe, find_duplicates, probe
 from rsna.config.data import PreprocessSettings
-from rsna.dataset.adapters import find_adapter, read_unlabelled
+from rsna.dataset.adapters import competition, find_adapter, read_unlabelled
 from rsna.dataset.exams import count_exams, exams_of, name_breasts
 from rsna.dataset.folds import UNKNOWN, name_parts
 from rsna.dataset.prevalence import LabelCounts, label_doubts
@@ -209,7 +209,7 @@ def audit(
         machines = list(report.readable.groupby("machine", sort=True))
         with Progress("contact sheets", len(machines) + bool(no_breast), "sets of sheets") as progress:
             for machine, readable in progress.over(machines):
-                name = f"machine-{file_name(str(machine)) or 'unknown'}"
+                name = f"machine-{file_name(str(machine))}" if machine else "no-machine"
                 report.sheets.extend(draw(readable, n=sheet_images, name=name).sheets)
             if no_breast:
                 report.sheets.extend(draw(images.loc[no_breast], n=_NO_BREAST_SHOWN, name="no-breast").sheets)
@@ -236,7 +236,10 @@ def _find_images(root: Path) -> tuple[pd.DataFrame, list[Issue], tuple[str, ...]
             locked: list[Issue] = [
                 ("unreadable", str(e.filename), f"{type(e).__name__}: {e.strerror}") for e in listing.unreadable
             ]
-            return images, locked, listing.notes
+            other = competition.table_of(root, "test")
+            unseen = split == "train" and other.is_file()
+            notes = (f"{other.name} and its images are not looked at: only those of {listing.source}",) * unseen
+            return images, locked, (*listing.notes, *notes)
     tree = walk_files(root)
     with Progress("look for images", len(tree.files), "files") as progress:
         files = [path for path in progress.over(tree.files) if _may_be_image(path)]

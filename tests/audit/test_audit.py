@@ -134,7 +134,7 @@ def test_a_cluster_finds_what_one_machine_finds(nodes: Nodes, root: Path, report
 
 
 def test_every_machine_has_its_sheet(report: AuditReport) -> None:
-    names = ["machine-unknown-1.png", "machine-21-1.png", "machine-49-1.png", "no-breast-1.png"]
+    names = ["no-machine-1.png", "machine-21-1.png", "machine-49-1.png", "no-breast-1.png"]
     assert [path.name for path in report.sheets] == names
     assert all(path.stat().st_size > 1000 for path in report.sheets)
 
@@ -153,6 +153,16 @@ def test_pictures_are_audited_too(tmp_path: Path) -> None:
     report = _audit(tmp_path, tmp_path / "out")
     assert report.counts("syntax").to_dict() == {"PNG": 3}
     assert _ids(report, "equal pixels") == ["0 = 2"]
+
+
+def test_of_two_tables_it_is_said_which_is_not_looked_at(tmp_path: Path) -> None:
+    for number, split in enumerate(("train", "test")):
+        files.write_picture(tmp_path / f"{split}.png", phantoms.breast(seed=number)[0])
+        row = {"patient_id": "1", "image_id": split, "laterality": "L", "cancer": 0, "path": f"{split}.png"}
+        pd.DataFrame([row]).to_csv(tmp_path / f"{split}.csv", index=False)
+    report = _audit(tmp_path, tmp_path / "out")
+    assert list(report.images["image_id"]) == ["train"]
+    assert "test.csv and its images are not looked at" in report.text()
 
 
 def test_values_that_use_little_of_their_range_are_an_issue_and_the_report_says_how_they_are_shown(

@@ -18,7 +18,7 @@ from rsna.dataset.adapters import Facts, Listing
 from rsna.dataset.disk import are_files
 from rsna.dataset.table import REQUIRED, SUFFIXES, LabelUnit, TableError, read_rows, refuse_rows, require_columns
 from rsna.dataset.walk import require_text
-from rsna.files import printable
+from rsna.files import first_few, printable
 from rsna.parallel.progress import Progress
 from rsna.table_file import one_line, read_columns
 
@@ -91,7 +91,10 @@ def read(root: Path, split: Split, cancer_from: str = "") -> Listing:
     if "path" in frame.columns:
         frame["path"] = _named_files(frame, root, table)
         return Listing(frame, table, "rows have a path where no file is", notes=tuple(notes))
-    files, unreadable = _list_files(folder) if folder.is_dir() else ({}, [])
+    files, unreadable, alike = _list_files(folder) if folder.is_dir() else ({}, [], [])
+    if alike:
+        what = "images have a second file of that name, its ending written otherwise, which is left out"
+        notes.append(f"{len(alike):,} {what} (first: {first_few(alike)}); rename or remove it")
     keys = list(zip(frame["patient_id"].to_numpy(object), frame["image_id"].to_numpy(object), strict=True))
     frame["path"] = [files.get(key, "") for key in keys]
     rowless = [(*key, files[key]) for key in sorted(files.keys() - set(keys))]
@@ -123,14 +126,16 @@ def _named_files(frame: pd.DataFrame, root: Path, table: Path) -> pd.Series:
     return whole.where(are_files(whole), "")
 
 
-def _list_files(folder: Path) -> tuple[dict[tuple[str, str], str], list[OSError]]:
-    """(patient_id, image_id) → path, and what cannot be listed.
+def _list_files(folder: Path) -> tuple[dict[tuple[str, str], str], list[OSError], list[str]]:
+    """(patient_id, image_id) → path; what cannot be listed; files that another of the same name and format is
+    taken before.
 
     One listing a patient: on a network disk a look-up for each of 54,706 images takes minutes. Only regular files are
     listed: a pipe would be waited for.
     """
     found: dict[tuple[str, str], str] = {}
     unreadable: list[OSError] = []
+    alike: list[str] = []
     rank = {suffix: i for i, suffix in enumerate(SUFFIXES)}
 
     def entries(parent: str | Path, is_wanted: Callable[[os.DirEntry[str]], bool]) -> list[os.DirEntry[str]]:
@@ -161,6 +166,14 @@ def _list_files(folder: Path) -> tuple[dict[tuple[str, str], str], list[OSError]
                 # Converted images may lie beside their originals, which win.
                 key = who, one_line(stem)
                 other = found.get(key)
-                if other is None or rank[suffix.lower()] < rank[os.path.splitext(other)[1].lower()]:
+                if other is None:
                     found[key] = entry.path
-    return found, unreadable
+                    continue
+                found[key], worse = sorted((other, entry.path), key=lambda path: rank[_suffix(path)])
+                if len({_suffix(path).replace("jpeg", "jpg") for path in (found[key], worse)}) == 1:
+                    alike.append(printable(worse))
+    return found, unreadable, alike
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()

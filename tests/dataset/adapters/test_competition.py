@@ -61,6 +61,16 @@ def test_an_original_wins_over_what_was_converted_from_it(tmp_path):
     assert competition.read(root, "train").frame["path"].str.endswith(".dcm").all()
 
 
+@pytest.mark.parametrize(("taken", "left"), [(".DCM", ".dcm"), (".jpg", ".jpeg")])
+def test_of_two_files_of_one_name_and_format_it_is_said_which_is_left_out(tmp_path, taken, left):
+    root = make_set(make_set(tmp_path, rows(), suffix=taken), rows()[:1], suffix=left)
+    listing = competition.read(root, "train")
+    assert set(listing.frame["path"].map(lambda path: Path(path).suffix)) == {taken}
+    (note,) = listing.notes
+    assert note.startswith("1 images have a second file of that name")
+    assert f"70{left})" in note
+
+
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".pgm"])
 def test_converted_sets_are_read(tmp_path, suffix):
     table = load_table(make_set(tmp_path, rows(), suffix=suffix))
