@@ -170,23 +170,28 @@ class Pixels:
         return _FOLDERS.sub("", said).rstrip(".")
 
 
-def find_image(run: Run | None, image: str, data: str = "") -> tuple[Path, tuple[int, ...]]:
-    """A file by its path or by its image_id in the run's set, and the fold, if any, that has not seen its patient.
+def find_image(run: Run | None, image: str, data: str = "") -> tuple[Path, tuple[int, ...], str]:
+    """A file by its path or by its image_id in the run's set.
 
     A file of the set is given back as the set spells it. A bundle, for which ``run`` is None, knows no ids. ``data`` is
     the set's folder where it has moved.
+
+    Returns:
+        The file, the fold, if any, that has not seen its patient, and what of that was guessed.
 
     Raises:
         RunError: It is neither.
     """
     file, pixels = Path(image), Pixels(run, data) if run else None
-    image_id = file.stem
+    image_id, guess = file.stem, ""
     if file.is_file():
         row = _row_of(pixels.table, file) if pixels else None
         if pixels and row is not None:
             file, image_id = Path(row["path"]), "" if pixels.stranger else row["image_id"]
         elif pixels and not pixels.absent:
             image_id = ""  # a file of elsewhere that is called as one of the set's
+        elif pixels:
+            guess = f"by its name the file is taken for image {image_id} of the run's set ({pixels.absent})"
     else:
         if pixels and pixels.stranger:
             raise RunError(f"image={image}: {pixels.stranger}")
@@ -198,7 +203,7 @@ def find_image(run: Run | None, image: str, data: str = "") -> tuple[Path, tuple
             )
         file, image_id = found, image
     rows = run.folds.loc[run.folds["image_id"] == image_id, "fold"].tolist() if run else []
-    return file, tuple(rows[:1])
+    return file, tuple(rows[:1]), guess if rows else ""
 
 
 def _row_of(table: pd.DataFrame, file: Path) -> pd.Series | None:

@@ -164,7 +164,7 @@ def _explain(options: ExplainOptions) -> None:
 
     source = open_any(options.run[0], options.folds)
     run = source if isinstance(source, Run) else None
-    file, own = find_image(run, options.image, options.data)
+    file, own, guess = find_image(run, options.image, options.data)
     several = options.run if len(options.run) > 1 else source
     trained = load_ensemble(several, options.folds or own, options.method, options.weights)
     images, folder = images_beside(run, file, options.data), Path(options.out)
@@ -188,6 +188,8 @@ def _explain(options: ExplainOptions) -> None:
     print(f"Grad-CAM of the cancer logit, {seen}; probability {asked.probability:.4f}")
     for line in dict.fromkeys(line for one in found for line in one.lost):
         print(f"note: without what could not be read: {line}")
+    if guess:
+        print(f"note: {guess}")
     if own and (seen_by := [str(fold) for fold in trained.folds if fold not in own]):
         print(f"note: the networks of fold {', '.join(seen_by)} were trained on this very patient")
     if any(member.spec.unit == "breast" for member in trained.members) and len(images) == 1:

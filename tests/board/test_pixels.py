@@ -93,15 +93,15 @@ def test_the_fold_of_a_file_is_that_of_its_image_id_whatever_its_name(pictured, 
     monkeypatch.setattr("rsna.board.pixels.load_table", lambda _: renamed)
     monkeypatch.setattr(Pixels, "stranger", "")
     file = table.frame["path"][one]
-    assert find_image(run, ids[one]) == find_image(run, file) == (Path(file), (1,))
+    assert find_image(run, ids[one]) == find_image(run, file) == (Path(file), (1,), "")
 
 
 def test_a_file_of_the_set_is_known_however_it_is_spelt(pictured, monkeypatch):
     image = _first(pictured)
     monkeypatch.chdir(Path(image["path"]).parent)
     run = open_run(pictured)
-    file, own = find_image(run, Path(image["path"]).name)
-    assert (file, own) == find_image(run, image["image_id"])
+    file, own, guess = find_image(run, Path(image["path"]).name)
+    assert (file, own, guess) == find_image(run, image["image_id"])
     assert len(images_beside(run, file)) == len(images_beside(run, Path(image["path"]))) > 1
 
 
@@ -130,7 +130,18 @@ def test_no_reason_names_a_folder(pictured):
 def test_a_file_of_elsewhere_is_none_of_the_set_that_has_its_name(pictured, tmp_path):
     image = _first(pictured)
     elsewhere = Path(shutil.copy(image["path"], tmp_path))
-    assert find_image(open_run(pictured), str(elsewhere)) == (elsewhere, ())
+    assert find_image(open_run(pictured), str(elsewhere)) == (elsewhere, (), "")
+
+
+def test_where_the_set_is_away_it_is_said_that_a_name_was_believed(pictured, tmp_path):
+    run, image = open_run(pictured), _first(pictured)
+    elsewhere = Path(shutil.copy(image["path"], tmp_path))
+    file, own, guess = find_image(run, str(elsewhere), str(tmp_path / "nowhere"))
+    assert (file, own) == (elsewhere, find_image(run, image["image_id"])[1])
+    assert guess.startswith(f"by its name the file is taken for image {elsewhere.stem} of the run's set (")
+    assert "nowhere" in guess
+    other = Path(shutil.copy(image["path"], tmp_path / "another.dcm"))
+    assert find_image(run, str(other), str(tmp_path / "nowhere")) == (other, (), "")
 
 
 def test_pictures_of_files_that_are_called_alike_have_names_of_their_own():
