@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from rsna.archive.copies import find_copies
-from rsna.archive.labels import INTERNAL, join_labels, name_exams, without_internal
+from rsna.archive.labels import INTERNAL, join_labels, labelled_images, name_exams, without_internal
 from rsna.archive.patients import identity
 from rsna.dataset.exams import count_exams
 from rsna.dataset.table import SUFFIXES, TableError, image_id_of
@@ -143,7 +143,8 @@ def scan_archive(folder: Path, labels: Path | None = None) -> Archive:
     archive = Archive()
     headers = _read_headers(folder, archive)
     if len(headers):
-        copies, notes = find_copies(folder, headers["path"].tolist(), headers["uid"].tolist())
+        labelled = labelled_images(labels) if labels else frozenset[str]()
+        copies, notes = find_copies(folder, headers["path"].tolist(), headers["uid"].tolist(), labelled)
         archive.left_out += copies
         archive.notes += notes
         headers = headers[~headers["path"].isin([path for path, _ in copies])].reset_index(drop=True)

@@ -2,11 +2,12 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from rsna.dataset.table import image_id_of
 from rsna.files import fingerprint, first_few, sha256
 from rsna.parallel.pool import map_tasks
 from rsna.parallel.progress import Progress
@@ -26,22 +27,28 @@ def pixel_hash(path: str) -> str:
     return hashlib.sha256(f"{values.shape}".encode() + values.tobytes()).hexdigest()
 
 
-def find_copies(folder: Path, paths: Sequence[str], uids: Sequence[str]) -> tuple[Copies, list[str]]:
+def find_copies(
+    folder: Path, paths: Sequence[str], uids: Sequence[str], labelled: Collection[str] = ()
+) -> tuple[Copies, list[str]]:
     """Copies of images: files of equal bytes, or of one SOP Instance UID and equal pixels.
 
-    Of several, the one with the shortest path is the original: `1 (2).dcm` and `copy of x/1.dcm` have longer ones.
+    Of several, the original is one that labels name, and then the one with the shortest path: `1 (2).dcm` and `copy of
+    x/1.dcm` have longer ones.
     Files are read in full where a UID comes twice, or where one without is like another in samples of its bytes.
 
     Args:
         folder: Where the paths start.
         uids: SOP Instance UID (0008,0018) of each, "" where unsaid.
+        labelled: image_ids of labels.
 
     Returns:
         The copies, and lines on files of one UID whose pixels differ, or cannot be compared: all are taken.
     """
     said = {uid for uid in uids if uid}
     groups: dict[str, list[str]] = defaultdict(list)
-    files = sorted(zip(paths, uids, strict=True), key=lambda file: (len(file[0]), file))
+    files = sorted(
+        zip(paths, uids, strict=True), key=lambda file: (image_id_of(file[0]) not in labelled, len(file[0]), file)
+    )
     with Progress("look for copies", len(files), "files") as progress:
         for path, uid in progress.over(files):
             groups[uid or _hash(folder / path, fingerprint)].append(path)

@@ -66,6 +66,12 @@ def name_exams(
     return images.assign(exam_date=iso_dates(images["exam_time"].str[:8]), exam_number=order), notes
 
 
+def labelled_images(labels: Path) -> frozenset[str]:
+    """image_ids that a CSV has rows of; none where it is of exams or patients."""
+    table = read_rows(labels, [])
+    return frozenset(table["image_id"].dropna()) if "image_id" in table.columns else frozenset()
+
+
 def join_labels(images: pd.DataFrame, labels: Path, root: str) -> tuple[pd.DataFrame, list[str]]:
     """Adds the columns of a CSV; where header and CSV both have a value, the header's stands.
 

@@ -45,6 +45,15 @@ def test_a_copy_counts_once_and_both_paths_are_said(archive, to, uid):
     assert found.frame["image_id"].tolist() == ["1", "2"]  # which no name of a copy disturbs
 
 
+def test_of_copies_the_one_that_labels_name_is_taken_and_keeps_its_label(archive):
+    shutil.copy(archive / "pat" / "1.dcm", archive / "pat" / "named.dcm")
+    labels = archive / "labels.csv"
+    labels.write_text("image_id,cancer\nnamed,1\n2,0\n")
+    found = scan_archive(archive, labels)
+    assert found.left_out == [("pat/1.dcm", "Copy: the same bytes as pat/named.dcm")]
+    assert found.frame.set_index("image_id")["cancer"].to_dict() == {"named": 1, "2": 0}
+
+
 @pytest.mark.parametrize("link", ["hard", "symbolic"])
 def test_a_link_counts_once_and_both_paths_are_said(archive, link):
     other = archive / "pat" / "3.dcm"
