@@ -152,7 +152,10 @@ def load_folds(file: str | Path, frame: pd.DataFrame, notes: list[str]) -> pd.Da
         notes.append(f"{file}: does not list {unlisted:,} images; each is in the fold of its patient")
     matched["fold"] = matched["fold"].astype(np.int64)
     if parts := part_names(folds):
-        matched["part"] = matched["fold"].map(parts)
+        if folds.groupby("fold")["part"].nunique(dropna=False).max() == 1:
+            matched["part"] = matched["fold"].map(parts)
+        else:
+            notes.append(f"{file}: its column part has several values in a fold, and names none")
     # One patient may stand under two names in the file, and under one in the table.
     _refuse_leaks(matched, file, "by the patient_id of the table, ")
     found = sorted(matched["fold"].unique())

@@ -215,7 +215,8 @@ def _score(experiment: Experiment, oof: pd.DataFrame) -> dict[str, Any]:
         names = part_names(experiment.folds)
         if names and evaluation.folds:  # all of them: one alone is its own metrics
             parts = score_parts(evaluation, names, settings.resamples)
-            _print(f"\nfolds by {config.folds.by}\n{parts.table()}")
+            split = f"of {config.folds.file}" if config.folds.file else f"by {config.folds.by}"
+            _print(f"\nfolds {split}\n{parts.table()}")
             metrics["breasts"]["parts"] = parts.to_dict()
     others = tuple(target for target in experiment.targets if target.name != "cancer")
     if others:

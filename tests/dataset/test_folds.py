@@ -264,3 +264,7 @@ def test_names_of_parts_travel_with_the_file(tmp_path):
     assert part_names(again) == part_names(folds) == {0: "1", 1: "2"}
     assert folds_hash(again) == folds_hash(folds)
     assert summarise(folds, frame)["part"].tolist() == ["1", "2"]
+    folds.assign(part=[str(row) for row in range(len(folds))]).to_csv(tmp_path / "folds.csv", index=False)
+    notes = []
+    assert part_names(folds_for(frame, FoldSettings(file=str(tmp_path / "folds.csv")), notes)) == {}
+    assert "its column part has several values in a fold, and names none" in notes[-1]
