@@ -41,6 +41,9 @@ Batch = dict[str, Tensor]
 (B, targets) float32, NaN where missing; ``weight`` (B,) float32, of each in the loss; ``index`` (B,) int64, the place
 of each example in the fold's :class:`rsna.dataset.examples.Examples`."""
 
+_AT_ONCE = 1 << 16
+"""image_ids that are hashed in one go."""
+
 
 @dataclass(frozen=True)
 class FoldData:
@@ -168,10 +171,11 @@ def _loss_weights(examples: Examples) -> npt.NDArray[np.float32]:
 def _listed(dataset: ExampleDataset) -> str:
     """Hash over the images of every example, in their order, by whose numbers the sampler draws."""
     hashed = hashlib.sha256()
+    for start in range(0, len(dataset.image_ids), _AT_ONCE):
+        hashed.update("\0".join([*dataset.image_ids[start : start + _AT_ONCE].to_pylist(), ""]).encode())
     rows = dataset.examples.rows
-    parts = [buffer for buffer in dataset.image_ids.buffers() if buffer is not None]
-    for part in (*parts, np.ascontiguousarray(rows.values), np.ascontiguousarray(rows.starts)):
-        hashed.update(part)
+    for part in (rows.values, rows.starts):
+        hashed.update(np.ascontiguousarray(part, np.int64).data)
     return hashed.hexdigest()[:12]
 
 
