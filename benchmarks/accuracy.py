@@ -281,7 +281,9 @@ def configuration(job: Job, options: argparse.Namespace, n_folds: int = 0) -> Co
         overrides += [f"folds.by={arm.split}", f"folds.smallest={SMALL_MACHINE}"]
     if options.workers is not None:
         overrides.append(f"trainer.workers={options.workers}")
-    config = compose([*overrides, *(options.tried[1:] if options.tried else ())])
+    tried = options.tried[1:] if options.tried else []
+    keys = {override.partition("=")[0] for override in tried}  # in place of the arm's own
+    config = compose([*(one for one in overrides if one.partition("=")[0] not in keys), *tried])
     return with_parts(config, n_folds) if arm.split else config
 
 

@@ -46,7 +46,9 @@ def _slurm_train(given: Sequence[str], options: SlurmTrainOptions) -> None:
         not any(one.startswith("seeds=") for one in given),
         "seeds: submit each seed by itself, into a folder of its own: seed=0 run=runs/NAME-seed_0",
     )
-    asked = next((one.partition("=")[2] for one in reversed(given) if one.startswith("fold=")), "0")
+    said = list(dict.fromkeys(one.partition("=")[2] for one in given if one.startswith("fold=")))
+    require(len(said) < 2, f"fold: is given twice, as {' and as '.join(said)}; give it once")
+    asked = said[0] if said else "0"
     others = [one for one in given if not one.startswith("fold=")]
     listed = re.fullmatch(r"\d+(,\d+)*", asked)
     config = compose([*others, f"fold={asked.split(',')[0] if listed else asked}"])

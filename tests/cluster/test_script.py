@@ -97,6 +97,7 @@ def test_several_nodes_meet_at_the_first(tmp_path):
         (["extra=[exclude]"], "extra: 'exclude' is no option of sbatch"),
         (["after=job"], "after: 'job' is no number of a job"),
         (["partition=a b"], "partition: 'a b' holds blanks"),
+        (["fold=0", "fold=1"], "fold: is given twice, as 0 and as 1; give it once"),
         (["fold=0,7"], "fold: there is no fold 7"),
         (["fold=all", "folds.by=site_id"], "fold: how many folds there are is known when the table is read"),
         (["seeds=[0,1]"], "seeds: submit each seed by itself, into a folder of its own: seed=0 run=runs/NAME-seed_0"),
