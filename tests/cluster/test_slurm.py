@@ -112,9 +112,10 @@ def test_torchruns_on_two_nodes_meet_and_what_a_signal_stops_the_job_itself_requ
 
 def test_hydras_submitit_launcher_trains_folds_side_by_side(slurm, folder):
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    again = {"trainer.epochs": 1, "folds.n_folds": 2}
     command = [
-        sys.executable, str(ROOT / "train.py"), "-m", *KEYS, "run=swept", "trainer.epochs=1", "folds.n_folds=2",
-        "fold=0,1",
+        sys.executable, str(ROOT / "train.py"), "-m", *(one for one in KEYS if one.partition("=")[0] not in again),
+        *(f"{key}={value}" for key, value in again.items()), "run=swept", "fold=0,1",
         "hydra/launcher=submitit_slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.timeout_min=20",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=500, env=os.environ)
