@@ -112,6 +112,7 @@ class History(Callback):
         return {"rows": self.rows, "spent": self._spent}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        # Checkpoints of earlier versions do not say it.
         self.rows, self._before = state_dict["rows"], state_dict.get("spent", 0.0)
 
     @property

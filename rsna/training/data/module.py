@@ -256,7 +256,7 @@ class MammogramData(LightningDataModule):
                 f"trainer.devices: the checkpoint lies within an epoch of {before}, and now it is {now}; go on with "
                 "the same trainer.devices and batch_size_per_device until the epoch's end"
             )
-        if state_dict.get("listed", self.listed) != self.listed:
+        if state_dict.get("listed", self.listed) != self.listed:  # those of earlier versions do not say it
             raise ConfigError(
                 "data.root: the checkpoint lies within an epoch of other images, or of these in another order, so that "
                 "some would come twice and others not at all: a table was sorted anew, data.extra names its sets in "
