@@ -81,7 +81,16 @@ def test_a_result_says_where_when_and_how_it_was_measured(tmp_path):
 def test_every_benchmark_is_run(benchmarks):
     from all import BENCHMARKS
 
-    shared = {"all", "common", "accuracy_recipe", "accuracy_tables", "plan", "packs_ways", "scale_archive"}
+    shared = {
+        "all",
+        "common",
+        "accuracy_picture",
+        "accuracy_recipe",
+        "accuracy_tables",
+        "plan",
+        "packs_ways",
+        "scale_archive",
+    }
     long = {"accuracy", "calibration", "coverage", "gpu", "gpu_items", "gpu_wheels", "single_images"}
     assert {file.stem for file in FOLDER.glob("*.py")} - shared - long == set(BENCHMARKS)
 
