@@ -215,7 +215,7 @@ def read_grayscale(elements: Elements, tags: Tags, big_endian: bool) -> Grayscal
         )
     modality = [
         _checked(lut, label("ModalityLUTSequence"), Grayscale(tags.stored_range), "")
-        for lut in _read_luts(elements, "ModalityLUTSequence", tags, big_endian)
+        for lut in _read_luts(elements, "ModalityLUTSequence", tags.stored_range, big_endian)
     ]
     modality_lut = next((lut for lut in modality if not lut.unusable), None)
     unknown_units = ""
@@ -240,7 +240,7 @@ def read_grayscale(elements: Elements, tags: Tags, big_endian: bool) -> Grayscal
     windows = tuple(_checked(window, "", grayscale, unknown_units) for window in _read_windows(elements))
     luts = tuple(
         _checked(lut, label("VOILUTSequence"), grayscale, unknown_units)
-        for lut in _read_luts(elements, "VOILUTSequence", tags, big_endian)
+        for lut in _read_luts(elements, "VOILUTSequence", grayscale.modality_range(), big_endian)
     )
     grayscale = replace(grayscale, windows=windows, luts=luts)
     for why in [lut.unusable for lut in luts] + [window.unusable for window in windows]:
@@ -269,6 +269,7 @@ def _read_sign(elements: Elements, tags: Tags, grayscale: Grayscale) -> Literal[
 def _read_rescaling(elements: Elements) -> tuple[float, float]:
     """(0028,1053) and (0028,1052), which only mean something together. In a mammogram they can only be 1 and 0
     (PS3.3 C.8.11.3), which is what an unreadable one is taken for."""
+    elements = elements.beside("RescaleSlope", "RescaleIntercept")
     slope, intercept = ((elements.numbers(keyword) or [None])[0] for keyword in ("RescaleSlope", "RescaleIntercept"))
     if slope and intercept is not None and intercept + slope != intercept:
         return slope, intercept
@@ -300,6 +301,7 @@ def _checked(choice: _Either, sequence: str, grayscale: Grayscale, unknown_units
 
 
 def _read_windows(elements: Elements) -> Iterator[Window]:
+    elements = elements.beside("WindowCenter", "WindowWidth")
     said = [elements.values(keyword) for keyword in ("WindowCenter", "WindowWidth")]
     centers, widths = (elements.numbers(keyword) for keyword in ("WindowCenter", "WindowWidth"))
     names = [str(name) for name in elements.values("WindowCenterWidthExplanation")]
@@ -315,11 +317,11 @@ def _read_windows(elements: Elements) -> Iterator[Window]:
             yield Window(pair[0], pair[1], name)
 
 
-def _read_luts(elements: Elements, keyword: str, tags: Tags, big_endian: bool) -> list[Lut]:
+def _read_luts(elements: Elements, keyword: str, inputs: tuple[float, float], big_endian: bool) -> list[Lut]:
     luts = []
     for item in elements.items(keyword):
         try:
-            luts.append(_read_lut(item, tags, big_endian))
+            luts.append(_read_lut(item, inputs, big_endian))
         except (RecursionError, MemoryError):
             raise
         except Exception as error:  # whatever a parser raises
@@ -328,8 +330,8 @@ def _read_luts(elements: Elements, keyword: str, tags: Tags, big_endian: bool) -
     return luts
 
 
-def _read_lut(item: Dataset, tags: Tags, big_endian: bool) -> Lut:
-    """PS3.3 C.11.1.1.1 and C.11.2.1.1.
+def _read_lut(item: Dataset, inputs: tuple[float, float], big_endian: bool) -> Lut:
+    """PS3.3 C.11.1.1.1 and C.11.2.1.1, for a table that ``inputs``, from the least to the greatest, are looked up in.
 
     Raises:
         ValueError: it is no table; and whatever pydicom raises.
@@ -342,14 +344,19 @@ def _read_lut(item: Dataset, tags: Tags, big_endian: bool) -> Lut:
     count = count or 1 << 16
     if isinstance(data, bytes):
         width = "u1" if bits == 8 and len(data) <= count + 1 else ">u2" if big_endian else "<u2"
+        if width == "u1" and big_endian and item["LUTData"].VR == "OW":
+            data = np.frombuffer(data, "u2").byteswap().tobytes()  # two of them are a word (PS3.5 6.2)
         entries = np.frombuffer(data, width, len(data) // int(width[-1]))
     else:
         entries = np.asarray(data, dtype=np.int64).reshape(-1)
     if entries.size < count:
         raise ValueError(f"(0028,3006) LUT Data has '{entries.size}' of '{count}' entries")
     explanation = str((values_of(item, "LUTExplanation") or [""])[0])
-    if first > 32767 and tags.signed:
+    # Of 16 bits, signed where the inputs may be; parsers of implicit VR go by the stored values, rescaled or not.
+    if first > max(32767, inputs[1]) and inputs[0] < 0:
         first -= 1 << 16
+    elif first + count <= 0 <= inputs[0]:
+        first += 1 << 16
     entries = np.minimum(entries[:count].astype(np.float64), (1 << bits) - 1)
     return Lut(first, bits, entries, explanation)
 
@@ -357,6 +364,9 @@ def _read_lut(item: Dataset, tags: Tags, big_endian: bool) -> Lut:
 def _read_padding(elements: Elements, tags: Tags) -> tuple[int, int] | None:
     """PS3.3 C.7.5.1.1.2; the values are often written with the wrong sign."""
     ends: list[int] = []
+    if not elements.values("PixelPaddingValue") and (values := elements.values("PixelPaddingRangeLimit")):
+        elements.note(f"{label('PixelPaddingRangeLimit')} is {shown(values)}, without (0028,0120): it is passed over")
+        return None
     for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
         if not (values := elements.values(keyword)):
             continue
@@ -367,9 +377,22 @@ def _read_padding(elements: Elements, tags: Tags) -> tuple[int, int] | None:
                 return None
         else:
             ends.append(_as_stored(int(value), tags))
-    return (min(ends), max(ends)) if ends else None
+    if not ends:
+        return None
+    padding, (low, high) = (min(ends), max(ends)), tags.stored_range
+    if padding[1] < low or padding[0] > high:
+        said = shown(elements.values("PixelPaddingValue"))
+        elements.note(
+            f"{label('PixelPaddingValue')} is {said}, beyond what can be stored: no pixel is taken for padding"
+        )
+    return padding
 
 
 def _as_stored(value: int, tags: Tags) -> int:
     value &= 0xFFFF
-    return value - (1 << 16) if tags.signed and value >= 1 << 15 else value
+    if not tags.signed:
+        return value
+    sign = 1 << (tags.bits_stored - 1)
+    if value < 2 * sign:  # of the stored bits alone
+        return (value ^ sign) - sign
+    return value - (1 << 16) if value >= 1 << 15 else value
