@@ -85,6 +85,8 @@ def read_frame(pixels: PixelData, tags: Tags) -> Frame:
     if CODESTREAMS.get(label) != codestream.kind:
         log.warning("%s: (0002,0010) Transfer Syntax UID says %s, the codestream is %s", name, label, codestream.kind)
     _check(codestream, tags)
+    if codestream.signed and not tags.signed:
+        log.warning("%s: the codestream's samples have signs, (0028,0103) Pixel Representation says none", name)
     if codestream.kind in ("jpeg2000", "htj2k") and (
         codestream.signed != tags.signed or _may_be_left(codestream, tags) or _more_is_coded(data, codestream, tags)
     ):

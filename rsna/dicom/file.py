@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 from rsna.dicom.box import Box, clipped
 from rsna.dicom.decode import Frame, Stored, decode_frame, read_frame
 from rsna.dicom.display import to_display
-from rsna.dicom.elements import Elements
+from rsna.dicom.elements import Elements, values_of
 from rsna.dicom.errors import CorruptHeader, CorruptPixels, NoSuchLevel, located
 from rsna.dicom.frame import Header, header_of, read_header
 from rsna.dicom.grayscale import Grayscale, intersection, read_grayscale
@@ -169,7 +169,7 @@ def open_mammogram(source: str | Path | bytes | Dataset, *, max_pixels: int = MA
         OSError: the file cannot be opened.
     """
     if isinstance(source, Dataset):
-        name = str(source.get("SOPInstanceUID", "a data set"))
+        name = str((values_of(source, "SOPInstanceUID") or ["a data set"])[0])
     else:
         name = f"{len(source)} bytes" if isinstance(source, bytes) else str(source)
     with located(name, CorruptHeader):

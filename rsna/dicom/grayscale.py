@@ -159,7 +159,8 @@ class Grayscale:
             return next(iter(self.usable), None)
         if isinstance(window, str):
             choices: tuple[Choice, ...] = (*self.luts, *self.windows)
-            named = [choice for choice in choices if choice.explanation.casefold() == window.strip().casefold()]
+            asked = window.strip().casefold()
+            named = [choice for choice in choices if asked and choice.explanation.casefold() == asked]
             if not named:
                 names = ", ".join(repr(choice.explanation) for choice in choices) or "none"
                 raise NoSuchWindow(f"no window is explained as {window!r}, the file has: {names}")

@@ -151,7 +151,8 @@ def _():
     stored = breast()
     signed = ((stored.astype(np.int32) ^ 2048) - 2048).astype(np.int16)
     mammogram = open_mammogram(dicom_bytes(stored, 12, "jpeg2000", frame=encode_jpeg2000(signed, 12)))
-    np.testing.assert_array_equal(mammogram.decode(), stored)
+    with said(r"the codestream's samples have signs, \(0028,0103\)"):
+        np.testing.assert_array_equal(mammogram.decode(), stored)
     assert mammogram.levels == 0
 
 
@@ -308,7 +309,7 @@ def _():
 
 @row("a window that is not there")
 def _():
-    for window in (1, "HARDER"):
+    for window in (1, "HARDER", ""):
         with pytest.raises(dicom.NoSuchWindow):
             read_mammogram(dicom_bytes(breast(), WindowCenter=1, WindowWidth=2), window=window)
 
