@@ -12,10 +12,10 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
 
-from rsna.dicom.elements import Elements, label, number, shown, values_of
+from rsna.dicom.elements import Elements, label, shown
 from rsna.dicom.errors import NoSuchWindow
+from rsna.dicom.luts import Lut, read_luts
 from rsna.dicom.tags import SHAPES, Tags
 
 Function = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
@@ -36,28 +36,6 @@ class Window:
     def name(self) -> str:
         """What notes call it."""
         return f"(0028,1050) Window Center '{self.center:g}', (0028,1051) Window Width '{self.width:g}'"
-
-
-@dataclass(frozen=True, eq=False)
-class Lut:
-    """A look-up table of (0028,3000) Modality LUT Sequence or (0028,3010) VOI LUT Sequence."""
-
-    first: int
-    """The input that maps to the first entry; smaller inputs do too, inputs past the end map to the last."""
-    bits: int
-    """Bits an entry: the output lies in 0 … 2**bits - 1."""
-    entries: NDArray[np.float64]
-    """(N,)"""
-    explanation: str = ""
-    """(0028,3003)"""
-    unusable: str = ""
-    """Why it cannot be applied, "" where it can."""
-
-    def apply(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Look up each value. Shape and meaning of the values: (N,), modality units or stored values."""
-        index = np.clip(np.floor(values) - self.first, 0, self.entries.size - 1).astype(np.int64)
-        output: NDArray[np.float64] = self.entries[index]
-        return output
 
 
 Choice = Window | Lut
@@ -216,7 +194,7 @@ def read_grayscale(elements: Elements, tags: Tags, big_endian: bool) -> Grayscal
         )
     modality = [
         _checked(lut, label("ModalityLUTSequence"), Grayscale(tags.stored_range), "")
-        for lut in _read_luts(elements, "ModalityLUTSequence", tags.stored_range, big_endian)
+        for lut in read_luts(elements, "ModalityLUTSequence", tags.stored_range, big_endian)
     ]
     modality_lut = next((lut for lut in modality if not lut.unusable), None)
     unknown_units = ""
@@ -241,7 +219,7 @@ def read_grayscale(elements: Elements, tags: Tags, big_endian: bool) -> Grayscal
     windows = tuple(_checked(window, "", grayscale, unknown_units) for window in _read_windows(elements))
     luts = tuple(
         _checked(lut, label("VOILUTSequence"), grayscale, unknown_units)
-        for lut in _read_luts(elements, "VOILUTSequence", grayscale.modality_range(), big_endian)
+        for lut in read_luts(elements, "VOILUTSequence", grayscale.modality_range(), big_endian)
     )
     grayscale = replace(grayscale, windows=windows, luts=luts)
     for why in [lut.unusable for lut in luts] + [window.unusable for window in windows]:
@@ -316,50 +294,6 @@ def _read_windows(elements: Elements) -> Iterator[Window]:
             yield Window(0.0, 0.0, name, why)
         else:
             yield Window(pair[0], pair[1], name)
-
-
-def _read_luts(elements: Elements, keyword: str, inputs: tuple[float, float], big_endian: bool) -> list[Lut]:
-    luts = []
-    for item in elements.items(keyword):
-        try:
-            luts.append(_read_lut(item, inputs, big_endian))
-        except (RecursionError, MemoryError):
-            raise
-        except Exception as error:  # whatever a parser raises
-            why = f"an item of {label(keyword)} cannot be read ({error})"
-            luts.append(Lut(0, 16, np.zeros(1), unusable=why))
-    return luts
-
-
-def _read_lut(item: Dataset, inputs: tuple[float, float], big_endian: bool) -> Lut:
-    """PS3.3 C.11.1.1.1 and C.11.2.1.1, for a table that ``inputs``, from the least to the greatest, are looked up in.
-
-    Raises:
-        ValueError: it is no table; and whatever pydicom raises.
-    """
-    descriptor = [int(value) for value in map(number, values_of(item, "LUTDescriptor")) if value is not None]
-    data = item.get("LUTData")
-    if len(descriptor) != 3 or data is None or not 8 <= descriptor[2] <= 16:
-        raise ValueError(f"(0028,3002) LUT Descriptor is '{descriptor}'")
-    count, first, bits = descriptor
-    count = count or 1 << 16
-    if isinstance(data, bytes):
-        width = "u1" if bits == 8 and len(data) <= count + 1 else ">u2" if big_endian else "<u2"
-        if width == "u1" and big_endian and item["LUTData"].VR == "OW":
-            data = np.frombuffer(data, "u2").byteswap().tobytes()  # two of them are a word (PS3.5 6.2)
-        entries = np.frombuffer(data, width, len(data) // int(width[-1]))
-    else:
-        entries = np.asarray(data, dtype=np.int64).reshape(-1)
-    if entries.size < count:
-        raise ValueError(f"(0028,3006) LUT Data has '{entries.size}' of '{count}' entries")
-    explanation = str((values_of(item, "LUTExplanation") or [""])[0])
-    # Of 16 bits, signed where the inputs may be; parsers of implicit VR go by the stored values, rescaled or not.
-    if first > max(32767, inputs[1]) and inputs[0] < 0:
-        first -= 1 << 16
-    elif first + count <= 0 <= inputs[0]:
-        first += 1 << 16
-    entries = np.minimum(entries[:count].astype(np.float64), (1 << bits) - 1)
-    return Lut(first, bits, entries, explanation)
 
 
 def _read_padding(elements: Elements, tags: Tags) -> tuple[int, int] | None:

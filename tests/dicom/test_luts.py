@@ -5,7 +5,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from rsna.dicom import open_mammogram
-from tests.dicom_files import breast, dicom_bytes, lut_item
+from tests.dicom_files import breast, dicom_bytes, header, lut_item
 
 SYNTAXES = ("explicit", "implicit", "big_endian")
 
@@ -39,6 +39,24 @@ def test_the_first_value_of_a_voi_lut_has_no_sign_where_rescaled_values_have_non
     shown = displayed(lut, stored, 16, syntax, RescaleSlope=1, RescaleIntercept=32768)
     inputs = stored.astype(int) + 32768
     np.testing.assert_allclose(shown, entries[np.clip(inputs - 40000, 0, 19999)] / 65535, atol=1e-6)
+
+
+def test_entries_of_more_bits_than_the_descriptor_says_are_said():
+    lut = lut_item(0, 12, np.arange(4096) * 16)
+    for keyword in ("VOILUTSequence", "ModalityLUTSequence"):
+        (note,) = open_mammogram(dicom_bytes(breast(), **{keyword: [lut]})).notes
+        assert "has '3840' of '4096' entries beyond white: (0028,3002) LUT Descriptor says '12' bits" in note
+
+
+def test_entries_and_their_number_have_no_sign_though_their_vr_has():
+    stored, entries = breast(bits=16), np.arange(65535 - 40000, 65535)
+    lut = Dataset()
+    lut.add_new("LUTDescriptor", "SS", [40000 - 65536, 0, 16])
+    lut.add_new("LUTData", "SS", entries.astype(np.uint16).view(np.int16).tolist())
+    dataset = header(stored, 16, VOILUTSequence=[lut])
+    dataset.PixelData = stored.tobytes()
+    shown = open_mammogram(dataset).display()
+    np.testing.assert_allclose(shown, entries[np.minimum(stored, 39999)] / 65535, atol=1e-6)
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
