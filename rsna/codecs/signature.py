@@ -14,6 +14,11 @@ _JP2 = b"\x00\x00\x00\x0cjP  "
 _JPEG = b"\xff\xd8\xff"
 
 
+def signature(frame: bytes) -> bytes:
+    """The known signature at a frame's start, b"" where there is none."""
+    return next((known for known in (_JP2, _JPEG2000, _JPEG) if frame.startswith(known)), b"")
+
+
 def parse_codestream(frame: bytes) -> Codestream | None:
     """Describe the codestream of one frame; None where no known signature stands at its start.
 

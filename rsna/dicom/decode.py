@@ -59,7 +59,7 @@ def read_frame(pixels: PixelData, tags: Tags) -> Frame:
     Raises:
         DicomError: the frame is incomplete, of another size than the header says, in colour, or unsupported.
     """
-    label = tags.transfer_syntax
+    label, name = tags.transfer_syntax, pixels.name
     native_length = tags.rows * tags.columns * tags.bits_allocated // 8
     fits = label in COMPRESSED and pixels.length == native_length + native_length % 2
     if not pixels.encapsulated and (label in NATIVE or fits):
@@ -68,26 +68,44 @@ def read_frame(pixels: PixelData, tags: Tags) -> Frame:
                 f"(0002,0010) Transfer Syntax UID is {label}: whether 8-bit pixels are swapped is open"
             )
         if fits:
-            log.warning("(0002,0010) Transfer Syntax UID says %s, the pixels are native", label)
+            log.warning("%s: (0002,0010) Transfer Syntax UID says %s, the pixels are native", name, label)
+        _check_length(pixels.length or 0, native_length, tags, name)
         return Frame(pixels.read(limit=native_length + native_length % 2), None)
     # No codestream of a still image is much larger than its pixels.
     data = pixels.read(limit=2 * native_length + (1 << 16))
     codestream = parse_codestream(data)
     if codestream is None:
+        if label == IN_FRAGMENT:
+            _check_length(len(data), native_length, tags, name)
         if label in (RLE, IN_FRAGMENT):
             return Frame(data, None, rle=label == RLE)
         if label in CODESTREAMS:
             raise CorruptPixels(f"(7FE0,0010) Pixel Data does not start like {CODESTREAMS[label]}")
         raise UnsupportedSyntax(f"(0002,0010) Transfer Syntax UID is {label}")
     if CODESTREAMS.get(label) != codestream.kind:
-        log.warning("(0002,0010) Transfer Syntax UID says %s, the codestream is %s", label, codestream.kind)
+        log.warning("%s: (0002,0010) Transfer Syntax UID says %s, the codestream is %s", name, label, codestream.kind)
     _check(codestream, tags)
+    if codestream.signed and not tags.signed:
+        log.warning("%s: the codestream's samples have signs, (0028,0103) Pixel Representation says none", name)
     if codestream.kind in ("jpeg2000", "htj2k") and (
         codestream.signed != tags.signed or _may_be_left(codestream, tags) or _more_is_coded(data, codestream, tags)
     ):
         # The header reads the bits otherwise than the encoder did: filtered values would mean nothing.
         codestream = dataclasses.replace(codestream, levels=0)
     return Frame(data, codestream)
+
+
+def _check_length(length: int, described: int, tags: Tags, name: str) -> None:
+    """Native pixels have just the bytes that the header describes, and one to make them even (PS3.5 8.1.1). Some
+    writers fill up a block; where there is a row more, rows are of another length, or frames follow."""
+    more, row = length - described, tags.columns * tags.bits_allocated // 8
+    if more >= row:
+        raise CorruptPixels(
+            f"(7FE0,0010) Pixel Data has {length:,} bytes, and (0028,0010) Rows {tags.rows} × (0028,0011) Columns "
+            f"{tags.columns} of (0028,0100) Bits Allocated {tags.bits_allocated} are {described:,}"
+        )
+    if more > described % 2:
+        log.warning("%s: (7FE0,0010) Pixel Data has %d bytes more than the pixels, taken for padding", name, more)
 
 
 def _check(codestream: Codestream, tags: Tags) -> None:
@@ -99,6 +117,11 @@ def _check(codestream: Codestream, tags: Tags) -> None:
         )
     if not 2 <= codestream.precision <= 16:
         raise UnsupportedPixels(f"the {codestream.kind} codestream has {codestream.precision} bits a sample")
+    if codestream.precision > tags.bits_allocated:
+        raise CorruptPixels(
+            f"(0028,0100) Bits Allocated is {tags.bits_allocated}, the {codestream.kind} codestream has "
+            f"{codestream.precision} bits a sample"
+        )
 
 
 def _has_spare_bits(codestream: Codestream, tags: Tags) -> bool:
@@ -153,13 +176,15 @@ def decode_frame(frame: Frame, tags: Tags, pixels: PixelData, level: int, box: B
         return stored
     samples, bits = _decode_whole(frame, tags, pixels)
     width = codestream.precision if codestream else tags.bits_allocated
-    if left and (shift := _left_shift(samples, width, tags)):
+    if left and (shift := _left_shift(samples, width, tags, pixels.name)):
         samples, bits = samples >> shift, tags.bits_stored
     if box is not None:
         samples = samples[box[1] : box[3], box[0] : box[2]]
     if codestream is not None and codestream.lossy and not tags.signed and codestream.precision > bits:
         # White may come back a little whiter: without its highest bit it would be black.
         samples = np.minimum(samples, samples.dtype.type((1 << bits) - 1))
+    elif not tags.embedded_overlay and _is_used_above(samples, bits, width, tags.signed):
+        log.warning("%s: bits above (0028,0101) Bits Stored %d are used, and dropped", pixels.name, bits)
     return _to_stored(samples, bits, tags)
 
 
@@ -182,6 +207,14 @@ def _decode_whole(frame: Frame, tags: Tags, pixels: PixelData) -> tuple[Samples,
     return samples, tags.bits_stored
 
 
+def _is_used_above(samples: Samples, bits: int, width: int, signed: bool) -> bool:
+    """Whether the bits above the last `bits` of `width` hold more than zeros, or the sign."""
+    if bits >= width or not int(samples.max()) >> bits:
+        return False
+    beyond = samples[samples >= 1 << bits]
+    return not signed or int(beyond.min()) < (1 << width) - (1 << (bits - 1))
+
+
 def _bits(codestream: Codestream, tags: Tags) -> int:
     """How many of a sample's bits count."""
     return tags.bits_stored if _has_spare_bits(codestream, tags) else codestream.precision
@@ -192,19 +225,23 @@ def _may_be_left(codestream: Codestream, tags: Tags) -> bool:
     return tags.high_bit >= tags.bits_stored and codestream.precision > tags.bits_stored
 
 
-def _left_shift(samples: Samples, width: int, tags: Tags) -> int:
+def _left_shift(samples: Samples, width: int, tags: Tags, name: str) -> int:
     """How many unused bits stand below the stored ones: old machines put High Bit above Bits Stored − 1 (PS3.5 8.1.1).
 
     Args:
         samples: (H, W), as they stand in the file.
         width: bits a sample.
         tags: what the header says.
+        name: the file's, for the log.
 
     Raises:
         CorruptHeader: the samples stand neither where the header says nor in the last bits.
     """
     stored, shift = tags.bits_stored, tags.high_bit + 1 - tags.bits_stored
     if shift <= 0 and (unsaid := _unsaid_left_shift(samples, width, tags)):
+        log.warning(
+            "%s: (0028,0102) High Bit is %d, the pixels stand in the first %d bits", name, tags.high_bit, stored
+        )
         return unsaid
     if shift == 0:
         return 0
@@ -215,7 +252,7 @@ def _left_shift(samples: Samples, width: int, tags: Tags) -> int:
     fit = {0, 1, (1 << (width - stored + 1)) - 1} if tags.signed else {0}
     if shift > 0 and not np.isin(samples >> (stored - tags.signed), list(fit)).all():
         raise CorruptHeader(f"{says}, but bits outside of these are used")
-    log.warning("%s: the pixels stand in the last bits", says)
+    log.warning("%s: %s: the pixels stand in the last bits", name, says)
     return 0
 
 
@@ -228,7 +265,6 @@ def _unsaid_left_shift(samples: Samples, width: int, tags: Tags) -> int:
     # Nearly every image ends at the first of these: a few of its rows are read, not all.
     if (samples[::64] & last).any() or not int(samples.max()) >> tags.bits_stored or (samples & last).any():
         return 0
-    log.warning("(0028,0102) High Bit is %d, the pixels stand in the first %d bits", tags.high_bit, tags.bits_stored)
     return shift
 
 

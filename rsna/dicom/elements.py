@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 from typing import Any
 
 from pydicom.datadict import dictionary_description, keyword_for_tag, tag_for_keyword
@@ -12,6 +14,8 @@ from pydicom.sequence import Sequence
 
 from rsna.dicom.errors import CorruptHeader
 
+OVERLAYS = range(0x6000, 0x6020, 2)
+"""Groups of overlays (PS3.5 7.6)."""
 # Windows, spacings and counts lie far below; above, float arithmetic overflows.
 _ABSURD = 1e12
 
@@ -73,11 +77,16 @@ def number(value: object) -> float | None:
 
 class Elements:
     """A data set, and behind it the one frame's functional groups (PS3.3 C.7.6.16), where enhanced images keep
-    window, rescaling, laterality and spacing."""
+    window, rescaling, laterality and spacing; last, the file's meta information (PS3.10 7.1)."""
 
-    def __init__(self, dataset: Dataset, notes: tuple[str, ...] = ()) -> None:
+    def __init__(self, dataset: Dataset, meta: Dataset | None = None, notes: tuple[str, ...] = ()) -> None:
         self._places = [dataset]
         self._notes = [*notes]
+        self._add_groups(dataset)
+        if meta is not None:
+            self._places.append(meta)
+
+    def _add_groups(self, dataset: Dataset) -> None:
         if (number((values_of(dataset, "NumberOfFrames") or [1])[0]) or 1) > 1:
             return  # refused, and its groups may be hundreds
         for groups in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"):
@@ -99,6 +108,13 @@ class Elements:
         """The values of the first place that has the element."""
         return next((found for place in self._places if (found := values_of(place, keyword))), [])
 
+    def beside(self, *keywords: str) -> Elements:
+        """The same with the first place in front that has all of these: one alone belongs to none of elsewhere."""
+        whole = (place for place in self._places if all(values_of(place, keyword) for keyword in keywords))
+        other = copy.copy(self)
+        other._places = [*itertools.islice(whole, 1), *self._places]
+        return other
+
     def items(self, keyword: str) -> list[Dataset]:
         """The items of a sequence, likewise."""
         return next((found for place in self._places if (found := items_of(place, keyword))), [])
@@ -106,8 +122,8 @@ class Elements:
     def has_embedded_overlay(self) -> bool:
         """Whether an overlay stands in bits of the pixels, as (60xx,0102) Overlay Bit Position without (60xx,3000)
         Overlay Data says: retired, PS3.5 8.1.2."""
-        groups = range(0x6000, 0x6020, 2)
-        return any((group, 0x0102) in self._places[0] and (group, 0x3000) not in self._places[0] for group in groups)
+        place = self._places[0]
+        return any((group, 0x0102) in place and (group, 0x3000) not in place for group in OVERLAYS)
 
     def text(self, keyword: str) -> str:
         """The first value, "" where there is none."""

@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 from rsna.dicom.box import Box, clipped
 from rsna.dicom.decode import Frame, Stored, decode_frame, read_frame
 from rsna.dicom.display import to_display
-from rsna.dicom.elements import Elements
+from rsna.dicom.elements import Elements, values_of
 from rsna.dicom.errors import CorruptHeader, CorruptPixels, NoSuchLevel, located
 from rsna.dicom.frame import Header, header_of, read_header
 from rsna.dicom.grayscale import Grayscale, intersection, read_grayscale
@@ -37,7 +37,7 @@ class Mammogram:
         self.tags = tags
         self.grayscale = grayscale
         self.name = name
-        self._pixels = header.pixels
+        self._pixels = replace(header.pixels, name=name)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -136,8 +136,9 @@ class Mammogram:
         """
         codestream = self._frame.codestream
         error = codestream.error if codestream else 0
-        if error == 0 and self.tags.transfer_syntax in LOSSY:
-            error = None  # The filter is reversible, and bits may have been cut off.
+        if error == 0 and (self.tags.lossy or self.tags.transfer_syntax in LOSSY):
+            # Another codec was before this one; or its filter is reversible, and bits may have been cut off.
+            error = None
         if isinstance(stored, np.ndarray):
             reduced = stored.shape != self.size
             box = clipped(box, stored.shape) if box else None
@@ -168,7 +169,7 @@ def open_mammogram(source: str | Path | bytes | Dataset, *, max_pixels: int = MA
         OSError: the file cannot be opened.
     """
     if isinstance(source, Dataset):
-        name = str(source.get("SOPInstanceUID", "a data set"))
+        name = str((values_of(source, "SOPInstanceUID") or ["a data set"])[0])
     else:
         name = f"{len(source)} bytes" if isinstance(source, bytes) else str(source)
     with located(name, CorruptHeader):
@@ -176,7 +177,7 @@ def open_mammogram(source: str | Path | bytes | Dataset, *, max_pixels: int = MA
             header = header_of(source)
         else:
             header = read_header(source if isinstance(source, bytes) else Path(source), max_pixels)
-        elements = Elements(header.dataset, header.notes)
+        elements = Elements(header.dataset, header.meta, header.notes)
         tags = read_tags(elements, header.transfer_syntax, max_pixels)
         grayscale = read_grayscale(elements, tags, header.big_endian)
         grayscale = replace(grayscale, notes=(*grayscale.notes, *few_greys(grayscale)))

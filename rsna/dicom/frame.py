@@ -17,10 +17,12 @@ from pydicom.tag import BaseTag
 from pydicom.uid import UID
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
-from rsna.dicom.elements import label, shown, values_of
+from rsna.codecs.signature import signature
+from rsna.dicom.elements import OVERLAYS, label, shown, values_of
 from rsna.dicom.errors import (
     CorruptPixels,
     DicomError,
+    MultiFrame,
     NoPixels,
     NotDicom,
     TooLarge,
@@ -55,6 +57,8 @@ class PixelData:
     big_endian: bool = False
     as_words: bool = False
     """The VR is OW: big-endian writers swap pairs of 8-bit pixels, too."""
+    name: str = ""
+    """Of the file, for the log."""
 
     @property
     def encapsulated(self) -> bool:
@@ -68,7 +72,7 @@ class PixelData:
             limit: bytes beyond which the value is not read.
 
         Raises:
-            Truncated, TooLarge, CorruptPixels
+            Truncated, TooLarge, CorruptPixels, MultiFrame
         """
         with io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source.open("rb") as stream:
             stream.seek(self.offset)
@@ -100,7 +104,12 @@ def _join_fragments(stream: BinaryIO, limit: int) -> bytes:
             raise Truncated(f"(7FE0,0010) Pixel Data: fragment {len(fragments) - 1} lacks {missing} bytes")
     if len(fragments) < 2:
         raise Truncated("(7FE0,0010) Pixel Data holds no fragment")
-    return fragments[1] if len(fragments) == 2 else b"".join(fragments[1:])
+    _, first, *others = fragments
+    starts = signature(first)
+    if starts and (more := sum(fragment.startswith(starts) for fragment in others)):
+        # Decoders end with the first, and say nothing of those that follow.
+        raise MultiFrame(f"(7FE0,0010) Pixel Data holds {more + 1} codestreams, (0028,0008) Number of Frames says one")
+    return b"".join([first, *others]) if others else first
 
 
 @dataclass(frozen=True)
@@ -108,6 +117,8 @@ class Header:
     """The data set up to its pixels."""
 
     dataset: Dataset
+    meta: Dataset
+    """PS3.10 7.1; empty where there is none"""
     transfer_syntax: str
     pixels: PixelData
     notes: tuple[str, ...] = ()
@@ -236,10 +247,12 @@ def _read_main(
         raise _without_pixels(dataset, meta)
     tag, vr, length = found[-1]
     _refuse_pixels(tag, vr, syntax)
-    if not values_of(dataset, "SOPClassUID") and (sop_class := values_of(meta, "MediaStorageSOPClassUID")):
-        dataset.SOPClassUID = sop_class[0]
+    for group in OVERLAYS:  # stepped over, as the data of some is large: that they stand there is enough
+        if group << 16 | 0x0102 in places and group << 16 | 0x3000 not in places:
+            dataset.add_new((group, 0x0102), "US", 0)
     return Header(
         dataset=dataset,
+        meta=meta,
         transfer_syntax=syntax,
         pixels=PixelData(
             source=source,
@@ -304,4 +317,4 @@ def header_of(dataset: Dataset) -> Header:
         big_endian=syntax in (BIG_ENDIAN, GE_PRIVATE),
         as_words=dataset["PixelData"].VR == "OW",
     )
-    return Header(dataset, syntax, pixels)
+    return Header(dataset, meta, syntax, pixels)

@@ -12,10 +12,10 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
 
-from rsna.dicom.elements import Elements, label, number, shown, values_of
+from rsna.dicom.elements import Elements, label, shown
 from rsna.dicom.errors import NoSuchWindow
+from rsna.dicom.luts import Lut, read_luts
 from rsna.dicom.tags import SHAPES, Tags
 
 Function = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
@@ -36,28 +36,6 @@ class Window:
     def name(self) -> str:
         """What notes call it."""
         return f"(0028,1050) Window Center '{self.center:g}', (0028,1051) Window Width '{self.width:g}'"
-
-
-@dataclass(frozen=True, eq=False)
-class Lut:
-    """A look-up table of (0028,3000) Modality LUT Sequence or (0028,3010) VOI LUT Sequence."""
-
-    first: int
-    """The input that maps to the first entry; smaller inputs do too, inputs past the end map to the last."""
-    bits: int
-    """Bits an entry: the output lies in 0 … 2**bits - 1."""
-    entries: NDArray[np.float64]
-    """(N,)"""
-    explanation: str = ""
-    """(0028,3003)"""
-    unusable: str = ""
-    """Why it cannot be applied, "" where it can."""
-
-    def apply(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Look up each value. Shape and meaning of the values: (N,), modality units or stored values."""
-        index = np.clip(np.floor(values) - self.first, 0, self.entries.size - 1).astype(np.int64)
-        output: NDArray[np.float64] = self.entries[index]
-        return output
 
 
 Choice = Window | Lut
@@ -159,7 +137,8 @@ class Grayscale:
             return next(iter(self.usable), None)
         if isinstance(window, str):
             choices: tuple[Choice, ...] = (*self.luts, *self.windows)
-            named = [choice for choice in choices if choice.explanation.casefold() == window.strip().casefold()]
+            asked = window.strip().casefold()
+            named = [choice for choice in choices if asked and choice.explanation.casefold() == asked]
             if not named:
                 names = ", ".join(repr(choice.explanation) for choice in choices) or "none"
                 raise NoSuchWindow(f"no window is explained as {window!r}, the file has: {names}")
@@ -215,7 +194,7 @@ def read_grayscale(elements: Elements, tags: Tags, big_endian: bool) -> Grayscal
         )
     modality = [
         _checked(lut, label("ModalityLUTSequence"), Grayscale(tags.stored_range), "")
-        for lut in _read_luts(elements, "ModalityLUTSequence", tags, big_endian)
+        for lut in read_luts(elements, "ModalityLUTSequence", tags.stored_range, big_endian)
     ]
     modality_lut = next((lut for lut in modality if not lut.unusable), None)
     unknown_units = ""
@@ -240,7 +219,7 @@ def read_grayscale(elements: Elements, tags: Tags, big_endian: bool) -> Grayscal
     windows = tuple(_checked(window, "", grayscale, unknown_units) for window in _read_windows(elements))
     luts = tuple(
         _checked(lut, label("VOILUTSequence"), grayscale, unknown_units)
-        for lut in _read_luts(elements, "VOILUTSequence", tags, big_endian)
+        for lut in read_luts(elements, "VOILUTSequence", grayscale.modality_range(), big_endian)
     )
     grayscale = replace(grayscale, windows=windows, luts=luts)
     for why in [lut.unusable for lut in luts] + [window.unusable for window in windows]:
@@ -269,6 +248,7 @@ def _read_sign(elements: Elements, tags: Tags, grayscale: Grayscale) -> Literal[
 def _read_rescaling(elements: Elements) -> tuple[float, float]:
     """(0028,1053) and (0028,1052), which only mean something together. In a mammogram they can only be 1 and 0
     (PS3.3 C.8.11.3), which is what an unreadable one is taken for."""
+    elements = elements.beside("RescaleSlope", "RescaleIntercept")
     slope, intercept = ((elements.numbers(keyword) or [None])[0] for keyword in ("RescaleSlope", "RescaleIntercept"))
     if slope and intercept is not None and intercept + slope != intercept:
         return slope, intercept
@@ -300,6 +280,7 @@ def _checked(choice: _Either, sequence: str, grayscale: Grayscale, unknown_units
 
 
 def _read_windows(elements: Elements) -> Iterator[Window]:
+    elements = elements.beside("WindowCenter", "WindowWidth")
     said = [elements.values(keyword) for keyword in ("WindowCenter", "WindowWidth")]
     centers, widths = (elements.numbers(keyword) for keyword in ("WindowCenter", "WindowWidth"))
     names = [str(name) for name in elements.values("WindowCenterWidthExplanation")]
@@ -315,48 +296,12 @@ def _read_windows(elements: Elements) -> Iterator[Window]:
             yield Window(pair[0], pair[1], name)
 
 
-def _read_luts(elements: Elements, keyword: str, tags: Tags, big_endian: bool) -> list[Lut]:
-    luts = []
-    for item in elements.items(keyword):
-        try:
-            luts.append(_read_lut(item, tags, big_endian))
-        except (RecursionError, MemoryError):
-            raise
-        except Exception as error:  # whatever a parser raises
-            why = f"an item of {label(keyword)} cannot be read ({error})"
-            luts.append(Lut(0, 16, np.zeros(1), unusable=why))
-    return luts
-
-
-def _read_lut(item: Dataset, tags: Tags, big_endian: bool) -> Lut:
-    """PS3.3 C.11.1.1.1 and C.11.2.1.1.
-
-    Raises:
-        ValueError: it is no table; and whatever pydicom raises.
-    """
-    descriptor = [int(value) for value in map(number, values_of(item, "LUTDescriptor")) if value is not None]
-    data = item.get("LUTData")
-    if len(descriptor) != 3 or data is None or not 8 <= descriptor[2] <= 16:
-        raise ValueError(f"(0028,3002) LUT Descriptor is '{descriptor}'")
-    count, first, bits = descriptor
-    count = count or 1 << 16
-    if isinstance(data, bytes):
-        width = "u1" if bits == 8 and len(data) <= count + 1 else ">u2" if big_endian else "<u2"
-        entries = np.frombuffer(data, width, len(data) // int(width[-1]))
-    else:
-        entries = np.asarray(data, dtype=np.int64).reshape(-1)
-    if entries.size < count:
-        raise ValueError(f"(0028,3006) LUT Data has '{entries.size}' of '{count}' entries")
-    explanation = str((values_of(item, "LUTExplanation") or [""])[0])
-    if first > 32767 and tags.signed:
-        first -= 1 << 16
-    entries = np.minimum(entries[:count].astype(np.float64), (1 << bits) - 1)
-    return Lut(first, bits, entries, explanation)
-
-
 def _read_padding(elements: Elements, tags: Tags) -> tuple[int, int] | None:
     """PS3.3 C.7.5.1.1.2; the values are often written with the wrong sign."""
     ends: list[int] = []
+    if not elements.values("PixelPaddingValue") and (values := elements.values("PixelPaddingRangeLimit")):
+        elements.note(f"{label('PixelPaddingRangeLimit')} is {shown(values)}, without (0028,0120): it is passed over")
+        return None
     for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
         if not (values := elements.values(keyword)):
             continue
@@ -367,9 +312,22 @@ def _read_padding(elements: Elements, tags: Tags) -> tuple[int, int] | None:
                 return None
         else:
             ends.append(_as_stored(int(value), tags))
-    return (min(ends), max(ends)) if ends else None
+    if not ends:
+        return None
+    padding, (low, high) = (min(ends), max(ends)), tags.stored_range
+    if padding[1] < low or padding[0] > high:
+        said = shown(elements.values("PixelPaddingValue"))
+        elements.note(
+            f"{label('PixelPaddingValue')} is {said}, beyond what can be stored: no pixel is taken for padding"
+        )
+    return padding
 
 
 def _as_stored(value: int, tags: Tags) -> int:
     value &= 0xFFFF
-    return value - (1 << 16) if tags.signed and value >= 1 << 15 else value
+    if not tags.signed:
+        return value
+    sign = 1 << (tags.bits_stored - 1)
+    if value < 2 * sign:  # of the stored bits alone
+        return (value ^ sign) - sign
+    return value - (1 << 16) if value >= 1 << 15 else value

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsna.dicom.elements import label
-from rsna.dicom.grayscale import Grayscale, Lut, Window, apply_window
+from rsna.dicom.grayscale import Grayscale, Window, apply_window
+from rsna.dicom.luts import Lut
 
 _FEWEST = 32
 """Of 256 greys; windows of mammograms reach all of them."""
@@ -31,11 +32,13 @@ def few_greys(grayscale: Grayscale) -> Iterator[str]:
     if modality is not None:
         reached = _reached(modality, *grayscale.stored_range)
         low, high, count = reached.min(), reached.max(), reached.size
+        yield from _beyond(modality, f"an item of {label('ModalityLUTSequence')}")
         if not grayscale.usable:
             yield from _of_lut(modality, f"an item of {label('ModalityLUTSequence')}", reached)
     for choice in grayscale.usable:
         if isinstance(choice, Lut):
             name = f"an item of {label('VOILUTSequence')}"
+            yield from _beyond(choice, name)
             yield from _of_lut(choice, name, _reached(choice, low, high))
             first, last = float(choice.first), choice.first + choice.entries.size - 1.0
         else:
@@ -63,6 +66,12 @@ def _span(window: Window, grayscale: Grayscale) -> tuple[float, float]:
 def _reached(lut: Lut, low: float, high: float) -> NDArray[np.float64]:
     first, last = np.clip(np.floor([low, high]) - lut.first, 0, lut.entries.size - 1).astype(int)
     return lut.entries[first : last + 1]
+
+
+def _beyond(lut: Lut, name: str) -> Iterator[str]:
+    if lut.beyond:
+        says = f"(0028,3002) LUT Descriptor says '{lut.bits}' bits"
+        yield f"{name} has '{lut.beyond}' of '{lut.entries.size}' entries beyond white: {says}"
 
 
 def _of_lut(lut: Lut, name: str, reached: NDArray[np.float64]) -> Iterator[str]:

@@ -26,8 +26,8 @@ NEEDED_TAGS: list[BaseTag | int] = [
     0x00181164, 0x00181400, 0x00185101, 0x00187022, 0x0020000D, 0x0020000E, 0x00200060, 0x00200062, 0x00280002,
     0x00280004, 0x00280008, 0x00280010, 0x00280011, 0x00280030, 0x00280100, 0x00280101, 0x00280102, 0x00280103,
     0x00280120, 0x00280121, 0x00280300, 0x00281041, 0x00281050, 0x00281051, 0x00281052, 0x00281053, 0x00281055,
-    0x00281056, 0x00281300, 0x00281350, 0x00283000, 0x00283010, 0x00400560, 0x00540220, 0x00540222, 0x20500020,
-    0x52009229, 0x52009230,
+    0x00281056, 0x00281300, 0x00281350, 0x00282110, 0x00283000, 0x00283010, 0x00400560, 0x00540220, 0x00540222,
+    0x20500020, 0x52009229, 0x52009230,
 ]  # fmt: skip
 """Everything that is read from a header; other elements are stepped over."""
 
@@ -128,6 +128,8 @@ class Tags:
     """(0028,0103) Pixel Representation"""
     photometric: str
     """(0028,0004): MONOCHROME1 or MONOCHROME2"""
+    lossy: bool
+    """(0028,2110) Lossy Image Compression: whether a codec has ever lost detail, whatever the pixels are in now"""
     embedded_overlay: bool
     """Whether bits of the pixels beside the stored ones hold an overlay"""
     pixel_spacing: tuple[float, float] | None
@@ -170,7 +172,7 @@ def read_tags(elements: Elements, transfer_syntax: str, max_pixels: int) -> Tags
         study_instance_uid=elements.text("StudyInstanceUID"),
         series_instance_uid=elements.text("SeriesInstanceUID"),
         sop_instance_uid=elements.text("SOPInstanceUID"),
-        sop_class_uid=elements.text("SOPClassUID"),
+        sop_class_uid=elements.text("SOPClassUID") or elements.text("MediaStorageSOPClassUID"),
         modality=elements.text("Modality"),
         presentation_intent=elements.text("PresentationIntentType").upper(),
         image_type=tuple(str(value).upper() for value in elements.values("ImageType")),
@@ -195,6 +197,7 @@ def read_tags(elements: Elements, transfer_syntax: str, max_pixels: int) -> Tags
         high_bit=_high_bit(elements, bits_stored),
         signed=_signed(elements),
         photometric=_photometric(elements),
+        lossy=elements.text("LossyImageCompression") == "01",
         embedded_overlay=elements.has_embedded_overlay(),
         pixel_spacing=_spacing(elements),
         notes=elements.take_notes(),

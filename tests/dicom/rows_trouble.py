@@ -1,9 +1,12 @@
 """Rows about files that contradict themselves, and about files that are refused."""
 
+import contextlib
 import io
 import logging
+import re
 import struct
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 import pydicom
@@ -16,19 +19,26 @@ from tests.dicom.rows import refuse, row
 from tests.dicom_files import SYNTAXES, breast, dicom_bytes, encode, encode_jpeg2000, header, report_bytes
 
 
-def check_label(syntax: str, label: str) -> None:
-    stored = breast()
+@contextlib.contextmanager
+def said(pattern: str) -> Iterator[None]:
+    """The log says so of the file, which stands at the start."""
     records: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: records.append(record.getMessage())
     logger = logging.getLogger("rsna.dicom")
     logger.addHandler(handler)
     try:
-        decoded = open_mammogram(dicom_bytes(stored, 12, syntax, label=label)).decode()
+        yield
     finally:
         logger.removeHandler(handler)
+    assert any(re.match(rf"\d+ bytes: {pattern}", record) for record in records), records
+
+
+def check_label(syntax: str, label: str) -> None:
+    stored = breast()
+    with said(rf"\(0002,0010\) .* {SYNTAXES[label]}"):
+        decoded = open_mammogram(dicom_bytes(stored, 12, syntax, label=label)).decode()
     np.testing.assert_array_equal(decoded, stored)
-    assert any(SYNTAXES[label] in record for record in records)
 
 
 @row("JPEG 2000 under a JPEG Lossless label")
@@ -49,6 +59,19 @@ def _():
 def _():
     for label in ("jpeg2000", "jpeg_lossless", "rle"):
         check_label("explicit", label)
+
+
+@row("native pixels with more bytes than the header describes")
+def _():
+    stored = breast()
+    for syntax in ("explicit", "big_endian", "in_fragment"):
+        frame = encode(stored, syntax, 12)
+        with said(r"\(7FE0,0010\) Pixel Data has 178 bytes more"):
+            padded = open_mammogram(dicom_bytes(stored, 12, syntax, frame=frame + bytes(178)))
+            np.testing.assert_array_equal(padded.decode(), stored)
+        for elements in ({"Columns": 89}, {"Rows": 119}, {"BitsAllocated": 8, "BitsStored": 8}):
+            refuse(dicom.CorruptPixels, dicom_bytes(stored, 12, syntax, frame=frame, **elements))
+        refuse(dicom.CorruptPixels, dicom_bytes(stored, 12, syntax, frame=3 * frame))
 
 
 @row("several fragments for one frame")
@@ -84,7 +107,8 @@ def _():
     stored = breast()
     for syntax in ("explicit", "big_endian", "rle", "jpeg_lossless", "jpeg_ls", "jpeg2000", "htj2k"):
         mammogram = open_mammogram(dicom_bytes(stored | np.uint16(0x7000), 12, syntax, precision=16))
-        np.testing.assert_array_equal(mammogram.decode(), stored)
+        with said(r"bits above \(0028,0101\) Bits Stored 12 are used"):
+            np.testing.assert_array_equal(mammogram.decode(), stored)
         assert mammogram.levels == 0
 
 
@@ -94,6 +118,8 @@ def _():
         for stored in (breast() << 4, breast()):
             data = dicom_bytes(stored, 12, syntax, precision=16, HighBit=15)
             np.testing.assert_array_equal(open_mammogram(data).decode(), breast())
+        with said(r"\(0028,0102\) High Bit is 15"):
+            open_mammogram(data).decode()
         refuse(dicom.CorruptHeader, dicom_bytes(breast() << 4 | np.uint16(1), 12, syntax, precision=16, HighBit=15))
 
 
@@ -125,7 +151,8 @@ def _():
     stored = breast()
     signed = ((stored.astype(np.int32) ^ 2048) - 2048).astype(np.int16)
     mammogram = open_mammogram(dicom_bytes(stored, 12, "jpeg2000", frame=encode_jpeg2000(signed, 12)))
-    np.testing.assert_array_equal(mammogram.decode(), stored)
+    with said(r"the codestream's samples have signs, \(0028,0103\)"):
+        np.testing.assert_array_equal(mammogram.decode(), stored)
     assert mammogram.levels == 0
 
 
@@ -162,6 +189,10 @@ def _():
 @row("multi-frame tomosynthesis")
 def _():
     refuse(dicom.MultiFrame, dicom_bytes(breast(), NumberOfFrames=60))
+    frame = encode(breast(), "jpeg2000", 12)  # of an even length, so that the second starts with the second fragment
+    refuse(
+        dicom.MultiFrame, dicom_bytes(breast(), 12, "jpeg2000", frame=2 * (frame + len(frame) % 2 * b"\0"), fragments=2)
+    )
 
 
 @row("localizer")
@@ -212,6 +243,12 @@ def _():
 def _():
     for syntax in ("jpeg2000", "htj2k", "jpeg_lossless", "jpeg_ls", "jpeg_extended"):
         refuse(dicom.CorruptPixels, dicom_bytes(breast(), 12, syntax, Rows=119))
+
+
+@row("codestream of more bits than Bits Allocated")
+def _():
+    for syntax in ("jpeg_lossless", "jpeg_ls", "jpeg2000", "htj2k"):
+        refuse(dicom.CorruptPixels, dicom_bytes(breast(), 12, syntax, BitsAllocated=8, BitsStored=8, HighBit=7))
 
 
 @row("samples that no decoder accepts")
@@ -272,7 +309,7 @@ def _():
 
 @row("a window that is not there")
 def _():
-    for window in (1, "HARDER"):
+    for window in (1, "HARDER", ""):
         with pytest.raises(dicom.NoSuchWindow):
             read_mammogram(dicom_bytes(breast(), WindowCenter=1, WindowWidth=2), window=window)
 

@@ -135,7 +135,7 @@ def _():
     check_tag("patient_age", "070Y", "(0010,0030)", PatientBirthDate="19500615", StudyDate="20200615")
 
 
-@row("Padding value that is none")
+@row("Padding value that is none, a range limit without a value")
 def _():
     data = dicom_bytes(breast(), PixelPaddingValue=7)
     mammogram = open_mammogram(data.replace(b"\x28\0\x20\x01US\2\0\7\0", b"\x28\0\x20\x01SH\2\0no"))

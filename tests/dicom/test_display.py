@@ -36,6 +36,38 @@ def test_padding_leaves_no_rim_at_the_next_level(value, inverted, syntax, least)
     assert small[:, :36].max() < 0.01
 
 
+@pytest.mark.parametrize("written", [b"SS\2\0\0\xf8", b"US\2\0\0\xf8", b"US\2\0\0\x08"], ids=["signed", "16", "12"])
+def test_padding_of_signed_pixels_is_found_however_its_sign_is_written(written):
+    stored = breast(signed=True)
+    stored[:, 60:] = -2048
+    data = dicom_bytes(stored, PhotometricInterpretation="MONOCHROME1", PixelPaddingValue=-2048)
+    assert data.count(b"SS\2\0\0\xf8") == 1
+    assert open_mammogram(data.replace(b"SS\2\0\0\xf8", written)).display()[:, 60:].max() == 0
+
+
+def test_padding_that_no_pixel_can_have_is_said():
+    stored = breast()
+    stored[:, 60:] = 0xFFFF
+    mammogram = open_mammogram(dicom_bytes(stored, PixelPaddingValue=0xFFFF))
+    said = "(0028,0120) Pixel Padding Value is '65535', beyond what can be stored: no pixel is taken for padding"
+    assert mammogram.notes == (said,)
+    mammogram = open_mammogram(dicom_bytes(stored, PixelPaddingRangeLimit=4095))
+    assert mammogram.notes == (
+        "(0028,0121) Pixel Padding Range Limit is '4095', without (0028,0120): it is passed over",
+    )
+
+
+@pytest.mark.parametrize("syntax", ["explicit", "jpeg_lossless"])
+def test_padding_that_a_codec_made_uneven_before_the_last_one_is_hidden(syntax):
+    stored = padded(4000, inverted=False)
+    uneven = stored + np.random.default_rng(0).integers(-3, 4, stored.shape)
+    stored = np.where(stored == 4000, uneven, stored).astype(np.uint16)
+    lossy = open_mammogram(dicom_bytes(stored, syntax=syntax, PixelPaddingValue=4000, LossyImageCompression="01"))
+    assert lossy.display()[40:-50, :70].max() == 0
+    exact = open_mammogram(dicom_bytes(stored, syntax=syntax, PixelPaddingValue=4000, LossyImageCompression="00"))
+    assert exact.display()[40:-50, :70].max() > 0.9
+
+
 def test_tissue_of_the_padding_value_is_kept_at_an_earlier_level():
     """At full size every such pixel is padding by definition; blurred pixels are values of their own."""
     stored = padded(2000, inverted=False)

@@ -60,6 +60,15 @@ def test_no_value_of_what_pixels_do_not_need_costs_the_image(keyword):
             np.testing.assert_array_equal(open_mammogram(pydicom.dcmread(io.BytesIO(broken))).display(), expected)
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("vr", VALUES)
+def test_a_data_set_is_named_by_its_uid_whatever_stands_there(vr):
+    dataset = pydicom.dcmread(
+        io.BytesIO(with_element(dicom_bytes(breast(9, 7), SOPInstanceUID=None), "SOPInstanceUID", *VALUES[vr]))
+    )
+    np.testing.assert_array_equal(open_mammogram(dataset).decode(), breast(9, 7))
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [("2048", 2048), (" 1.5\0", 1.5), ("2048,0", 2048), ("0,07", 0.07), ("-1,5e3", -1500), ("1e3", 1000),

@@ -1,3 +1,4 @@
+import io
 import struct
 import zlib
 
@@ -9,6 +10,7 @@ from pydicom.dataset import Dataset
 from rsna.dicom import (
     CorruptHeader,
     CorruptPixels,
+    MultiFrame,
     NoPixels,
     NotDicom,
     TooLarge,
@@ -16,7 +18,7 @@ from rsna.dicom import (
     UnsupportedPixels,
     open_mammogram,
 )
-from tests.dicom_files import SYNTAXES, breast, dicom_bytes, header, relabel, report_bytes
+from tests.dicom_files import SYNTAXES, breast, dicom_bytes, encode, header, relabel, report_bytes
 
 
 @pytest.fixture
@@ -145,9 +147,49 @@ def test_fragments_far_beyond_the_image_are_not_read(stored):
         open_mammogram(dicom_bytes(stored, syntax="jpeg2000", frame=bytes(1 << 20))).decode()
 
 
-def test_a_data_set_in_memory_reads_like_its_file(stored):
-    import io
+@pytest.mark.parametrize("frames", [None, 0, 1])
+@pytest.mark.parametrize("syntax", ["jpeg_extended", "jpeg_lossless", "jpeg_ls", "jpeg2000", "htj2k"])
+def test_further_codestreams_that_no_number_of_frames_announces_are_not_passed_over(stored, syntax, frames):
+    both = b"".join(
+        struct.pack("<HHI", 0xFFFE, 0xE000, len(frame)) + frame
+        for frame in (encode(stored, syntax, 12) + b"\0", encode(breast(40, 30, seed=1), syntax, 12) + b"\0")
+    )
+    data = dicom_bytes(stored, syntax=syntax, NumberOfFrames=frames)
+    start = data.index(b"\xfe\xff\x00\xe0")
+    offsets = int.from_bytes(data[start + 4 : start + 8], "little")
+    with pytest.raises(MultiFrame, match=r"\(7FE0,0010\) Pixel Data holds 2 codestreams"):
+        open_mammogram(data[: start + 8 + offsets] + both + data[-8:]).decode()
 
+
+@pytest.mark.parametrize("overlay", [0x6000, 0x601E])
+def test_an_overlay_in_the_bits_of_the_pixels_is_told_by_a_file_as_by_its_data_set(stored, overlay):
+    dataset = header(stored, 12)
+    dataset.add_new((overlay, 0x0102), "US", 15)
+    dataset.PixelData = stored.tobytes()
+    for data_of_its_own in (False, True):
+        if data_of_its_own:
+            dataset.add_new((overlay, 0x3000), "OW", bytes(150))
+        for syntax in ("explicit", "implicit"):
+            dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(SYNTAXES[syntax])
+            buffer = io.BytesIO()
+            pydicom.dcmwrite(buffer, dataset, enforce_file_format=True)
+            for source in (buffer.getvalue(), pydicom.dcmread(io.BytesIO(buffer.getvalue()))):
+                assert open_mammogram(source).tags.embedded_overlay is not data_of_its_own
+
+
+def test_a_data_set_is_taken_for_what_its_file_meta_says_like_its_file(stored):
+    data = dicom_bytes(stored, SOPClassUID=None, PixelIntensityRelationshipSign=1)
+    dataset = pydicom.dcmread(io.BytesIO(data))
+    dataset.file_meta.MediaStorageSOPClassUID = pydicom.uid.DigitalMammographyXRayImageStorageForProcessing
+    buffer = io.BytesIO()
+    pydicom.dcmwrite(buffer, dataset)
+    in_memory, in_file = open_mammogram(dataset), open_mammogram(buffer.getvalue())
+    assert in_memory.tags.for_processing
+    assert in_file.tags.for_processing
+    np.testing.assert_array_equal(in_memory.display(), in_file.display())
+
+
+def test_a_data_set_in_memory_reads_like_its_file(stored):
     for syntax in ("implicit", "big_endian", "jpeg2000", "rle", "deflated"):
         data = dicom_bytes(stored, syntax=syntax)
         dataset = pydicom.dcmread(io.BytesIO(data))
