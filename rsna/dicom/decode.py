@@ -97,15 +97,15 @@ def read_frame(pixels: PixelData, tags: Tags) -> Frame:
 
 def _check_length(length: int, described: int, tags: Tags, name: str) -> None:
     """Native pixels have just the bytes that the header describes, and one to make them even (PS3.5 8.1.1). Some
-    writers fill up a block; where there is a row more, rows are of another length, or frames follow."""
-    more, row = length - described, tags.columns * tags.bits_allocated // 8
-    if more >= row:
+    writers fill up a block; where whole columns are left over, rows are longer than Columns says, or frames follow."""
+    more, column = length - described, tags.rows * tags.bits_allocated // 8
+    if more >= column and more % column <= 1:  # one makes them even
         raise CorruptPixels(
             f"(7FE0,0010) Pixel Data has {length:,} bytes, and (0028,0010) Rows {tags.rows} × (0028,0011) Columns "
             f"{tags.columns} of (0028,0100) Bits Allocated {tags.bits_allocated} are {described:,}"
         )
     if more > described % 2:
-        log.warning("%s: (7FE0,0010) Pixel Data has %d bytes more than the pixels, taken for padding", name, more)
+        log.warning("%s: (7FE0,0010) Pixel Data has %d bytes more than the pixels, passed over", name, more)
 
 
 def _check(codestream: Codestream, tags: Tags) -> None:

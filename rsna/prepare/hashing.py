@@ -6,7 +6,7 @@ from rsna.config.data import PreprocessSettings
 from rsna.config.settings import ConfigError, digest
 from rsna.files import sha256
 
-PREPROCESSING_VERSION = 5
+PREPROCESSING_VERSION = 6
 """Raised by hand whenever the same settings give other pixels; part of the preprocessing hash."""
 
 

@@ -66,10 +66,11 @@ def _():
     stored = breast()
     for syntax in ("explicit", "big_endian", "in_fragment"):
         frame = encode(stored, syntax, 12)
-        with said(r"\(7FE0,0010\) Pixel Data has 178 bytes more"):
-            padded = open_mammogram(dicom_bytes(stored, 12, syntax, frame=frame + bytes(178)))
-            np.testing.assert_array_equal(padded.decode(), stored)
-        for elements in ({"Columns": 89}, {"Rows": 119}, {"BitsAllocated": 8, "BitsStored": 8}):
+        for more in (178, 180, 512):
+            with said(rf"\(7FE0,0010\) Pixel Data has {more} bytes more"):
+                padded = open_mammogram(dicom_bytes(stored, 12, syntax, frame=frame + bytes(more)))
+                np.testing.assert_array_equal(padded.decode(), stored)
+        for elements in ({"Columns": 89}, {"Columns": 88}, {"BitsAllocated": 8, "BitsStored": 8}):
             refuse(dicom.CorruptPixels, dicom_bytes(stored, 12, syntax, frame=frame, **elements))
         refuse(dicom.CorruptPixels, dicom_bytes(stored, 12, syntax, frame=3 * frame))
 
