@@ -45,7 +45,7 @@ def members(trained: TrainedEnsemble) -> list[str]:
     for member in trained.members:
         rows, columns = member.preprocess.size
         folds, whole = ", ".join(map(str, (own.own for own in member.weights))), member.spec.unit == "breast"
-        name = member.source if member.source.name == member.name or len(trained.members) == 1 else member.name
+        name = member.source if len(trained.members) == 1 else member.shown
         lines.append(f"{name}: folds {folds} of {member.model.backbone} at {rows}×{columns}{', by breast' * whole}")
     if len(lines) > 1:
         weights = ", ".join(f"{weight:g}" for weight in trained.member_weights)
@@ -94,12 +94,14 @@ def end(
         )
     if breasts["filled"].all() and len(breasts):
         line(f"warning: not one image was predicted: {options.out} holds nothing but what stands in for predictions")
-    if len(breasts):  # a shard may have none
-        share = breasts["probability"].ge(threshold).mean()
+    known = breasts.loc[~breasts["filled"], "probability"]  # what stands in for one is no reason to recall
+    if len(known):  # a shard may have none
+        share = known.ge(threshold).mean()
+        which = "these" if len(known) == len(breasts) else f"the {len(known):,} other"
         line(
-            f"threshold {threshold:.4f}: {share:.1%} of these breasts are at or above it, {trained.recalled:.1%} were "
-            "out of fold (an average of folds spreads less than each; a large gap says that the threshold does not "
-            "carry over)"
+            f"threshold {threshold:.4f}: {share:.1%} of {which} breasts are at or above it, {trained.recalled:.1%} "
+            "were out of fold (an average of folds spreads less than each; a large gap says that the threshold does "
+            "not carry over)"
         )
     line(stage_line(stages))
     line(f"{options.out}: {len(breasts):,} rows")
