@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from rsna.config.verbs import InferOptions
@@ -105,6 +106,17 @@ def end(
         )
     line(stage_line(stages))
     line(f"{options.out}: {len(breasts):,} rows")
+
+
+def unknown_inputs(trained: TrainedEnsemble, images: pd.DataFrame) -> list[str]:
+    """A line on what the networks ask for that no image has; none where there is nothing."""
+    asked = {one.name: one for member in trained.members for one in member.spec.inputs}
+    unknown = [name for name, one in asked.items() if len(images) and np.isnan(one.read(images)).all()]
+    said = (
+        f"table_inputs: {', '.join(unknown)} is not known of any image by the table; where it says nothing, headers "
+        "are asked, and what neither says is unknown to the networks"
+    )
+    return [said] if unknown else []
 
 
 def told_by_headers(told: Mapping[str, int]) -> list[str]:

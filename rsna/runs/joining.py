@@ -113,7 +113,8 @@ def _unequal(first: Run, run: Run, folds: Iterable[int], others: Iterable[int]) 
     ours, theirs = (", ".join(map(str, one)) or "none" for one in (folds, others))
     return RunError(
         f"run: {first.path} has the folds {ours}, {run.path} has {theirs}, and members of an ensemble need the "
-        "same: python train.py fold=all trains the rest, or name those that all have with folds=[…]"
+        "same: python train.py fold=all trains the rest, or name those that all have with folds=[…], as ensemble, "
+        "infer and bundle make take them"
     )
 
 
