@@ -118,6 +118,7 @@ def _values(evaluation: Evaluation) -> tuple[str, ...]:
 def _remarks(found: Ensemble, runs: Mapping[str, Run]) -> list[str]:
     """What is odd about them together, and what cannot be submitted."""
     lines = [f"Together: {line}." for line in found.joint.suspicions]
+    lines += found.copies
     if found.method in ORDERS:
         lines.append(
             f"{no_probabilities(f'By {found.method} they are', found.joint.unit)}; nothing can be submitted by it."

@@ -37,7 +37,6 @@ def _subject(runs: Sequence[Run], record: BundleRecord) -> Subject:
         names=tuple(member.name for member in record.members),
         method=record.method,
         weights=record.member_weights,
-        flip=record.members[0].flip,
     )
 
 
@@ -50,11 +49,10 @@ def _packed(runs: Sequence[Run], record: BundleRecord) -> Section:
                 ("packed", record.created),
                 ("weights stored as", record.stored),
                 ("SHA-256 of every file", "bundle.json"),
-                ("breast", f"{record.aggregate} of its images" if record.members[0].unit == "image" else "at once"),
             ),
         )
     ]
-    blocks += [_made_of(run, member, len(runs) > 1) for run, member in zip(runs, record.members, strict=True)]
+    blocks += [_made_of(run, member, record) for run, member in zip(runs, record.members, strict=True)]
     if record.calibrated_on:
         blocks.append(Words(f"Calibrated probabilities are by a line {record.calibrated_on}."))
     start = " or ".join(dict.fromkeys(map(started_from, runs)))
@@ -67,15 +65,16 @@ def _packed(runs: Sequence[Run], record: BundleRecord) -> Section:
     return Section("Where it comes from", tuple(blocks))
 
 
-def _made_of(run: Run, member: MemberRecord, named: bool) -> Table:
+def _made_of(run: Run, member: MemberRecord, record: BundleRecord) -> Table:
     return Table(
         ("", ""),
         (
             ("folds", f"{', '.join(map(str, member.weights))} of {run.record.n_folds}"),
+            ("breast", f"{record.aggregate} of its images" if member.unit == "image" else "at once"),
             ("preprocessing hash", member.hashes.preprocessing),
             ("folds hash", member.hashes.folds),
             ("dataset hash", member.hashes.dataset),
             ("trained", run.record.created),
         ),
-        f"Member {member.name}" if named else "",
+        f"Member {member.name}" if len(record.members) > 1 else "",
     )

@@ -25,7 +25,7 @@ from rsna.parallel.progress import Progress
 from rsna.runs.bundle import Bundle, open_bundle
 from rsna.runs.errors import RunError
 from rsna.runs.record_file import write_record
-from rsna.runs.run import Run
+from rsna.runs.run import Run, open_run
 from rsna.runs.schema import BUNDLE, BUNDLE_FORMAT, CARD, TRAINING_SET, BundleRecord, Calibration, Host, MemberRecord
 from rsna.runs.set_schema import LabelOrigin
 from rsna.runs.site_calibration import with_calibration
@@ -61,7 +61,7 @@ def make_bundle(options: BundleMakeOptions) -> Path:
     _require_licences(options, runs.values())
     trained = load_ensemble(options.run, options.folds, options.method, options.weights, RESAMPLES)
     trained = with_calibration(trained, options.calibration)
-    kept = [runs[member.source] for member in trained.members]
+    kept = [_with_own_folds(runs[member.source], member, options.folds) for member in trained.members]
     names = _names(kept)
     with only_writer(out), temporary_beside(out) as folder, temporary_beside(f"{out}.old") as old:
         folder.mkdir()
@@ -111,6 +111,12 @@ def _open_runs(options: BundleMakeOptions) -> dict[Path, Run]:
             raise RunError(f"run={name}: is a bundle already; name the run folder that it was made of")
         runs[run.path] = run
     return runs
+
+
+def _with_own_folds(run: Run, member: TrainedModel, folds: tuple[int, ...]) -> Run:
+    """A run that was opened by the first one's numbers of some folds, opened by its own, where they are others."""
+    own = tuple(weights.own for weights in member.weights)
+    return open_run(run.path, own) if folds and set(own) != set(folds) else run
 
 
 def _require_licences(options: BundleMakeOptions, runs: Iterable[Run]) -> None:

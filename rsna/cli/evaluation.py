@@ -85,6 +85,10 @@ _TABLE = r"\.(csv|tsv|parquet)(\.\w+)?$"
 """What is not there is missed as the table that its name says it is, or else as a run."""
 
 
+def _is_file(name: str) -> bool:
+    return Path(name).is_file() or bool(not Path(name).exists() and re.search(_TABLE, name.lower()))
+
+
 @verb(
     "ensemble",
     EnsembleOptions,
@@ -95,6 +99,7 @@ def _ensemble(options: EnsembleOptions) -> None:
 
     rsna ensemble run=[runs/a,runs/b]
     rsna ensemble run=[runs/a,runs/b] unit=exam method=any
+    rsna ensemble run=[runs/a,runs/b] folds=[0]
     rsna ensemble run=[runs/a,runs/b] weights=[0.6,0.4] oof=joint.csv
     rsna ensemble run=[runs/a,other.csv] labels=train.csv method=weights
     """
@@ -102,22 +107,28 @@ def _ensemble(options: EnsembleOptions) -> None:
     from rsna.evaluation.ensemble import ensemble
     from rsna.evaluation.predictions import read_predictions
     from rsna.files import write_json
-    from rsna.runs.joining import agreed_aggregate, agreed_sampling
+    from rsna.runs.joining import agreed_aggregate, agreed_sampling, open_members, require_equal_folds
     from rsna.table_file.write import write_frame
 
     aggregate = None if options.aggregate == "auto" else options.aggregate
     labels = Path(options.labels) if options.labels else None
     members, runs = {}, {}
+    files = [name for name in options.run if _is_file(name)]
+    if options.folds and files:
+        raise ConfigError(f"folds: {files[0]} is a file; they are those of runs alone")
+    numbers = open_members(options.run, options.folds) if options.folds else {}
     for name in options.run:
-        if Path(name).is_file() or (not Path(name).exists() and re.search(_TABLE, name.lower())):
+        if name in files:
             members[name] = read_predictions(Path(name), labels, options.column)
         else:
-            runs[name] = _read_run(name, aggregate)
+            own = tuple(numbers[name][1].values()) if numbers else ()
+            runs[name] = _read_run(name, aggregate, own)
             members[name] = runs[name].images
     opened = {name: one.run for name, one in runs.items() if one.run}
     for key in ("labels", "column"):
-        if getattr(options, key) and len(runs) == len(options.run):
+        if getattr(options, key) and not files:
             raise ConfigError(f"{key}: all of these are runs, which bring their own; it goes with files")
+    require_equal_folds(opened.values())
     sampling = agreed_sampling(opened, None if options.sampling == "auto" else options.sampling)
     found = ensemble(
         members,
@@ -160,16 +171,21 @@ def _doubts(images: "pd.DataFrame", sampling: Sampling) -> str:
     return "".join(f"\n\nnote: {line}" for line in label_doubts(images, sampling))
 
 
-def _read_run(path: str, asked: Aggregate | None) -> _Predictions:
-    """Out-of-fold predictions of every finished fold of a run; notes where folds lack, or metrics.json says others."""
+def _read_run(path: str, asked: Aggregate | None, folds: tuple[int, ...] = ()) -> _Predictions:
+    """Out-of-fold predictions of some folds of a run, or else of every finished one; notes where folds lack, or
+    metrics.json says others."""
     from rsna.runs.run import SELECTED, open_run
     from rsna.runs.set_schema import proxies
 
-    run = open_run(path)
+    run = open_run(path, folds)
     aggregate = run.config.evaluation.aggregate
     missing = [str(fold) for fold in range(run.record.n_folds) if fold not in run.fold_metrics]
     note = ""
-    if missing and not run.pooled:
+    if folds and missing:
+        note = (
+            f"\n\nnote: {run.path}: fold {', '.join(missing)} is not asked for: these are metrics of the others alone"
+        )
+    elif missing and not run.pooled:
         note = (
             f"\n\nnote: {run.path} has {len(run.fold_metrics)} of {run.record.n_folds} folds, fold "
             f"{', '.join(missing)} is missing: these are metrics of a part of its patients. "
@@ -188,4 +204,4 @@ def _read_run(path: str, asked: Aggregate | None) -> _Predictions:
             f"\n\nnote: {run.path} makes breasts of images by {aggregate}, not {asked}: its metrics, leaderboard and "
             "submissions differ from these"
         )
-    return _Predictions(run.oof(), run.record.data.sampling, aggregate, note, run)
+    return _Predictions(run.oof(folds), run.record.data.sampling, aggregate, note, run)

@@ -1,5 +1,7 @@
 """The options of the verbs that try a model elsewhere: validate, calibrate."""
 
+from pathlib import Path
+
 from rsna.config.data import Sampling, ScoredUnit
 from rsna.config.keys import (
     AddressKey,
@@ -18,6 +20,7 @@ from rsna.config.keys import (
     ToleranceKey,
     WeightsKey,
     WorkersKey,
+    require_apart,
     require_distinct,
 )
 from rsna.config.settings import require, settings
@@ -63,6 +66,7 @@ class ValidateOptions(Several, Distributed):
         require(given in (0, len(self.input)), f"cancer_from: {given} for {len(self.input)} folders; name one each")
         if self.out:
             require_table_file(self.out)
+            require_apart(self.out, (Path(folder, "train.csv") for folder in self.input))
 
 
 @settings

@@ -1,7 +1,7 @@
 """Keys that several verbs have, in the same words; nothing heavy is imported here."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -34,6 +34,18 @@ def require_file(out: str, key: str = "out", example: str = "report.html") -> No
     above = next(parent for parent in Path(out).absolute().parents if parent.exists())
     require(above.is_dir(), f"{key}: {out} cannot be written: {above} is a file")
     require(os.access(above, os.W_OK), f"{key}: {out} cannot be written: {above} is not yours to write in")
+
+
+def require_apart(out: str, read: Iterable[str | Path], key: str = "out") -> None:
+    """Refuses to write over what is read: it would be lost."""
+
+    def places(file: str | Path) -> set[Path]:
+        """Its own, and where a link leads."""
+        path = Path(file).expanduser()
+        return {path.resolve(), path.parent.resolve() / path.name}
+
+    lost = [one for one in read if str(one) and out and places(one) & places(out)]
+    require(not lost, f"{key}: {out} is what is read, and would be lost; name another file")
 
 
 def require_folder(folder: str, key: str) -> None:

@@ -31,6 +31,7 @@ from rsna.config.keys import (
     ToleranceKey,
     WeightsKey,
     WorkersKey,
+    require_apart,
     require_file,
     require_folder,
 )
@@ -87,6 +88,7 @@ class InferOptions(Several, Distributed):
         self.check_submittable()
         self.check_engine(self.workers)
         require_table_file(self.out)
+        require_apart(self.out, (Path(self.input, f"{split}.csv") for split in ("train", "test")))
         own = self.backend in ("auto", "torch")
         require(not self.compile or own, f"compile: it compiles networks of torch, and backend={self.backend}")
         known = not self.time_budget or self.budget_seconds is not None
@@ -238,6 +240,7 @@ class FoldsMakeOptions:
         drawn = (self.n_folds, self.seed) == (FoldsMakeOptions.n_folds, FoldsMakeOptions.seed)
         chance = self.by == "chance"
         require(chance or drawn, f"by: the folds are the values of {self.by}; leave out n_folds and seed")
+        require_apart(self.out, [self.labels])
         joins = self.smallest != FoldsMakeOptions.smallest
         require(not (chance and joins), "smallest: it joins small parts of a column; name that with by=")
 
@@ -297,6 +300,7 @@ class EvaluateOptions:
         require(not (self.run and self.ranks), "ranks: a run has probabilities; ranks=true goes with predictions=FILE")
         if self.out:
             require_file(self.out, example="metrics.json")
+            require_apart(self.out, [self.predictions, self.labels])
 
 
 @settings
@@ -313,6 +317,7 @@ class EnsembleOptions(Several):
     """Breast probability from its images', in each member; auto is the runs' own, and mean where all are files."""
     unit: ScoredUnit = "breast"
     """What is joined and scored: breasts, or exams, each the maximum over its breasts."""
+    folds: FoldsKey = ()
     ranks: tuple[str, ...] = ()
     """Members that hold ranks or the like, which only order breasts: leaves out what needs probabilities."""
     prevalence: float | None = None
@@ -332,9 +337,14 @@ class EnsembleOptions(Several):
         self.check_joining()
         if self.out:
             require_file(self.out, example="metrics.json")
+            require_apart(self.out, [*self.run, self.labels])
         if self.oof:
             require_table_file(self.oof, "oof")
             require_file(self.oof, "oof")
+            require_apart(self.oof, [*self.run, self.labels], "oof")
+            require(
+                Path(self.oof).absolute() != Path(self.out).absolute(), f"oof: {self.oof} is out=, too; name another"
+            )
         strange = [name for name in self.ranks if name not in self.run]
         require(not strange, f"ranks: {strange and strange[0]} is none of run={', '.join(self.run)}")
 

@@ -48,6 +48,20 @@ class Ensemble(Plain, Tables):
     any_recalled: tuple[int, int] | None = None
     """Breasts, or exams, that `any` and `mean` recall there: a cut of `any` takes several at once, may fall short."""
 
+    @property
+    def copies(self) -> list[str]:
+        """Lines on members that are hardly two."""
+        first: dict[bytes, str] = {}
+        found = {
+            name: first.setdefault(member.breasts["probability"].to_numpy().tobytes(), name)
+            for name, member in self.members.items()
+        }
+        return [
+            f"{name}: predicts what {other} predicts, to the last digit: one model that counts twice?"
+            for name, other in found.items()
+            if name != other
+        ]
+
     def parts(self) -> list[Rows | str]:
         """Members and what they are together, what joining gained, correlations and weights."""
         together = f"together ({self.method})"
@@ -61,7 +75,7 @@ class Ensemble(Plain, Tables):
             for name, one in self.members.items()
             for line in (f"scored {one.scored}", *one.suspicions)
         ]
-        parts.append("\n".join(said))
+        parts.append("\n".join([*said, *self.copies]))
         pooled = self.joint.pooled
         if self.joint.suspicions:
             parts.append("\n".join(f"together: {line}" for line in self.joint.suspicions))

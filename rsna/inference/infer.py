@@ -256,7 +256,8 @@ class Predictions:
         fewer of them.
         """
         usable = self.tests.images["failure"].eq("").to_numpy()
-        self._say_unknown(self.tests.images[usable])
+        for unknown in report.unknown_inputs(self.trained, self.tests.images[usable]):
+            report.line(unknown)
         examples = table_examples(self.trained, self.tests.images, usable)
         if self.options.shard and not len(log):
             log.take_over(logs_beside(self.options.out), {one.example_id for one in examples})
@@ -283,16 +284,6 @@ class Predictions:
                 "anew at the end"
             )
         return left + fewer
-
-    def _say_unknown(self, images: pd.DataFrame) -> None:
-        """A line on what the networks ask for that no image has."""
-        asked = {one.name: one for member in self.trained.members for one in member.spec.inputs}
-        unknown = [name for name, one in asked.items() if len(images) and np.isnan(one.read(images)).all()]
-        if unknown:
-            report.line(
-                f"table_inputs: {', '.join(unknown)} is not known of any image by the table; where it says nothing, "
-                "headers are asked, and what neither says is unknown to the networks"
-            )
 
     def fill(self, stream: Stream | ClusterStream, groups: list[_Group], log: ResumeLog) -> None:
         """Predicts examples until there are none left, or no time."""

@@ -30,7 +30,7 @@ from rsna.inference.batch import ImageFacts, count_that_fits, stack_batch
 from rsna.inference.devices import choose_devices
 from rsna.inference.exam import load_test_set
 from rsna.inference.pass_plan import PassPlan
-from rsna.inference.report import told_by_headers
+from rsna.inference.report import told_by_headers, unknown_inputs
 from rsna.inference.results import BreastResult, ImageResult, Prediction
 from rsna.inference.stream import NO_NUMBER
 from rsna.inference.submission import Average, complete_breasts, join_folds
@@ -39,7 +39,7 @@ from rsna.parallel.progress import Progress
 from rsna.prepare.file_task import PickledDataset, Source, prepare_source_each
 from rsna.prepare.image import Prepared
 from rsna.runs.site_calibration import with_calibration
-from rsna.runs.trained_ensemble import load_ensemble
+from rsna.runs.trained_ensemble import TrainedEnsemble, load_ensemble
 
 Input = str | Path | bytes | Dataset
 """A folder or a file, a DICOM file's bytes, or a data set with pixels."""
@@ -136,7 +136,7 @@ class Predictor:
         notes: list[str] = []
         for place, one in enumerate(given):
             if isinstance(one, (str, Path)) and Path(one).expanduser().is_dir():
-                found, lines = _of_folder(Path(one), place)
+                found, lines = _of_folder(Path(one), place, self.trained)
                 items += found
                 notes += lines
             else:
@@ -261,7 +261,7 @@ class Predictor:
         )
 
 
-def _of_folder(folder: Path, place: int) -> tuple[list[_Item], list[str]]:
+def _of_folder(folder: Path, place: int, trained: TrainedEnsemble) -> tuple[list[_Item], list[str]]:
     tests = load_test_set(folder)
     frame = tests.images.assign(view=tests.images["view"].fillna("") if "view" in tests.images else "")
     keys = ["path", "image_id", "prediction_id", "view", "failure"]
@@ -280,7 +280,8 @@ def _of_folder(folder: Path, place: int) -> tuple[list[_Item], list[str]]:
             strict=True,
         )
     ]
-    return items, list(tests.notes)
+    readable = tests.images[tests.images["failure"].eq("")]
+    return items, [*tests.notes, *(unknown_inputs(trained, readable) if tests.named else [])]
 
 
 def _name_breasts(items: Sequence[_Item]) -> list[str]:

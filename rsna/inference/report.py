@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from rsna.config.verbs import InferOptions
@@ -45,7 +46,7 @@ def members(trained: TrainedEnsemble) -> list[str]:
     for member in trained.members:
         rows, columns = member.preprocess.size
         folds, whole = ", ".join(map(str, (own.own for own in member.weights))), member.spec.unit == "breast"
-        name = member.source if member.source.name == member.name or len(trained.members) == 1 else member.name
+        name = member.source if len(trained.members) == 1 else member.shown
         lines.append(f"{name}: folds {folds} of {member.model.backbone} at {rows}×{columns}{', by breast' * whole}")
     if len(lines) > 1:
         weights = ", ".join(f"{weight:g}" for weight in trained.member_weights)
@@ -94,15 +95,28 @@ def end(
         )
     if breasts["filled"].all() and len(breasts):
         line(f"warning: not one image was predicted: {options.out} holds nothing but what stands in for predictions")
-    if len(breasts):  # a shard may have none
-        share = breasts["probability"].ge(threshold).mean()
+    known = breasts.loc[~breasts["filled"], "probability"]  # what stands in for one is no reason to recall
+    if len(known):  # a shard may have none
+        share = known.ge(threshold).mean()
+        which = "these" if len(known) == len(breasts) else f"the {len(known):,} other"
         line(
-            f"threshold {threshold:.4f}: {share:.1%} of these breasts are at or above it, {trained.recalled:.1%} were "
-            "out of fold (an average of folds spreads less than each; a large gap says that the threshold does not "
-            "carry over)"
+            f"threshold {threshold:.4f}: {share:.1%} of {which} breasts are at or above it, {trained.recalled:.1%} "
+            "were out of fold (an average of folds spreads less than each; a large gap says that the threshold does "
+            "not carry over)"
         )
     line(stage_line(stages))
     line(f"{options.out}: {len(breasts):,} rows")
+
+
+def unknown_inputs(trained: TrainedEnsemble, images: pd.DataFrame) -> list[str]:
+    """A line on what the networks ask for that no image has; none where there is nothing."""
+    asked = {one.name: one for member in trained.members for one in member.spec.inputs}
+    unknown = [name for name, one in asked.items() if len(images) and np.isnan(one.read(images)).all()]
+    said = (
+        f"table_inputs: {', '.join(unknown)} is not known of any image by the table; where it says nothing, headers "
+        "are asked, and what neither says is unknown to the networks"
+    )
+    return [said] if unknown else []
 
 
 def told_by_headers(told: Mapping[str, int]) -> list[str]:

@@ -22,7 +22,7 @@ from rsna.inference.backends.choice import check_networks, choose, load_members
 from rsna.inference.cluster.stream import ClusterStream, nodes_of
 from rsna.inference.devices import choose_devices
 from rsna.inference.examples import TableExample, grouped, table_examples
-from rsna.inference.pass_plan import PassPlan
+from rsna.inference.pass_plan import PassPlan, Stages
 from rsna.inference.stream import Stream
 from rsna.inference.submission import complete_breasts, join_folds
 from rsna.parallel.progress import Progress, say
@@ -121,7 +121,8 @@ def describe(trained: TrainedEnsemble, tables: Sequence[ImageTable], folds: Mapp
     sets = (f"{t.root}: {len(t.frame):,} images, {t.frame['prediction_id'].nunique():,} breasts" for t in tables)
     say("\n".join([*report.members(trained), *sets]))
     for table in tables:
-        print("".join(f"note: {note}\n" for note in table.notes), end="")
+        notes = [*table.notes, *report.unknown_inputs(trained, table.frame)]
+        print("".join(f"note: {note}\n" for note in notes), end="")
         known = trained.trained_on & set(table.frame["patient_id"])
         if unseen := known & own:
             print(
@@ -191,6 +192,7 @@ def _predict(
     scores = np.full((len(trained.members), n), np.nan)
     fold_of = table.frame["patient_id"].map(folds).tolist()
     failed = dict[int, str]()
+    stages = stream.stages = Stages()  # of this set alone
     with Progress("predict", len(examples), "examples") as progress:
         for outcome in stream.predict(grouped(examples)):
             example = cast("TableExample", outcome.example)
@@ -207,6 +209,10 @@ def _predict(
             scores[example.member, [row for row in own if row not in lost]] = join_folds(logits[None], options.average)
     for row, why in list(failed.items())[:10]:
         print(f"failed: {table.frame['image_id'].iloc[row]}: {why}")
+    for doubt, count in stages.doubts.most_common():
+        print(f"note: {doubt}: {count:,} of {stages.prepared:,} images")
+    for told in report.told_by_headers(stages.told):
+        print(f"note: {told}")
     images = table.frame[[c for c in _KEPT if c in table.frame]].assign(probability=trained.join(scores))
     read = images["probability"].notna().to_numpy()
     if left_out := int((~read).sum()):

@@ -12,7 +12,14 @@ from rsna.runs.run import Run
 def method(subject: Subject) -> Section:
     """Preprocessing, network, training, prediction and statistics of every member."""
     told = [
-        [_preprocessing(run.config), _network(run), _training(run, folds), _selection(run), _software(run)]
+        [
+            _preprocessing(run.config),
+            _network(run),
+            _training(run, folds),
+            _selection(run),
+            _software(run),
+            _prediction(run.config),
+        ]
         for run, folds in zip(subject.runs, subject.folds, strict=True)
     ]
     blocks = [Words(part) for part in told[0]]
@@ -21,7 +28,7 @@ def method(subject: Subject) -> Section:
     for name, parts in zip(subject.names[1:], told[1:], strict=True):
         other = [part for part, first in zip(parts, told[0], strict=True) if part != first]
         blocks.append(Words(" ".join([f"Member {name}, where it is unlike {subject.names[0]}.", *other])))
-    blocks += [Words(_prediction(subject)), Words(_statistics(subject))]
+    blocks += [Words(_out_of_fold(subject)), Words(_statistics(subject))]
     return Section(
         "Method",
         tuple(blocks),
@@ -174,19 +181,20 @@ def _software(run: Run) -> str:
     return f"Software: {versions}{commit if run.commit else ''}{on}, arithmetic {run.config.trainer.precision}."
 
 
-def _prediction(subject: Subject) -> str:
-    run, config = subject.run, subject.run.config
+def _prediction(config: Config) -> str:
     of = "each breast" if config.unit == "breast" else "each image"
-    mirrored = f"{of} and its mirror image" if subject.flip else of
+    mirrored = f"{of} and its mirror image" if config.evaluation.flip_tta else of
     joined = "" if config.unit == "breast" else (
         f"; a breast's probability is the {_aggregate(config)} of its images' probabilities"
     )  # fmt: skip
-    said = f"Prediction: the logits of the folds' networks are averaged over {mirrored}{joined}."
-    if len(subject.runs) > 1:
-        said += f" Each breast is predicted by every member, and joined by {subject.method}."
-    return said + f" Out of fold each of the {subject.metrics.pooled.breasts:,} breasts is predicted by one network" + (
-        " a member." if len(subject.runs) > 1 else f" of {run.record.n_folds}."
-    )  # fmt: skip
+    return f"Prediction: the logits of the folds' networks are averaged over {mirrored}{joined}."
+
+
+def _out_of_fold(subject: Subject) -> str:
+    n, several = subject.metrics.pooled.breasts, len(subject.runs) > 1
+    joined = f"Each breast is predicted by every member, and joined by {subject.method}. " if several else ""
+    networks = "one network a member" if several else f"one network of {subject.run.record.n_folds}"
+    return f"{joined}Out of fold each of the {n:,} breasts is predicted by {networks}."
 
 
 def _aggregate(config: Config) -> str:

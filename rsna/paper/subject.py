@@ -37,8 +37,6 @@ class Subject:
     """How they are joined."""
     weights: tuple[float, ...] = ()
     """What they weigh, where the method is weights."""
-    flip: bool = False
-    """Whether a mirror image is predicted, too."""
 
     @classmethod
     def of_run(
@@ -71,7 +69,6 @@ class Subject:
             resamples=resamples,
             points=tuple(operating_points(evaluation, resamples=resamples)) if evaluation else (),
             slices=tuple(slices_of(run, evaluation, resamples)) if evaluation and whole else (),
-            flip=run.config.evaluation.flip_tta,
         )
 
     @property

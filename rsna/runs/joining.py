@@ -1,6 +1,7 @@
 """Several runs as one: what they must have in common, and their joint out-of-fold predictions. No torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 from rsna.config.data import Aggregate, JoinMethod, Sampling
 from rsna.config.settings import ConfigError
@@ -56,7 +57,7 @@ def open_members(names: Sequence[str], folds: tuple[int, ...] = ()) -> dict[str,
         folds: Folds to use, as the first run numbers them; every finished one where empty.
 
     Raises:
-        RunError: See :func:`rsna.runs.run.open_run`; the runs have other folds finished.
+        RunError: See :func:`rsna.runs.run.open_run`; the runs have other folds finished, or no patient in common.
         PredictionError: They split the patients otherwise.
     """
     first = open_run(names[0], folds)
@@ -69,13 +70,21 @@ def open_members(names: Sequence[str], folds: tuple[int, ...] = ()) -> dict[str,
         if own != folds:
             run = open_run(name, own)
         if not folds and {numbers.get(fold, -1) for fold in used} != set(run.weights):
-            ours, theirs = (", ".join(map(str, one.weights)) or "none" for one in (first, run))
-            raise RunError(
-                f"run: {first.path} has the folds {ours}, {run.path} has {theirs}, and members of an ensemble need the "
-                "same: python train.py fold=all trains the rest, or name those that all have with folds=[…]"
-            )
+            raise _unequal(first, run, first.weights, run.weights)
         found[name] = run, {fold: numbers.get(fold, fold) for fold in used}
     return found
+
+
+def require_equal_folds(runs: Iterable[Run]) -> None:
+    """Refuses runs of which one has fewer finished folds than another: their breasts are not the same.
+
+    Raises:
+        RunError: Names two.
+    """
+    for first, run in pairwise(runs):
+        of_equal = first.record.n_folds == run.record.n_folds  # another number is another split, which is said as such
+        if of_equal and len(first.fold_metrics) != len(run.fold_metrics):
+            raise _unequal(first, run, first.fold_metrics, run.fold_metrics)
 
 
 def join_runs(
@@ -100,10 +109,21 @@ def join_runs(
     return ensemble(images, method, aggregate, weights=weights, sampling=sampling, resamples=resamples)
 
 
+def _unequal(first: Run, run: Run, folds: Iterable[int], others: Iterable[int]) -> RunError:
+    ours, theirs = (", ".join(map(str, one)) or "none" for one in (folds, others))
+    return RunError(
+        f"run: {first.path} has the folds {ours}, {run.path} has {theirs}, and members of an ensemble need the "
+        "same: python train.py fold=all trains the rest, or name those that all have with folds=[…], as ensemble, "
+        "infer and bundle make take them"
+    )
+
+
 def _fold_numbers(first: Run, other: Run) -> dict[int, int]:
     """The first run's number of a fold → the other's."""
     folds = {str(run.path): run.folds.set_index("patient_id")["fold"] for run in (first, other)}
     same_folds(folds)
     ours, theirs = (fold.groupby(level=0).first() for fold in folds.values())
     both = ours.to_frame("ours").join(theirs.rename("theirs"), how="inner").drop_duplicates()
+    if both.empty:
+        raise RunError(f"run: no patient of {first.path} is in {other.path}; members of an ensemble are of one set")
     return {int(one): int(another) for one, another in zip(both["ours"], both["theirs"], strict=True)}

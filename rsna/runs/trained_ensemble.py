@@ -97,6 +97,11 @@ class TrainedEnsemble:
         notes += [f"what this {what} learnt: {line}" for line in proxies(self._labels)]
         notes += [f"{member.name}: {SELECTED}" for member in self.members if member.selected]
         notes += [f"{name} weighs nothing in this ensemble, and nothing is predicted with it" for name in self.left_out]
+        first: dict[str, TrainedModel] = {}
+        known = ((member, first.setdefault(member.model_hash, member)) for member in self.members)
+        notes += [
+            f"{one.shown} is {other.shown} once more, and counts twice" for one, other in known if one is not other
+        ]
         files = list(judged) if self.simulated else []
         if self.simulated and not (files and all(map(is_simulated, files))):
             notes.append(f"this {what} was trained on simulated mammograms: what it says of real ones means nothing")

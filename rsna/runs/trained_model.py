@@ -81,6 +81,11 @@ class TrainedModel:
         return tuple(weights.fold for weights in self.weights)
 
     @property
+    def shown(self) -> str:
+        """What people tell it by: its run folder; in a bundle of several, its name."""
+        return str(self.source) if self.source.name == self.name else self.name
+
+    @property
     def cancer_column(self) -> int:
         """Column of the logits that is cancer's."""
         names = [target.name for target in self.targets]

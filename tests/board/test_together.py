@@ -1,4 +1,5 @@
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,15 @@ def test_each_member_stands_beside_all_together(named, tmp_path):
         assert f"{comparison.differences['pf1_nested'].value:+.4f}".replace("-", "−") in section
     assert section.count("<svg") == 5
     assert str(tmp_path) not in page
+
+
+def test_a_run_and_its_copy_are_said_to_be_one(named, tmp_path):
+    copy = shutil.copytree(named[0], tmp_path / "copy")
+    twice = (*named, str(copy))
+    assert f"{copy} is {named[0]} once more, and counts twice" in load_ensemble(twice).notes(())
+    remarks = together([open_run(name) for name in twice], options(twice, tmp_path)).remarks
+    (said,) = (line for line in remarks if "to the last digit" in line)
+    assert said.startswith(f"{copy}: predicts what {named[0]} predicts")
 
 
 def test_a_folder_of_runs_is_not_joined_and_neither_is_one_run(named, tmp_path):

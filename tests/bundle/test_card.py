@@ -78,3 +78,32 @@ def test_the_card_is_the_text_of_the_report(tmp_path):
     text = (bundle / "README.md").read_text()
     for section in sections(Subject.of_run(open_run(run), resamples=RESAMPLES)):
         assert to_markdown("", [section]).removeprefix("# \n\n") in text
+
+
+def test_a_card_of_several_says_of_each_how_it_predicts(tmp_path):
+    """The second is of breasts, with mirror images, and numbers its folds otherwise: of those it has the first's."""
+    oof, other = drawn(40), drawn(40, seed=1)
+    first = write_run(tmp_path / "first", oof, networks=True)
+    second = write_run(
+        tmp_path / "second",
+        other.drop_duplicates("prediction_id").drop(columns="image_id").assign(fold=lambda o: 1 - o["fold"]),
+        trained=(1,),
+        networks=True,
+        split=other.assign(fold=1 - other["fold"]),
+        unit="breast",
+        evaluation={"flip_tta": True},
+    )
+    out = tmp_path / "bundle"
+    make_bundle(BundleMakeOptions(run=(str(first), str(second)), out=str(out), folds=(0,), host="none"))
+    text = (out / "README.md").read_text()
+    one, two = text.split("Member second, where it is unlike first.")
+    images = "averaged over each image; a breast's probability is the mean of its images' probabilities."
+    assert images in one
+    assert images not in two
+    assert "averaged over each breast and its mirror image." in two
+    assert "| breast | mean of its images |" in text.split("Member first:")[1]
+    of_second = text.split("Member second:")[1]
+    assert "| breast | at once |" in of_second
+    assert "| folds | 1 of 2 |" in of_second
+    assert "on 2 × T4, arithmetic" in one
+    assert "Software:" not in two, "what trained fold 1 of the second is what trained the first"

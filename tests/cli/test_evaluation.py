@@ -92,6 +92,33 @@ def test_runs_of_other_folds_are_not_joined(run, tmp_path, capsys):
     assert "patients are in other folds in" in capsys.readouterr().err
 
 
+def test_runs_of_fewer_folds_are_joined_by_those_that_all_have(run, tmp_path, capsys):
+    """Folds are the first run's numbers, as of what is submitted."""
+    other = drawn(60, seed=1)
+    swapped = write_run(tmp_path / "other", other.assign(fold=1 - other["fold"]), trained=(1,))
+    named = f"run=[{run},{swapped}]"
+    assert main(["ensemble", named, "resamples=0"]) == 1
+    said = capsys.readouterr().err
+    assert f"{run} has the folds 0, 1, {swapped} has 1" in said
+    assert "folds=[…]" in said
+    oof = tmp_path / "joint.csv"
+    assert main(["ensemble", named, "folds=[0]", "resamples=0", f"oof={oof}"]) == 0
+    assert f"note: {run}: fold 1 is not asked for" in capsys.readouterr().out
+    expected = drawn(60)
+    assert set(pd.read_csv(oof)["prediction_id"]) == set(expected.loc[expected["fold"] == 0, "prediction_id"])
+    assert main(["ensemble", f"run=[{run},{oof}]", "folds=[0]", "resamples=0"]) == 2
+    assert "joint.csv is a file" in capsys.readouterr().err
+
+
+def test_runs_without_a_patient_in_common_are_not_joined(run, tmp_path, capsys):
+    others = drawn(60).assign(
+        patient_id=lambda o: "x" + o["patient_id"], prediction_id=lambda o: "x" + o["prediction_id"]
+    )
+    other = write_run(tmp_path / "other", others)
+    assert main(["ensemble", f"run=[{run},{other}]", "folds=[0]", "resamples=0"]) == 1
+    assert f"no patient of {run} is in {other}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("record", "message"),
     [("{", "run.json: is not JSON"), ("{}", "run.json: says no format"), ("[]", "run.json: says no format")],

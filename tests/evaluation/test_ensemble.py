@@ -233,6 +233,15 @@ def test_the_table_says_which_member_is_of_decisions():
     assert "one: two values" not in table
 
 
+def test_the_table_says_which_member_is_another_once_more():
+    three = members(40)
+    three["two"] = three["one"]
+    found = ensemble(three, "logit_mean", resamples=0)
+    assert found.copies == ["two: predicts what one predicts, to the last digit: one model that counts twice?"]
+    assert found.copies[0] in found.table()
+    assert ensemble(members(40), resamples=0).copies == []
+
+
 def test_members_over_other_breasts_are_refused():
     runs = members(patients=50)
     runs["two"] = runs["two"][runs["two"]["prediction_id"] != "10003_L"]

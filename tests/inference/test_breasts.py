@@ -7,9 +7,12 @@ import pandas as pd
 import pytest
 
 import rsna
+from rsna.config.external import ValidateOptions
 from rsna.config.verbs import InferOptions
 from rsna.dataset.table_inputs import TableInput
 from rsna.inference.infer import infer
+from rsna.inference.validate import describe, load_labelled, predict_tables
+from rsna.runs.trained_ensemble import load_ensemble
 from tests.inference.runs import write_exams, write_run
 
 INPUTS = (
@@ -87,10 +90,31 @@ def test_what_the_table_does_not_say_is_what_the_header_says_for_infer_and_predi
         found, notes = predictors(run, exams)
         np.testing.assert_allclose(found[expected.index], expected, atol=TOLERANCE)
         assert all(line in "\n".join(notes) for line in lines)
+        unknown = "table_inputs: age, view, implant, machine_id is not known of any image by the table"
+        assert (unknown in said) == any(note.startswith(unknown) for note in notes) == (count == 12)
     (exams / "test.csv").unlink()
     np.testing.assert_allclose(by_breast(predict(run, exams, tmp_path))[expected.index], expected, atol=TOLERANCE)
     for given in (exams, sorted(exams.rglob("*.dcm")), [file.read_bytes() for file in exams.rglob("*.dcm")]):
         np.testing.assert_allclose(predictors(run, given)[0][expected.index], expected, atol=TOLERANCE)
+
+
+def test_what_a_labelled_table_does_not_say_is_said_of_each_set(run, tmp_path, capsys):
+    for name, patients in (("one", 2), ("two", 3)):
+        table = write_exams(tmp_path / name, patients, **HEADER)
+        table.assign(cancer=table["prediction_id"].eq("p0_L").astype(int)).to_csv(
+            tmp_path / name / "train.csv", index=False
+        )
+        (tmp_path / name / "train_images").symlink_to("test_images")
+    sets = tuple(str(tmp_path / name) for name in ("one", "two"))
+    trained = load_ensemble(run)
+    tables = [load_labelled(root, "population") for root in sets]
+    describe(trained, tables, {})
+    unknown = "note: table_inputs: age, implant, machine_id is not known of any image by the table"
+    assert capsys.readouterr().out.count(unknown) == 2
+    options = ValidateOptions(sets, run=str(run), workers=1, backend="torch")
+    predict_tables(options, trained, tables, {})
+    said = capsys.readouterr().out
+    assert [said.count(f"note: table_inputs: age of {count} images is what") for count in (8, 12, 20)] == [1, 1, 0]
 
 
 def test_what_the_table_says_counts_and_a_machine_that_training_has_not_seen_is_unknown(run, exams, tmp_path):

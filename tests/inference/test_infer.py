@@ -167,9 +167,9 @@ def test_a_breast_without_any_image_gets_the_training_prevalence(run, exams, tmp
     breast = done.breasts.set_index("prediction_id").loc["p0_L"]
     assert breast["filled"]
     assert breast["probability"] == pytest.approx(0.1)  # 8 of 80 breasts a fold
-    assert "1 breasts have no readable image and get the training prevalence 0.1000 (first: p0_L)" in (
-        capsys.readouterr().out
-    )
+    said = capsys.readouterr().out
+    assert "1 breasts have no readable image and get the training prevalence 0.1000 (first: p0_L)" in said
+    assert "of the 3 other breasts are at or above it" in said
 
 
 def test_rows_without_files_and_files_without_rows(run, exams, tmp_path, capsys):
