@@ -152,6 +152,8 @@ class BundleMakeOptions(Several):
         self.check_submittable()
         require(re.fullmatch(r"3\.\d+", self.python) is not None, f"python: {self.python!r} is not like 3.12")
         require(not self.title or 6 <= len(self.title) <= 50, f"title: {self.title!r} has not 6 to 50 characters")
+        letters = len(re.findall("[a-z0-9]", self.title.lower()))
+        require(not self.title or letters >= 3, f"title: {self.title!r}: its address needs three of a-z and 0-9")
         slug = re.fullmatch(r"[\w-]+", self.owner) is not None
         require(slug, f"owner: {self.owner!r} holds more than letters, digits, - and _")
 

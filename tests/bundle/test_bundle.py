@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import tarfile
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from rsna.bundle.kaggle import NOTEBOOK, notebook
+from rsna.bundle.kaggle import NOTEBOOK, notebook, write_metadata
 from rsna.bundle.make import make_bundle, summary
 from rsna.bundle.verify import verify_bundle
 from rsna.bundle.wheels import pack_project
@@ -84,6 +85,19 @@ def test_metadata_for_upload(made):
     assert kernel["dataset_sources"] == [dataset["id"]]
     assert kernel["enable_internet"] is False
     assert (made / "kernel" / kernel["code_file"]).is_file()
+
+
+def test_the_title_of_a_kernel_is_no_longer_than_kaggle_takes(tmp_path):
+    for title in ("Mammograms of a site", "Mammograms of a site that has a long name, v2 in all"[:50], "x" * 50):
+        write_metadata(tmp_path, "someone", title)
+        kernel = json.loads((tmp_path / "kernel" / "kernel-metadata.json").read_text())
+        assert len(kernel["title"]) <= 50
+        assert kernel["title"].startswith(title[:39].strip())
+        assert kernel["title"].endswith(" submission")
+        assert kernel["id"] == "someone/" + re.sub(r"\W+", "-", kernel["title"].lower())
+    for title in ("small", "x" * 51, "乳房X線攝影"):
+        with pytest.raises(ConfigError, match=r"^title: "):
+            BundleMakeOptions(run="runs/x", out="x", title=title)
 
 
 def test_the_wheel_carries_the_notebook_for_bundles_made_of_an_installed_package(tmp_path):
