@@ -58,7 +58,7 @@ class Explanation:
     original: Grey
     """(h, w) uint8, the whole file as stored, not mirrored."""
     box: Box
-    """What of it the networks are shown, x0, y0, x1, y1."""
+    """What of it any network is shown, x0, y0, x1, y1."""
     heat: Heat
     """(h, w) float32, of the same shape; 0 outside of the breast."""
     spread: Heat
@@ -68,7 +68,7 @@ class Explanation:
     outside: float
     """Share of the heat that lay outside of the breast."""
     breast_found: bool
-    """Without, heat is shown wherever it is."""
+    """By every member; without, heat is shown wherever it is."""
     probability: float
     """Of cancer: of the image, or of its breast where that is predicted at once."""
     weight: float | None
@@ -168,8 +168,18 @@ def _mean_of(parts: list[tuple[Explanation, float]]) -> Explanation:
     mean = sum(own * weight for own, weight in whole) / sum(weight for _, weight in whole) if whole else None
     outside = sum(one.outside * weight for one, weight in parts) / total
     networks = sum(one.networks for one, _ in parts)
-    lost = tuple(dict.fromkeys(line for one, _ in parts for line in one.lost))
-    return replace(parts[0][0], heat=heat, spread=spread, outside=outside, weight=mean, networks=networks, lost=lost)
+    lefts, tops, rights, bottoms = zip(*(one.box for one, _ in parts), strict=True)
+    return replace(
+        parts[0][0],
+        box=(min(lefts), min(tops), max(rights), max(bottoms)),  # crops of members may be unlike
+        heat=heat,
+        spread=spread,
+        outside=outside,
+        breast_found=all(one.breast_found for one, _ in parts),
+        weight=mean,
+        networks=networks,
+        lost=tuple(dict.fromkeys(line for one, _ in parts for line in one.lost)),
+    )
 
 
 def _explain_member(trained: TrainedModel, images: pd.DataFrame, file: Path, height: int) -> list[Explanation]:

@@ -186,6 +186,20 @@ def test_heat_and_spread_are_mean_and_deviation_over_folds(explained):
     assert found.spread.max() > 0
 
 
+def test_members_of_other_crops_are_shown_what_any_of_them_is_shown(explained, tmp_path):
+    file, _, _, _ = explained
+    model = {"backbone": "test_efficientnet", "pretrained": False}
+    runs = [
+        str(write_run(tmp_path / crop, preprocess={"size": [64, 64], "crop": crop}, model=model))
+        for crop in ("breast", "none")
+    ]
+    (alone,) = explain(load_ensemble(runs[0]), images_beside(None, file), file, 0)
+    assert alone.box != (0, 0, 300, 400)
+    for both in (runs, runs[::-1]):
+        (found,) = explain(load_ensemble(both), images_beside(None, file), file, 0)
+        assert found.box == (0, 0, 300, 400)
+
+
 def test_the_figure_has_a_panel_of_the_spread_and_a_scale(explained):
     file, trained, found, _ = explained
     (alone,) = explain(load_ensemble(file.parent / "run", (0,)), images_beside(None, file), file, 0)
