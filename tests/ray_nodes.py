@@ -82,6 +82,7 @@ def _start(stack: contextlib.ExitStack) -> Nodes:
             patch = own.enter_context(pytest.MonkeyPatch.context())
             patch.setenv("RAY_TMPDIR", folder)
             patch.setenv("RAY_worker_niceness", "0")  # by default 15: beside other work next to nothing happens
+            patch.setenv("RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S", "120")  # likewise: by default 30
             nodes = Nodes()
             own.callback(_close, nodes)
             try:

@@ -11,7 +11,6 @@ import logging
 import operator
 import os
 import pickle
-import socket
 import sys
 import time
 import uuid
@@ -24,6 +23,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from rsna.cores import available_cores
 from rsna.files import fingerprint, first_line, temporary_beside
+from rsna.parallel.connection import connect, reason
 from rsna.parallel.engine import Failure, Outcome, PoolError, Task, Value
 from rsna.parallel.pool import LocalProcesses
 from rsna.parallel.progress import Progress
@@ -44,9 +44,6 @@ _AHEAD = 2
 
 _LOOK_EVERY_S = 5.0
 """Seconds between two looks at how many CPUs there are: nodes come and go."""
-
-_ANSWERS_S = 20.0
-"""Seconds until the machine of an address has answered, or counts as gone."""
 
 _OBJECT_STORE = 100 << 20
 """Bytes of shared memory of a cluster that is started here; next to nothing passes through it."""
@@ -146,8 +143,13 @@ class Cluster:
             given |= {"num_cpus": available_cores(), "include_dashboard": False, "object_store_memory": _OBJECT_STORE}
         try:
             with Progress(f"connect to Ray ({self.address})"):
-                _knock(self.address)
-                connection = ray.init(address=self.address, **given)
+                connection = connect(ray, self.address, **given)
+        except ConnectionAbortedError as error:
+            raise ClusterError(
+                f"address: Ray answers at {self.address}, and has no server for this client ({reason(error)}). Its "
+                "head may be busy, or short of memory: try again, or give it longer with "
+                "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S=120 where `ray start --head` is called"
+            ) from error
         except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
             raise ClusterError(
                 f"address: no Ray cluster answers at {self.address} ({first_line(error)}). Start one here with "
@@ -319,15 +321,6 @@ class _Map:
                 logging.getLogger(name).log(level, "%s", message)
             for (index, task), (value, failure) in zip(batch, results, strict=True):
                 yield Outcome(index, task, value, failure)
-
-
-def _knock(address: str) -> None:
-    """Raises OSError where nobody listens at ``HOST:PORT``: Ray itself tries for minutes."""
-    if address == "auto":
-        address = os.environ.get("RAY_ADDRESS", "")
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), _ANSWERS_S).close()
 
 
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
