@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from rsna.archive.copies import find_copies
-from rsna.archive.labels import INTERNAL, join_labels, labelled_images, name_exams, without_internal
+from rsna.archive.labels import INTERNAL, Labels, join_labels, name_exams, without_internal
 from rsna.archive.patients import identity
 from rsna.dataset.exams import count_exams
 from rsna.dataset.table import SUFFIXES, TableError, image_id_of
@@ -141,9 +141,10 @@ def scan_archive(folder: Path, labels: Path | None = None) -> Archive:
     """
     require_folder(folder)
     archive = Archive()
+    given = Labels.read(labels) if labels else None
     headers = _read_headers(folder, archive)
     if len(headers):
-        labelled = labelled_images(labels) if labels else frozenset[str]()
+        labelled = given.image_ids if given else ()
         copies, notes = find_copies(folder, headers["path"].tolist(), headers["uid"].tolist(), labelled)
         archive.left_out += copies
         archive.notes += notes
@@ -153,7 +154,7 @@ def scan_archive(folder: Path, labels: Path | None = None) -> Archive:
         headers["image_id"] = _image_ids(headers["path"].tolist(), headers["uid"].tolist(), archive.notes)
         name = folder.resolve().name
         with Progress("tell patients and exams apart"):
-            frame, notes = join_labels(headers, labels, name) if labels else name_exams(headers, name)
+            frame, notes = join_labels(headers, given, name) if given else name_exams(headers, name)
         archive.notes += notes
         sided = frame["laterality"].isin(["L", "R"])
         reason = "ImageLaterality (0020,0062) and Laterality (0020,0060) name neither L nor R, and no label does"

@@ -1,9 +1,10 @@
 """A CSV of labels joined to images that were found: it fills in what their headers leave out."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 
@@ -66,28 +67,47 @@ def name_exams(
     return images.assign(exam_date=iso_dates(images["exam_time"].str[:8]), exam_number=order), notes
 
 
-def labelled_images(labels: Path) -> frozenset[str]:
-    """image_ids that a CSV has rows of; none where it is of exams or patients."""
-    table = read_rows(labels, [])
-    return frozenset(table["image_id"].dropna()) if "image_id" in table.columns else frozenset()
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """A CSV of labels, as it was read."""
+
+    file: Path
+    table: pd.DataFrame
+    """Its rows, of images, exams or patients."""
+    notes: list[str]
+    """What was guessed where it was read."""
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        """Reads the CSV.
+
+        Raises:
+            TableError: See :func:`rsna.dataset.table.read_rows`.
+        """
+        notes: list[str] = []
+        # Where the images are is known better from having found them.
+        return cls(file, read_rows(file, notes).drop(columns="path", errors="ignore"), notes)
+
+    @property
+    def image_ids(self) -> frozenset[str]:
+        """Images that it has rows of; none where it is of exams or patients."""
+        return frozenset(self.table["image_id"].dropna()) if "image_id" in self.table else frozenset()
 
 
-def join_labels(images: pd.DataFrame, labels: Path, root: str) -> tuple[pd.DataFrame, list[str]]:
-    """Adds the columns of a CSV; where header and CSV both have a value, the header's stands.
+def join_labels(images: pd.DataFrame, given: Labels, root: str) -> tuple[pd.DataFrame, list[str]]:
+    """Adds the columns of labels; where header and CSV both have a value, the header's stands.
 
     Only whom an image is of is better known to labels of images than to headers whose ids were to be guessed.
 
     Args:
         images: What :func:`name_exams` takes, and image_id.
-        labels: See :func:`rsna.archive.archive.scan_archive`.
+        given: Labels as :func:`rsna.archive.archive.scan_archive` takes them.
         root: As in :func:`rsna.archive.patients.name_patients`.
 
     Returns:
         The images in their own order, reindexed, and notes on what was guessed and what did not fit.
     """
-    # Where the images are is known better from having found them.
-    notes: list[str] = []
-    table = read_rows(labels, notes).drop(columns="path", errors="ignore")
+    labels, table, notes = given.file, given.table.copy(), [*given.notes]
     for label in (one for one in LABELS if one in table.columns):
         refuse_rows(table[label].eq(-1), None, labels, f"rows have a {label} outside {{0, 1}}; empty is unknown")
     if "exam_date" in table.columns:

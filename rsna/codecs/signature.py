@@ -27,15 +27,16 @@ def parse_codestream(frame: bytes) -> Codestream | None:
         CorruptPixels: its markers contradict the standard.
         UnsupportedSyntax: progressive, hierarchical or arithmetic coding; tiles of their own style.
     """
+    known = signature(frame)
     try:
-        if frame[:8] == _JP2:
+        if known == _JP2:
             start = frame.find(_JPEG2000, 12, 1 << 16)
             if start < 0:
                 raise CorruptPixels("a JP2 header without a codestream after it")
             return parse_jpeg2000(frame, start)
-        if frame[:4] == _JPEG2000:
+        if known == _JPEG2000:
             return parse_jpeg2000(frame, 0)
-        if frame[:3] == _JPEG:
+        if known == _JPEG:
             return parse_jpeg(frame)
     except struct.error:
         raise Truncated("(7FE0,0010) Pixel Data ends inside the codestream's header") from None
