@@ -82,11 +82,16 @@ class Labels:
         """Reads the CSV.
 
         Raises:
-            TableError: See :func:`rsna.dataset.table.read_rows`.
+            TableError: See :func:`rsna.dataset.table.read_rows`; a label that is none, no column to be joined on.
         """
         notes: list[str] = []
         # Where the images are is known better from having found them.
-        return cls(file, read_rows(file, notes).drop(columns="path", errors="ignore"), notes)
+        table = read_rows(file, notes).drop(columns="path", errors="ignore")
+        for label in (one for one in LABELS if one in table.columns):
+            refuse_rows(table[label].eq(-1), None, file, f"rows have a {label} outside {{0, 1}}; empty is unknown")
+        if not any(set(keys) <= set(table.columns) for keys in _KEYS):
+            raise TableError(f"{file}: needs a column image_id, patient_id or exam_id to be joined on")
+        return cls(file, table, notes)
 
     @property
     def image_ids(self) -> frozenset[str]:
@@ -108,8 +113,6 @@ def join_labels(images: pd.DataFrame, given: Labels, root: str) -> tuple[pd.Data
         The images in their own order, reindexed, and notes on what was guessed and what did not fit.
     """
     labels, table, notes = given.file, given.table.copy(), [*given.notes]
-    for label in (one for one in LABELS if one in table.columns):
-        refuse_rows(table[label].eq(-1), None, labels, f"rows have a {label} outside {{0, 1}}; empty is unknown")
     if "exam_date" in table.columns:
         table["exam_date"] = iso_dates(table["exam_date"])
     table = table.rename(columns={name: _OWN + name for name in INTERNAL})
@@ -237,8 +240,6 @@ def _numbered_alike(images: pd.DataFrame, table: pd.DataFrame, labels: Path) -> 
 
 def _choose_keys(images: pd.DataFrame, table: pd.DataFrame, labels: Path) -> list[str]:
     having = [keys for keys in _KEYS if set(keys) <= set(table.columns)]
-    if not having:
-        raise TableError(f"{labels}: needs a column image_id, patient_id or exam_id to be joined on")
     keys = having[0]
     if set(keys) & set(EXAM):
         # Without its side, which headers may lack and labels supply.

@@ -317,3 +317,10 @@ def test_a_day_of_several_exams_has_one_label_for_each_which_is_said(tmp_path, d
     found = scan(tmp_path / "archive", [("P", day, "L", 1)], ["patient_id", "exam_date", "laterality", "cancer"])
     assert found.frame["cancer"].tolist() == [1, 1]
     assert "1 patients have several exams of one day, or without one" in "".join(found.notes)
+
+
+def test_labels_are_refused_before_any_header_is_read(archive, monkeypatch):
+    monkeypatch.setattr("rsna.archive.archive._read_headers", lambda *_: pytest.fail("headers are read"))
+    for columns, rows in ((["name", "cancer"], [["a", 1]]), (["image_id", "cancer"], [["a", 7]])):
+        with pytest.raises(TableError, match=r"labels\.csv: "):
+            scan(archive, rows, columns)
